@@ -1,0 +1,71 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Every Swift target is held to the same bar.
+let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
+
+func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
+
+let package = Package(
+    name: "patchbuild",
+    products: [
+        .executable(name: "patchbuild", targets: ["patchbuild"]),
+        .executable(name: "livepatch", targets: ["livepatch"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
+    ],
+    targets: [
+        // What both tools share: the patch itself, and how a refusal is said.
+        room("Diagnostics"),
+        room("PatchFormat", ["Diagnostics", crypto]),
+
+        // ELF and DWARF, and instructions.
+        .target(name: "CElfutils", linkerSettings: [.linkedLibrary("elf"), .linkedLibrary("dw")]),
+        room("ObjectFiles", ["CElfutils"]),
+        .target(name: "CBinutils", linkerSettings: [.linkedLibrary("opcodes"), .linkedLibrary("bfd")]),
+        room("Disassembly", ["CBinutils"]),
+
+        // patchbuild: from a diff to a bundle.
+        room("Toolchain", ["Diagnostics", subprocess, system]),
+        room("SourceChanges", ["Diagnostics"]),
+        room(
+            "PatchBuilding",
+            ["Toolchain", "SourceChanges", "ObjectFiles", "Disassembly", "PatchFormat", "Diagnostics"]),
+        .executableTarget(
+            name: "patchbuild", dependencies: ["PatchBuilding", argumentParser], swiftSettings: strict),
+
+        // livepatch: from a bundle to a patched process.
+        .target(name: "CLinuxPtrace"),
+        room("ProcessControl", ["CLinuxPtrace"]),
+        room("PatchApplying", ["ProcessControl", "PatchFormat", "Diagnostics"]),
+        .executableTarget(
+            name: "livepatch", dependencies: ["PatchApplying", argumentParser], swiftSettings: strict),
+
+        // Tests: one target per room, and real processes in EndToEndTests.
+        .target(name: "TestSupport", dependencies: [subprocess], path: "Tests/TestSupport", swiftSettings: strict),
+        tests("PatchFormatTests", ["PatchFormat"]),
+        tests("ObjectFilesTests", ["ObjectFiles", "TestSupport"]),
+        tests("DisassemblyTests", ["Disassembly", "TestSupport"]),
+        tests("ProcessControlTests", ["ProcessControl", "TestSupport"]),
+        tests("ToolchainTests", ["Toolchain", "TestSupport"]),
+        tests("SourceChangesTests", ["SourceChanges"]),
+        tests("PatchBuildingTests", ["PatchBuilding", "TestSupport"]),
+        tests("PatchApplyingTests", ["PatchApplying", "TestSupport"]),
+        tests("EndToEndTests", ["TestSupport", "patchbuild", "livepatch"]),
+    ]
+)

@@ -1,0 +1,172 @@
+/// What patchbuild reads of an ELF file, as plain values: a relocatable object, an executable or a shared library.
+public struct ObjectFile: Sendable {
+    public enum Kind: Sendable { case relocatable, executable, sharedObject }
+
+    /// The path it was read from, for messages.
+    public var path: String
+    public var kind: Kind
+    /// `sections[i]` is the ELF section with index i; `sections[0]` is the null section.
+    public var sections: [Section]
+    /// `.symtab`, in file order, with the null symbol at 0; empty when stripped.
+    public var symbols: [Symbol]
+    /// `.dynsym`, in file order, with the null symbol at 0.
+    public var dynamicSymbols: [Symbol]
+    public var segments: [Segment]
+    /// Relocations of `.rela.dyn` and `.rela.plt`; symbol indices are into `dynamicSymbols`, offsets are addresses.
+    public var dynamicRelocations: [Relocation]
+    /// GNU build-id in lower-case hexadecimal.
+    public var buildID: String?
+
+    public init(
+        path: String, kind: Kind, sections: [Section], symbols: [Symbol], dynamicSymbols: [Symbol] = [],
+        segments: [Segment] = [], dynamicRelocations: [Relocation] = [], buildID: String? = nil
+    ) {
+        self.path = path
+        self.kind = kind
+        self.sections = sections
+        self.symbols = symbols
+        self.dynamicSymbols = dynamicSymbols
+        self.segments = segments
+        self.dynamicRelocations = dynamicRelocations
+        self.buildID = buildID
+    }
+}
+
+public struct Section: Sendable {
+    public var index: Int
+    public var name: String
+    /// `SHT_…`
+    public var type: UInt32
+    /// `SHF_…`
+    public var flags: UInt64
+    public var address: UInt64
+    /// Offset in the file.
+    public var fileOffset: UInt64
+    /// Size in memory; `data` is empty for `SHT_NOBITS`.
+    public var size: UInt64
+    public var alignment: UInt64
+    public var entrySize: UInt64
+    public var link: UInt32
+    public var info: UInt32
+    public var data: [UInt8]
+    /// Relocations that apply to this section (relocatable objects), sorted by offset.
+    public var relocations: [Relocation]
+    /// Signature symbol's name of the COMDAT group the section is in.
+    public var comdat: String?
+
+    public init(
+        index: Int, name: String, type: UInt32, flags: UInt64, address: UInt64 = 0, fileOffset: UInt64 = 0,
+        size: UInt64, alignment: UInt64 = 1, entrySize: UInt64 = 0, link: UInt32 = 0, info: UInt32 = 0,
+        data: [UInt8], relocations: [Relocation] = [], comdat: String? = nil
+    ) {
+        self.index = index
+        self.name = name
+        self.type = type
+        self.flags = flags
+        self.address = address
+        self.fileOffset = fileOffset
+        self.size = size
+        self.alignment = alignment
+        self.entrySize = entrySize
+        self.link = link
+        self.info = info
+        self.data = data
+        self.relocations = relocations
+        self.comdat = comdat
+    }
+
+    public var isAllocated: Bool { flags & 0x2 != 0 }
+    public var isWritable: Bool { flags & 0x1 != 0 }
+    public var isExecutable: Bool { flags & 0x4 != 0 }
+    public var isMergeable: Bool { flags & 0x10 != 0 }
+    public var isStrings: Bool { flags & 0x20 != 0 }
+    public var isThreadLocal: Bool { flags & 0x400 != 0 }
+    public var isNoBits: Bool { type == 8 }
+}
+
+public struct Symbol: Sendable, Hashable {
+    public enum Binding: UInt8, Sendable { case local = 0, global = 1, weak = 2, unique = 10 }
+    public enum Kind: UInt8, Sendable {
+        case none = 0, object = 1, function = 2, section = 3, file = 4, common = 5, threadLocal = 6, indirect = 10
+    }
+    public enum Visibility: UInt8, Sendable { case `default` = 0, `internal` = 1, hidden = 2, protected = 3 }
+    public enum Place: Sendable, Hashable { case undefined, absolute, common, section(Int) }
+
+    public var index: Int
+    public var name: String
+    /// Offset in the section (relocatable) or address; alignment for common symbols.
+    public var value: UInt64
+    public var size: UInt64
+    public var binding: Binding
+    public var kind: Kind
+    public var visibility: Visibility
+    public var place: Place
+    /// Symbol version of a dynamic symbol, without `@`: `GLIBC_2.14`.
+    public var version: String?
+    /// The library that the version table of an undefined dynamic symbol names.
+    public var versionLibrary: String?
+    /// The dynamic symbol's version is a hidden (`name@VERSION`, not the default) one.
+    public var versionHidden = false
+
+    public init(
+        index: Int, name: String, value: UInt64, size: UInt64, binding: Binding, kind: Kind,
+        visibility: Visibility = .default, place: Place
+    ) {
+        self.index = index
+        self.name = name
+        self.value = value
+        self.size = size
+        self.binding = binding
+        self.kind = kind
+        self.visibility = visibility
+        self.place = place
+    }
+
+    public var isDefined: Bool { place != .undefined }
+    public var sectionIndex: Int? { if case .section(let index) = place { index } else { nil } }
+}
+
+public struct Relocation: Sendable, Hashable {
+    /// Offset in the section (relocatable), or address.
+    public var offset: UInt64
+    /// `R_X86_64_…`
+    public var type: RelocationType
+    public var symbol: Int
+    public var addend: Int64
+    public init(offset: UInt64, type: RelocationType, symbol: Int, addend: Int64) {
+        self.offset = offset
+        self.type = type
+        self.symbol = symbol
+        self.addend = addend
+    }
+}
+
+/// `R_X86_64_…`, by number, with the names of the psABI.
+public struct RelocationType: RawRepresentable, Sendable, Hashable {
+    public var rawValue: UInt32
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+}
+
+public struct Segment: Sendable, Hashable {
+    /// `PT_…`
+    public var type: UInt32
+    /// `PF_…`
+    public var flags: UInt32
+    public var fileOffset: UInt64
+    public var address: UInt64
+    public var fileSize: UInt64
+    public var memorySize: UInt64
+    public var alignment: UInt64
+    public init(
+        type: UInt32, flags: UInt32, fileOffset: UInt64, address: UInt64, fileSize: UInt64, memorySize: UInt64,
+        alignment: UInt64
+    ) {
+        self.type = type
+        self.flags = flags
+        self.fileOffset = fileOffset
+        self.address = address
+        self.fileSize = fileSize
+        self.memorySize = memorySize
+        self.alignment = alignment
+    }
+}

@@ -1,0 +1,98 @@
+import ObjectFiles
+import PatchFormat
+
+/// What the module for one target must hold: the value that `close` hands to `extract`.
+public struct ModulePlan: Sendable {
+    public var file: String
+    public var buildID: String
+    /// More than one target in the bundle: stubs test the switch through a pointer.
+    public var sharesSwitch: Bool
+    public var units: [UnitPlan]
+    /// Replaced and new functions, in the order they get in the manifest. `newRanges`, `oldRanges`, `stub` and
+    /// `oldSlot` are filled in after the link.
+    public var functions: [FunctionPlan]
+
+    public init(file: String, buildID: String, sharesSwitch: Bool, units: [UnitPlan], functions: [FunctionPlan]) {
+        self.file = file
+        self.buildID = buildID
+        self.sharesSwitch = sharesSwitch
+        self.units = units
+        self.functions = functions
+    }
+}
+
+/// One function of the module, as symbols of its unit's objects.
+public struct FunctionPlan: Sendable {
+    public var description: PatchedFunction
+    /// Index into `ModulePlan.units`.
+    public var unit: Int
+    /// Symbol indices in the unit's new object: the function, then its `.cold` halves.
+    public var newSymbols: [Int]
+    /// The same in the unit's original object; empty unless the entry is bare.
+    public var oldSymbols: [Int]
+
+    public init(description: PatchedFunction, unit: Int, newSymbols: [Int], oldSymbols: [Int]) {
+        self.description = description
+        self.unit = unit
+        self.newSymbols = newSymbols
+        self.oldSymbols = oldSymbols
+    }
+}
+
+/// What travels of one unit, and what everything it refers to stands for.
+public struct UnitPlan: Sendable {
+    /// The object's path as in the recorded command, for messages and the manifest.
+    public var name: String
+    /// Compiled with `-ffunction-sections -fdata-sections`.
+    public var original: ObjectFile
+    public var new: ObjectFile
+    /// Section indices of `new` that travel: changed and new functions, new data, literals, jump tables.
+    public var newSections: Set<Int>
+    /// Section indices of `original` that travel: copies of the original bodies, and their literals and jump tables.
+    public var originalSections: Set<Int>
+    /// By symbol index of `new` (or `original`): what a relocation in a travelling section against it stands for.
+    /// Every symbol that such a relocation names is in it.
+    public var newReferences: [Int: Reference]
+    public var originalReferences: [Int: Reference]
+
+    public init(
+        name: String, original: ObjectFile, new: ObjectFile, newSections: Set<Int> = [],
+        originalSections: Set<Int> = [], newReferences: [Int: Reference] = [:],
+        originalReferences: [Int: Reference] = [:]
+    ) {
+        self.name = name
+        self.original = original
+        self.new = new
+        self.newSections = newSections
+        self.originalSections = originalSections
+        self.newReferences = newReferences
+        self.originalReferences = originalReferences
+    }
+}
+
+/// What a symbol that travelling code refers to stands for.
+public enum Reference: Sendable, Hashable {
+    /// It lies in a section of the same object that travels too.
+    case here
+    /// A new function or data object that another unit's travelling section defines, under this global name.
+    case otherUnit(name: String)
+    /// Everything else: the target, a library, a thread-local. Kinds `.target`, `.slot`, `.imported`, `.threadLocal`.
+    /// For a section symbol of a section that does not travel, the binding stands for the section's first byte.
+    case outside(Binding)
+}
+
+/// The linked module and what only its link could tell.
+public struct LinkedModule: Sendable {
+    public var bytes: [UInt8]
+    /// The plan's functions, with their places in the module.
+    public var functions: [PatchedFunction]
+    public var bindings: [Binding]
+    public var layout: ModuleLayout
+
+    public init(bytes: [UInt8], functions: [PatchedFunction], bindings: [Binding], layout: ModuleLayout) {
+        self.bytes = bytes
+        self.functions = functions
+        self.bindings = bindings
+        self.layout = layout
+    }
+}

@@ -1,0 +1,323 @@
+/// `manifest.json` of a bundle: what the patch is, what it needs, and where everything in its modules lies.
+///
+/// All addresses are virtual addresses as in the ELF file they speak of (not load addresses), in bytes.
+/// Digests are SHA-256 in lower-case hexadecimal.
+public struct Manifest: Codable, Hashable, Sendable {
+    /// `MAJOR.MINOR`; a reader refuses an unknown major version.
+    public var formatVersion = "1.0"
+    public var id: String
+    public var sequence = 0
+    /// RFC 3339, UTC. Absent when `SOURCE_DATE_EPOCH` is not set: the same inputs give the same bytes.
+    public var created: String?
+    public var expires: String?
+    public var cves: [String] = []
+    public var requires: [PatchReference] = []
+    public var supersedes: [PatchReference] = []
+    public var conflicts: [String] = []
+    public var consistency: Consistency = .stack
+    public var decisions: [Decision] = []
+    public var targets: [ManifestTarget]
+    /// Every member of the archive but the manifest and the signatures.
+    public var members: [MemberDigest] = []
+    public var provenance = Provenance()
+
+    public init(id: String, targets: [ManifestTarget]) {
+        self.id = id
+        self.targets = targets
+    }
+}
+
+/// A patch named by what it is, not only by what it is called.
+public struct PatchReference: Codable, Hashable, Sendable {
+    public var id: String
+    public var manifestDigest: String
+    public init(id: String, manifestDigest: String) {
+        self.id = id
+        self.manifestDigest = manifestDigest
+    }
+}
+
+/// When the switch may happen.
+public enum Consistency: String, Codable, Sendable {
+    /// No thread has a replaced function on its stack.
+    case stack
+    /// Calls in progress finish in the old code, new calls enter the new one (PANNUS).
+    case entry
+}
+
+/// An engineer's recorded `--allow RULE=SUBJECT`.
+public struct Decision: Codable, Hashable, Sendable {
+    public var rule: String
+    public var subject: String
+    /// What the rule said when it was overridden.
+    public var why: String
+    public init(rule: String, subject: String, why: String) {
+        self.rule = rule
+        self.subject = subject
+        self.why = why
+    }
+}
+
+public struct MemberDigest: Codable, Hashable, Sendable {
+    public var name: String
+    public var size: Int
+    public var digest: String
+    public init(name: String, size: Int, digest: String) {
+        self.name = name
+        self.size = size
+        self.digest = digest
+    }
+}
+
+/// Where the patch comes from.
+public struct Provenance: Codable, Hashable, Sendable {
+    /// Digest over the touched files as they were, by path.
+    public var sourceDigest = ""
+    /// Digest of each diff, in the order given.
+    public var diffDigests: [String] = []
+    /// `DW_AT_producer` of the units.
+    public var compilers: [String] = []
+    /// The recorded command of each unit, without paths of outputs.
+    public var commands: [String] = []
+    public init() {}
+}
+
+/// One ELF file that is patched, and its module.
+public struct ManifestTarget: Codable, Hashable, Sendable {
+    /// The file's name without directories.
+    public var file: String
+    /// GNU build-id in lower-case hexadecimal.
+    public var buildID: String
+    /// The archive member that holds the module: `modules/<build-id>.so`.
+    public var module: String
+    public var functions: [PatchedFunction]
+    /// Indexed by the records of the module's `.livepatch.bindings`.
+    public var bindings: [Binding]
+    public var data: [DataItem]
+    public var layout: ModuleLayout
+
+    public init(
+        file: String, buildID: String, functions: [PatchedFunction], bindings: [Binding], data: [DataItem],
+        layout: ModuleLayout
+    ) {
+        self.file = file
+        self.buildID = buildID
+        self.module = "modules/\(buildID).so"
+        self.functions = functions
+        self.bindings = bindings
+        self.data = data
+        self.layout = layout
+    }
+}
+
+/// Half-open range of addresses `[address, address + size)`.
+public struct AddressRange: Codable, Hashable, Sendable {
+    public var address: UInt64
+    public var size: UInt64
+    public init(address: UInt64, size: UInt64) {
+        self.address = address
+        self.size = size
+    }
+    public var end: UInt64 { address + size }
+}
+
+public enum FunctionChange: String, Codable, Sendable {
+    case changed
+    /// Not in the target: reached only from the module.
+    case new
+}
+
+/// A function of the module: one that replaces a function of the target, or a new one.
+public struct PatchedFunction: Codable, Hashable, Sendable {
+    public var name: String
+    /// The object file it was compiled to, as in the recorded command.
+    public var object: String
+    public var change: FunctionChange
+    /// Why it is in the module, for a reader.
+    public var reason: String
+    /// How and where the target's function is entered; nil for `new`.
+    public var original: OriginalFunction?
+    /// The new body in the module, `.cold` halves included.
+    public var newRanges: [AddressRange]
+    /// The copy of the original body in the module; empty for padded entries and new functions.
+    public var oldRanges: [AddressRange]
+    /// Address in the module of the stub the entry jumps to; nil for `new`.
+    public var stub: UInt64?
+    /// Address in the module of the 8-byte pointer the stub jumps through while the switch is off; nil for `new`.
+    public var oldSlot: UInt64?
+
+    public init(
+        name: String, object: String, change: FunctionChange, reason: String, original: OriginalFunction? = nil,
+        newRanges: [AddressRange] = [], oldRanges: [AddressRange] = [], stub: UInt64? = nil, oldSlot: UInt64? = nil
+    ) {
+        self.name = name
+        self.object = object
+        self.change = change
+        self.reason = reason
+        self.original = original
+        self.newRanges = newRanges
+        self.oldRanges = oldRanges
+        self.stub = stub
+        self.oldSlot = oldSlot
+    }
+}
+
+/// A function of the target that is replaced.
+public struct OriginalFunction: Codable, Hashable, Sendable {
+    /// The function's address in the target, and its size. (`offset` in the manifest's words.)
+    public var range: AddressRange
+    /// `.cold` halves and other parts in the target.
+    public var coldRanges: [AddressRange]
+    /// Digest of the bytes of `range` followed by those of each of `coldRanges`, as in the file.
+    public var digest: String
+    public var entry: Entry
+    /// The range (or a cold one) ends with a call that does not return, so a return address may equal its end
+    /// (trap noreturn-end).
+    public var endsWithCall: Bool
+    /// Unpatched callers that changed too rely on its register use: entry consistency is refused (trap ipa-contract).
+    public var abiCoupled: Bool
+    /// Other names of the same address.
+    public var aliases: [String]
+
+    public init(
+        range: AddressRange, coldRanges: [AddressRange], digest: String, entry: Entry, endsWithCall: Bool,
+        abiCoupled: Bool = false, aliases: [String] = []
+    ) {
+        self.range = range
+        self.coldRanges = coldRanges
+        self.digest = digest
+        self.entry = entry
+        self.endsWithCall = endsWithCall
+        self.abiCoupled = abiCoupled
+        self.aliases = aliases
+    }
+}
+
+/// How a function's entry takes a jump.
+public enum EntryKind: String, Codable, Sendable {
+    /// At least 5 bytes of nops at the jump's place: the original body goes on behind them.
+    case padded
+    /// The jump overwrites real instructions: the original body goes on in a copy.
+    case bare
+    /// Can't take a jump.
+    case none
+}
+
+public struct Entry: Codable, Hashable, Sendable {
+    public var kind: EntryKind
+    /// Bytes from the function's first byte to the 5-byte jump.
+    public var jumpOffset: Int
+    /// Bytes from the function's first byte to where the original body goes on, for padded entries; else 0.
+    public var resumeOffset: Int
+    public init(kind: EntryKind, jumpOffset: Int, resumeOffset: Int) {
+        self.kind = kind
+        self.jumpOffset = jumpOffset
+        self.resumeOffset = resumeOffset
+    }
+    /// Bytes of `jmp rel32`.
+    public static let jumpLength = 5
+}
+
+/// What a reference from the module to the outside stands for, decided at build as the target itself is bound.
+public struct Binding: Codable, Hashable, Sendable {
+    public enum Kind: String, Codable, Sendable {
+        /// `address` in the target's file, plus where it is mapped.
+        case target
+        /// The value held by the target's own relocated 8-byte slot at `address` (GOT entry of a symbol that may be
+        /// preempted, or of a library's symbol).
+        case slot
+        /// `symbol` at `version`, looked up in the process's global scope.
+        case imported
+        /// A thread-local of the target: `address` is its offset in the target's TLS segment.
+        case threadLocal
+        /// An address in this module's own file: `address`. For 32-bit absolute references of non-PIC code.
+        case module
+    }
+    public var kind: Kind
+    public var symbol: String
+    public var address: UInt64
+    /// For `imported`: symbol version, for example `GLIBC_2.14`; nil when the target's reference has none.
+    public var version: String?
+    /// For `imported`: the library that the target's version table names, for example `libc.so.6`.
+    public var library: String?
+    /// For `imported`: an unresolved reference is zero, not an error.
+    public var weak: Bool
+
+    public init(
+        kind: Kind, symbol: String, address: UInt64 = 0, version: String? = nil, library: String? = nil,
+        weak: Bool = false
+    ) {
+        self.kind = kind
+        self.symbol = symbol
+        self.address = address
+        self.version = version
+        self.library = library
+        self.weak = weak
+    }
+}
+
+/// A data object that travels in the module because the target has none.
+public struct DataItem: Codable, Hashable, Sendable {
+    public var name: String
+    public var object: String
+    public var size: UInt64
+    public var writable: Bool
+    public init(name: String, object: String, size: UInt64, writable: Bool) {
+        self.name = name
+        self.object = object
+        self.size = size
+        self.writable = writable
+    }
+}
+
+/// Where the applier finds its own things in a module.
+public struct ModuleLayout: Codable, Hashable, Sendable {
+    /// Address of `.livepatch.switch`: byte 0 is the switch (0 original, 1 new) of a patch with one target. A patch
+    /// with several has one switch, the first target's; every module's stubs then go through the pointer at
+    /// `switchPointer`.
+    public var switchAddress: UInt64
+    /// Address of the 8-byte pointer to the switch byte; nil when stubs test the byte directly.
+    public var switchPointer: UInt64?
+    /// Address of `.livepatch.bindings`: `count` records of `BindingRecord.size` bytes.
+    public var bindingTable: UInt64
+    public var bindingCount: Int
+    /// Size of the module in memory, in bytes, from address 0 to the end of its last segment.
+    public var memorySize: UInt64
+    /// Why the module must never be unmapped once it has been active (trap unload-proof); nil when a search of the
+    /// process's memory can prove that nothing points into it.
+    public var resident: String?
+
+    public init(
+        switchAddress: UInt64, switchPointer: UInt64? = nil, bindingTable: UInt64, bindingCount: Int,
+        memorySize: UInt64, resident: String? = nil
+    ) {
+        self.switchAddress = switchAddress
+        self.switchPointer = switchPointer
+        self.bindingTable = bindingTable
+        self.bindingCount = bindingCount
+        self.memorySize = memorySize
+        self.resident = resident
+    }
+}
+
+/// One record of `.livepatch.bindings`, little-endian, 24 bytes:
+///
+///     0  i32  place: address of the place minus the address of this field
+///     4  u32  relocation type (`R_X86_64_…`), computed by the psABI's formula with S = the binding's value
+///     8  u32  index into the manifest's `bindings` of the target
+///     12 u32  zero
+///     16 i64  addend
+public struct BindingRecord: Hashable, Sendable {
+    public static let size = 24
+    /// Address of the place in the module's file.
+    public var place: UInt64
+    public var type: UInt32
+    public var binding: Int
+    public var addend: Int64
+    public init(place: UInt64, type: UInt32, binding: Int, addend: Int64) {
+        self.place = place
+        self.type = type
+        self.binding = binding
+        self.addend = addend
+    }
+}
