@@ -57,7 +57,7 @@ let package = Package(
             name: "livepatch", dependencies: ["PatchApplying", argumentParser], swiftSettings: strict),
 
         // Tests: one target per room, and real processes in EndToEndTests.
-        .target(name: "TestSupport", dependencies: [subprocess], path: "Tests/TestSupport", swiftSettings: strict),
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         tests("PatchFormatTests", ["PatchFormat"]),
         tests("ObjectFilesTests", ["ObjectFiles", "TestSupport"]),
         tests("DisassemblyTests", ["Disassembly", "TestSupport"]),
