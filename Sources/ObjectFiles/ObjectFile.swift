@@ -16,6 +16,8 @@ public struct ObjectFile: Sendable {
     public var dynamicRelocations: [Relocation]
     /// GNU build-id in lower-case hexadecimal.
     public var buildID: String?
+    /// A linked file's bytes, which its segments are read from; empty for relocatable objects.
+    var image: [UInt8] = []
 
     public init(
         path: String, kind: Kind, sections: [Section], symbols: [Symbol], dynamicSymbols: [Symbol] = [],
@@ -29,6 +31,16 @@ public struct ObjectFile: Sendable {
         self.segments = segments
         self.dynamicRelocations = dynamicRelocations
         self.buildID = buildID
+    }
+
+    init(
+        path: String, kind: Kind, sections: [Section], symbols: [Symbol], dynamicSymbols: [Symbol],
+        segments: [Segment], dynamicRelocations: [Relocation], buildID: String?, image: [UInt8]
+    ) {
+        self.init(
+            path: path, kind: kind, sections: sections, symbols: symbols, dynamicSymbols: dynamicSymbols,
+            segments: segments, dynamicRelocations: dynamicRelocations, buildID: buildID)
+        self.image = image
     }
 }
 
@@ -85,12 +97,32 @@ public struct Section: Sendable {
 }
 
 public struct Symbol: Sendable, Hashable {
-    public enum Binding: UInt8, Sendable { case local = 0, global = 1, weak = 2, unique = 10 }
-    public enum Kind: UInt8, Sendable {
-        case none = 0, object = 1, function = 2, section = 3, file = 4, common = 5, threadLocal = 6, indirect = 10
+    public enum Binding: UInt8, Sendable {
+        case local = 0
+        case global = 1
+        case weak = 2
+        case unique = 10
     }
-    public enum Visibility: UInt8, Sendable { case `default` = 0, `internal` = 1, hidden = 2, protected = 3 }
-    public enum Place: Sendable, Hashable { case undefined, absolute, common, section(Int) }
+    public enum Kind: UInt8, Sendable {
+        case none = 0
+        case object = 1
+        case function = 2
+        case section = 3
+        case file = 4
+        case common = 5
+        case threadLocal = 6
+        case indirect = 10
+    }
+    public enum Visibility: UInt8, Sendable {
+        case `default` = 0
+        case `internal` = 1
+        case hidden = 2
+        case protected = 3
+    }
+    public enum Place: Sendable, Hashable {
+        case undefined, absolute, common
+        case section(Int)
+    }
 
     public var index: Int
     public var name: String
