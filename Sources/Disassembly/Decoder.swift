@@ -23,31 +23,31 @@ public func forEachInstruction(
             // Truncated instructions are reported with the length they would have.
             let length = min(Int(raw.length), buffer.count - offset)
             let text = operands ? String(cString: binutils_operands(decoder)) : ""
-            body(instruction(raw, at: address &+ UInt64(offset), length: length, operands: text, bytes: buffer, offset))
+            let encoded = buffer[offset..<offset + length]
+            body(instruction(raw, at: address &+ UInt64(offset), operands: text, encoded: encoded))
             offset += length
         }
     }
 }
 
 private func instruction(
-    _ raw: binutils_instruction, at address: UInt64, length: Int, operands: String, bytes: UnsafeBufferPointer<UInt8>,
-    _ offset: Int
+    _ raw: binutils_instruction, at address: UInt64, operands: String, encoded: Slice<UnsafeBufferPointer<UInt8>>
 ) -> Instruction {
     let word = Mnemonic(low: raw.mnemonic.0, high: raw.mnemonic.1)
-    let kind = kind(raw, word, bytes: bytes, offset, length)
+    let kind = kind(raw, word, encoded: encoded)
     let branches = kind == .call || kind == .jump || kind == .conditionalJump
     let isDirect = branches && raw.has_target != 0
     return Instruction(
-        address: address, length: length, kind: kind, target: isDirect ? raw.target : nil,
+        address: address, length: encoded.count, kind: kind, target: isDirect ? raw.target : nil,
         ripRelativeTarget: raw.has_reference != 0 && !isDirect ? raw.reference : nil, operands: operands, word: word)
 }
 
 private func kind(
-    _ raw: binutils_instruction, _ word: Mnemonic, bytes: UnsafeBufferPointer<UInt8>, _ offset: Int, _ length: Int
+    _ raw: binutils_instruction, _ word: Mnemonic, encoded: Slice<UnsafeBufferPointer<UInt8>>
 ) -> Instruction.Kind {
     if raw.invalid != 0 { return .invalid }
     // Spelled `xchg %ax,%ax` by libopcodes, with any number of 66 prefixes before the 90.
-    if bytes[offset + length - 1] == 0x90, bytes[offset..<offset + length - 1].allSatisfy({ $0 == 0x66 }) { return .nop }
+    if encoded.last == 0x90, encoded.dropLast().allSatisfy({ $0 == 0x66 }) { return .nop }
     if let kind = Mnemonic.kinds[word] { return kind }
     // `enum dis_insn_type`: 2 branch, 3 conditional branch, 4 and 5 calls.
     return switch raw.type {
