@@ -1,0 +1,156 @@
+import Diagnostics
+import Glibc
+
+/// A `.lpatch` file: a ustar archive of `manifest.json`, `modules/<build-id>.so` in the order of the manifest's
+/// targets, and `signatures/*.sig` sorted by name.
+///
+/// A value of this type has been checked: members are exactly those the manifest lists, with their digests, and the
+/// manifest has passed `Manifest.validate()`. Signatures are not verified by reading.
+public struct Bundle: Sendable {
+    public var manifest: Manifest
+    /// The bytes that signatures are made over.
+    public var manifestBytes: [UInt8]
+    /// SHA-256 of `manifestBytes`: with the id, the patch's identity (trap same-id).
+    public var manifestDigest: String
+    /// By member name, as in `ManifestTarget.module`.
+    public var modules: [String: [UInt8]]
+    /// By member name: `signatures/alice.sig`.
+    public var signatures: [String: [UInt8]]
+
+    /// Larger files are not read.
+    public static let maximumSize = 256 << 20
+    static let manifestName = "manifest.json"
+
+    /// The reference by which another patch names this one.
+    public var reference: PatchReference { PatchReference(id: manifest.id, manifestDigest: manifestDigest) }
+
+    /// Reads the file once; everything later uses the bytes that were checked.
+    /// - Throws: `Refusal` of rule bad-bundle or format-version, with the offset of what is wrong.
+    public static func read(path: String) throws -> Bundle {
+        try parse(try readFile(path), name: path)
+    }
+
+    /// - Parameter name: what to call the bundle in a refusal.
+    /// - Throws: `Refusal` of rule bad-bundle or format-version, with the offset of what is wrong.
+    public static func parse(_ bytes: [UInt8], name: String = "bundle") throws -> Bundle {
+        do throws(FormatError) {
+            return try checkedParse(bytes)
+        } catch {
+            throw error.refusal(subject: name)
+        }
+    }
+
+    private static func checkedParse(_ bytes: [UInt8]) throws(FormatError) -> Bundle {
+        guard bytes.count <= maximumSize else { throw FormatError(why: "the file is too large", offset: maximumSize) }
+        let members = try Ustar.read(bytes)
+        guard let first = members.first, first.name == manifestName else {
+            throw FormatError(why: "the first member is not \(manifestName)", offset: 0)
+        }
+        let manifest = try ManifestCoding.decode(first.bytes, at: Ustar.blockSize)
+        let moduleCount = manifest.targets.count
+        let modules = Array(members.dropFirst().prefix(moduleCount))
+        try checkModules(modules, manifest)
+        let signatures = Array(members.dropFirst(1 + moduleCount))
+        try checkSignatureNames(signatures)
+        return Bundle(
+            manifest: manifest, manifestBytes: first.bytes, manifestDigest: Digest.sha256(first.bytes),
+            modules: Dictionary(uniqueKeysWithValues: modules.map { ($0.name, $0.bytes) }),
+            signatures: Dictionary(uniqueKeysWithValues: signatures.map { ($0.name, $0.bytes) }))
+    }
+
+    /// The manifest's `members` are known to be the targets' modules, in order.
+    private static func checkModules(_ modules: [ArchiveMember], _ manifest: Manifest) throws(FormatError) {
+        guard modules.count == manifest.members.count else {
+            throw FormatError(why: "a module that the manifest lists is missing", offset: modules.last?.offset ?? 0)
+        }
+        for (module, expected) in zip(modules, manifest.members) {
+            guard module.name == expected.name else {
+                throw FormatError(why: "expected the member \(expected.name)", offset: module.offset)
+            }
+            guard module.bytes.count == expected.size, Digest.sha256(module.bytes) == expected.digest else {
+                throw FormatError(
+                    why: "\(module.name) is not the file that the manifest lists: size or digest differs",
+                    offset: module.offset)
+            }
+        }
+    }
+
+    private static func checkSignatureNames(_ signatures: [ArchiveMember]) throws(FormatError) {
+        var previous = ""
+        for signature in signatures {
+            guard isSignatureName(signature.name) else {
+                throw FormatError(why: "a member that has no place in a bundle", offset: signature.offset)
+            }
+            guard previous.utf8.lexicographicallyPrecedes(signature.name.utf8) else {
+                throw FormatError(why: "signatures are not sorted by name", offset: signature.offset)
+            }
+            previous = signature.name
+        }
+    }
+
+    /// `signatures/NAME.sig`, NAME of letters, digits and `._@+-`, not starting with a dot.
+    public static func isSignatureName(_ name: String) -> Bool {
+        guard name.hasPrefix("signatures/"), name.hasSuffix(".sig"), name.utf8.count <= Ustar.maximumName else {
+            return false
+        }
+        let stem = name.dropFirst("signatures/".count).dropLast(".sig".count)
+        return !stem.isEmpty && !stem.hasPrefix(".")
+            && stem.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "._@+-".contains($0)) }
+    }
+
+    // MARK: Writing
+
+    /// The bundle of `manifest` and `modules` (by member name). `manifest.members` is computed here. The same input
+    /// gives the same bytes.
+    /// - Throws: `Refusal` if the manifest is not valid or a target's module is missing.
+    public static func write(manifest: Manifest, modules: [String: [UInt8]]) throws -> [UInt8] {
+        var manifest = manifest
+        manifest.members = manifest.targets.map { target in
+            let bytes = modules[target.module] ?? []
+            return MemberDigest(name: target.module, size: bytes.count, digest: Digest.sha256(bytes))
+        }
+        return try write(manifestBytes: try ManifestCoding.encode(manifest), modules: modules)
+    }
+
+    /// The archive of these members, read back and checked: nothing is written that would be refused.
+    public static func write(
+        manifestBytes: [UInt8], modules: [String: [UInt8]], signatures: [String: [UInt8]] = [:]
+    ) throws -> [UInt8] {
+        let names = try Manifest.decode(manifestBytes).targets.map(\.module)
+        var members = [ArchiveMember(name: manifestName, bytes: manifestBytes)]
+        members += names.map { ArchiveMember(name: $0, bytes: modules[$0] ?? []) }
+        let sorted = signatures.keys.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        members += sorted.map { ArchiveMember(name: $0, bytes: signatures[$0] ?? []) }
+        let archive = Ustar.write(members)
+        _ = try parse(archive)
+        return archive
+    }
+
+    /// The same bundle with these signatures; the manifest's bytes stay as they are.
+    public func write(signatures: [String: [UInt8]]) throws -> [UInt8] {
+        try Self.write(manifestBytes: manifestBytes, modules: modules, signatures: signatures)
+    }
+
+    // MARK: The file
+
+    private static func readFile(_ path: String) throws -> [UInt8] {
+        func refuse(_ why: String) -> Refusal { Refusal(.badBundle, subject: path, why: why) }
+        // Not blocking: opening a fifo must not wait for a writer.
+        let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard file >= 0 else { throw refuse("can't open it: \(String(cString: strerror(errno)))") }
+        defer { close(file) }
+        var status = stat()
+        guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { throw refuse("not a regular file") }
+        guard status.st_size >= 0, status.st_size <= maximumSize else { throw refuse("the file is too large") }
+        var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
+        var filled = 0
+        while filled < bytes.count {
+            let start = filled
+            let count = bytes.withUnsafeMutableBytes { pread(file, $0.baseAddress! + start, $0.count - start, start) }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw refuse("can't read it: it is shorter than it was, or unreadable") }
+            filled += count
+        }
+        return bytes
+    }
+}
