@@ -5,6 +5,7 @@ public enum Rule: String, CaseIterable, Sendable {
     // Sources and compile commands.
     case diffDoesNotApply = "diff-does-not-apply"
     case unreadSource = "unread-source"
+    case sourceAndGenerator = "source-and-generator"
     case noCompileCommand = "no-compile-command"
     case compileFailed = "compile-failed"
     case linePinning = "line-pinning"
@@ -60,6 +61,7 @@ public enum Rule: String, CaseIterable, Sendable {
         switch self {
         case .diffDoesNotApply: "give the diff against the very source the target was built from (it applies with -p1)"
         case .unreadSource: "rebuild a tree with the change and give it with --new-source"
+        case .sourceAndGenerator: "rebuild a tree with the change and give it with --new-source"
         case .noCompileCommand: "record the whole build with `patchbuild record -- BUILD-COMMAND`"
         case .compileFailed: "read the compiler's message; the recorded command must still work in this tree"
         case .linePinning: "report the file; the unit is compiled without pinned lines otherwise"
