@@ -1,0 +1,183 @@
+import Diagnostics
+import FoundationEssentials
+
+/// One compile command: one translation unit, one object.
+public struct CompileUnit: Sendable, Hashable {
+    /// Where the command runs, absolute.
+    public var directory: String
+    /// The source file, absolute.
+    public var file: String
+    /// The compiler and its arguments, as recorded; launchers such as ccache are left out.
+    public var arguments: [String]
+    /// The object the command writes, absolute.
+    public var output: String
+
+    public init(directory: String, file: String, arguments: [String], output: String) {
+        self.directory = directory
+        self.file = file
+        self.arguments = arguments
+        self.output = output
+    }
+
+    /// The object's path for messages and the manifest: relative to `root` when it lies there.
+    public func name(relativeTo root: String) -> String {
+        output.hasPrefix(root + "/") ? String(output.dropFirst(root.utf8.count + 1)) : output
+    }
+
+    public var language: Language? { Language(file: file, arguments: arguments) }
+}
+
+/// The languages whose objects can be patched; anything else in a compile database is left alone.
+public enum Language: Sendable, Hashable {
+    case c, cplusplus, assembler, preprocessedAssembler
+
+    /// `-x` of the command, else what the compiler makes of the file's extension.
+    init?(file: String, arguments: [String]) {
+        var name = file.split(separator: ".").count > 1 ? file.split(separator: ".").last.map(String.init) ?? "" : ""
+        for (index, argument) in arguments.enumerated() where argument.hasPrefix("-x") {
+            let joined = String(argument.dropFirst(2))
+            name = joined.isEmpty && index + 1 < arguments.count ? arguments[index + 1] : joined
+        }
+        switch name {
+        case "c", "i", "h": self = .c
+        case "cc", "cp", "cpp", "cxx", "c++", "CPP", "C", "ii", "hh", "hpp": self = .cplusplus
+        case "s", "assembler": self = .assembler
+        case "S", "sx", "assembler-with-cpp": self = .preprocessedAssembler
+        default: return nil
+        }
+    }
+}
+
+/// `compile_commands.json`: what CMake, Meson and Bear write.
+public struct CompileDatabase: Sendable {
+    public var path: String
+    /// In the order of the file; of several commands that write the same object the last stands.
+    public var units: [CompileUnit]
+
+    public init(path: String, units: [CompileUnit]) {
+        self.path = path
+        self.units = units
+    }
+
+    /// - Throws: `Refusal` bad-input when the file is missing or is no compile database.
+    public static func read(_ path: String) throws -> CompileDatabase {
+        guard let data = try? Data(contentsOf: URL(filePath: path)) else {
+            throw Refusal(
+                .badInput, subject: path, why: "the compile commands can't be read",
+                remedy:
+                    "record them with `patchbuild record -- BUILD-COMMAND`, or name the file with --compile-commands")
+        }
+        return try parse(data, path: path)
+    }
+
+    static func parse(_ data: Data, path: String) throws -> CompileDatabase {
+        let entries: [Entry]
+        do {
+            entries = try JSONDecoder().decode([Entry].self, from: data)
+        } catch {
+            throw Refusal(.badInput, subject: path, why: "not a compile database: \(error)")
+        }
+        var units: [CompileUnit] = []
+        var places: [String: Int] = [:]
+        let base = absolutePath(path).split(separator: "/").dropLast().joined(separator: "/")
+        for unit in entries.compactMap({ $0.unit(base: "/" + base) }) {
+            if let place = places[unit.output + "\0" + unit.file] {
+                units[place] = unit
+            } else {
+                places[unit.output + "\0" + unit.file] = units.count
+                units.append(unit)
+            }
+        }
+        return CompileDatabase(path: path, units: units)
+    }
+
+    private struct Entry: Decodable {
+        var directory: String
+        var file: String
+        var arguments: [String]?
+        var command: String?
+        var output: String?
+
+        /// nil for a command that makes no object of a language we know.
+        func unit(base: String) -> CompileUnit? {
+            let words = withoutLauncher(arguments ?? command.map(shellWords) ?? [])
+            guard words.count > 1, !words.contains(where: stopsBeforeAssembling) else { return nil }
+            let directory = normalized(directory, in: base)
+            let file = normalized(file, in: directory)
+            let output = normalized(output ?? outputArgument(words) ?? objectName(file), in: directory)
+            let unit = CompileUnit(directory: directory, file: file, arguments: words, output: output)
+            return unit.language == nil ? nil : unit
+        }
+    }
+}
+
+/// `ccache gcc …` and its like: the compiler itself is run.
+private func withoutLauncher(_ words: [String]) -> [String] {
+    let launchers: Set<String> = ["ccache", "distcc", "sccache", "icecc", "gomacc", "buildcache", "env"]
+    var words = words[...]
+    while words.count > 1, launchers.contains(baseName(words.first ?? "")) { words = words.dropFirst() }
+    return Array(words)
+}
+
+private func stopsBeforeAssembling(_ argument: String) -> Bool {
+    ["-S", "-E", "-M", "-MM", "-fsyntax-only"].contains(argument)
+}
+
+private func outputArgument(_ words: [String]) -> String? {
+    for (index, word) in words.enumerated().reversed() where word.hasPrefix("-o") {
+        if word == "-o" { return index + 1 < words.count ? words[index + 1] : nil }
+        // `-opaque-…` is no output; gcc has no other option that starts with -o.
+        return String(word.dropFirst(2))
+    }
+    return nil
+}
+
+private func objectName(_ file: String) -> String {
+    let name = baseName(file)
+    guard let dot = name.lastIndex(of: ".") else { return name + ".o" }
+    return name[..<dot] + ".o"
+}
+
+func baseName(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }
+
+func absolutePath(_ path: String) -> String {
+    normalized(path, in: FileManager.default.currentDirectoryPath)
+}
+
+/// `path` seen from `directory`, absolute, without `.`, `..` and doubled slashes. Symbolic links stay.
+func normalized(_ path: String, in directory: String) -> String {
+    var parts: [Substring] = []
+    for part in (path.hasPrefix("/") ? path : directory + "/" + path).split(separator: "/") where part != "." {
+        if part == ".." { parts = parts.dropLast() } else { parts.append(part) }
+    }
+    return "/" + parts.joined(separator: "/")
+}
+
+/// Splits a shell command into words as a POSIX shell would: quotes and backslashes, no expansions.
+func shellWords(_ command: String) -> [String] {
+    var words: [String] = []
+    var word: String?
+    var quote: Character?
+    var escaped = false
+    for character in command {
+        if escaped {
+            if quote == "\"", !"\"\\$`".contains(character) { word = (word ?? "") + "\\" }
+            word = (word ?? "") + String(character)
+            escaped = false
+        } else if character == "\\", quote != "'" {
+            escaped = true
+        } else if let open = quote {
+            if character == open { quote = nil } else { word = (word ?? "") + String(character) }
+        } else if character == "\"" || character == "'" {
+            quote = character
+            word = word ?? ""
+        } else if character.isWhitespace {
+            if let done = word { words.append(done) }
+            word = nil
+        } else {
+            word = (word ?? "") + String(character)
+        }
+    }
+    if let word { words.append(word) }
+    return words
+}
