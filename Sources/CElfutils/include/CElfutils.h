@@ -5,3 +5,6 @@
 #include <elfutils/libdwfl.h>
 #include <gelf.h>
 #include <libelf.h>
+
+/// A file without a name, for libelf to write to; -1 and errno on failure.
+int elfutils_memory_file(void);
