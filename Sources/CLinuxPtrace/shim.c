@@ -1,1 +1,103 @@
-// Being written.
+#define _GNU_SOURCE
+#include "CLinuxPtrace.h"
+
+#include <cpuid.h>
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static long result(long value) { return value < 0 ? -errno : value; }
+
+// The system call itself: glibc's wrapper gives PTRACE_PEEK* another meaning.
+long lp_ptrace(long request, int32_t tid, uint64_t address, uint64_t data) {
+    return result(syscall(SYS_ptrace, request, (long)tid, address, data));
+}
+
+long lp_get_regset(int32_t tid, uint64_t type, void *buffer, size_t size) {
+    struct iovec vector = {buffer, size};
+    long r = lp_ptrace(LP_GETREGSET, tid, type, (uint64_t)&vector);
+    return r < 0 ? r : (long)vector.iov_len;
+}
+
+long lp_waitpid(int32_t tid, int32_t *status, int32_t flags) { return result(waitpid(tid, status, flags)); }
+long lp_fork(void) { return result(fork()); }
+void lp_exit(int32_t status) { _exit(status); }
+
+static long transfer(long number, int32_t pid, const struct lp_transfer *transfers, size_t count) {
+    struct iovec local[1024], remote[1024];
+    if (count > 1024) return -EINVAL;
+    for (size_t i = 0; i < count; i++) {
+        local[i] = (struct iovec){(void *)transfers[i].local, transfers[i].length};
+        remote[i] = (struct iovec){(void *)transfers[i].remote, transfers[i].length};
+    }
+    return result(syscall(number, (long)pid, local, count, remote, count, 0));
+}
+
+long lp_read_memory(int32_t pid, const struct lp_transfer *transfers, size_t count) {
+    return transfer(SYS_process_vm_readv, pid, transfers, count);
+}
+
+long lp_write_memory(int32_t pid, const struct lp_transfer *transfers, size_t count) {
+    return transfer(SYS_process_vm_writev, pid, transfers, count);
+}
+
+long lp_kcmp_vm(int32_t a, int32_t b) { return result(syscall(SYS_kcmp, (long)a, (long)b, 1L, 0L, 0L)); }
+long lp_open_pidfd(int32_t pid) { return result(syscall(SYS_pidfd_open, (long)pid, 0L)); }
+
+long lp_prepare_tracer(int32_t parent) {
+    for (int number = 1; number < 32; number++) signal(number, SIG_DFL);
+    signal(SIGPIPE, SIG_IGN);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) return -errno;
+    return getppid() == parent ? 0 : -ESRCH;
+}
+
+long lp_set_realtime(int32_t priority) {
+    struct sched_param parameter = {.sched_priority = priority};
+    return result(sched_setscheduler(0, priority > 0 ? SCHED_FIFO : SCHED_OTHER, &parameter));
+}
+
+static void nothing(int number) { (void)number; }
+
+long lp_tick(uint64_t first_ns, uint64_t interval_ns) {
+    struct sigaction action = {.sa_handler = nothing};
+    if (sigaction(SIGALRM, &action, NULL) < 0) return -errno;
+    struct itimerval timer = {
+        .it_interval = {interval_ns / 1000000000, interval_ns / 1000 % 1000000},
+        .it_value = {first_ns / 1000000000, first_ns / 1000 % 1000000},
+    };
+    return result(setitimer(ITIMER_REAL, &timer, NULL));
+}
+
+uint64_t lp_monotonic_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+void lp_sleep_ns(uint64_t ns) {
+    struct timespec duration = {ns / 1000000000, ns % 1000000000};
+    nanosleep(&duration, NULL);
+}
+
+void lp_xsave_component(uint32_t component, uint32_t *offset, uint32_t *size) {
+    uint32_t a = 0, b = 0, c = 0, d = 0;
+    __get_cpuid_count(0xd, component, &a, &b, &c, &d);
+    *offset = b;
+    *size = a;
+}
+
+long lp_find(const void *haystack, size_t size, const void *needle, size_t length) {
+    const char *found = memmem(haystack, size, needle, length);
+    return found ? found - (const char *)haystack : -1;
+}

@@ -1,0 +1,103 @@
+import Glibc
+
+/// What `/proc` says of a process or thread, as far as patching needs it.
+public struct ProcessInformation: Sendable {
+    public var pid: Int32
+    /// `R`, `S`, `D`, `T`, `t`, `Z`, `X`, `I`.
+    public var state: UInt8
+    public var threadGroup: Int32
+    public var tracer: Int32
+    public var threads: Int
+    /// 0 off, 1 strict, 2 filter.
+    public var seccomp: Int
+    public var noNewPrivileges: Bool
+    /// The process's id in each nested pid namespace, outermost first.
+    public var namespaceIDs: [Int32]
+    /// `x86_Thread_features`: holds `shstk` when a shadow stack is on.
+    public var threadFeatures: String
+
+    public var isZombie: Bool { state == UInt8(ascii: "Z") || state == UInt8(ascii: "X") }
+    public var hasShadowStack: Bool { threadFeatures.contains("shstk") }
+
+    /// Parses `/proc/PID/status`. Throws `noSuchProcess` or `noPermission`.
+    public static func read(pid: Int32) throws(ProcessError) -> ProcessInformation {
+        try parse(try readProcFile("/proc/\(pid)/status", pid: pid), pid: pid)
+    }
+
+    static func parse(_ bytes: [UInt8], pid: Int32) throws(ProcessError) -> ProcessInformation {
+        var fields: [String: String] = [:]
+        for line in bytes.split(separator: UInt8(ascii: "\n")) {
+            guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { continue }
+            let value = line[(colon + 1)...].drop { $0 == 9 || $0 == 32 }
+            fields[String(decoding: line[..<colon], as: UTF8.self)] = String(decoding: value, as: UTF8.self)
+        }
+        guard let state = fields["State"]?.utf8.first, let group = fields["Tgid"].flatMap({ Int32($0) }) else {
+            throw .malformed("/proc/\(pid)/status")
+        }
+        return ProcessInformation(
+            pid: pid, state: state, threadGroup: group, tracer: fields["TracerPid"].flatMap { Int32($0) } ?? 0,
+            threads: fields["Threads"].flatMap { Int($0) } ?? 0, seccomp: fields["Seccomp"].flatMap { Int($0) } ?? 0,
+            noNewPrivileges: fields["NoNewPrivs"] == "1",
+            namespaceIDs: (fields["NSpid"] ?? "").split { $0 == "\t" || $0 == " " }.compactMap { Int32($0) },
+            threadFeatures: fields["x86_Thread_features"] ?? "")
+    }
+}
+
+/// Ids of the process's threads; the leader is in it even when it is a zombie.
+public func threadIDs(of pid: Int32) throws(ProcessError) -> [Int32] {
+    try numbersInDirectory("/proc/\(pid)/task", pid: pid)
+}
+
+/// Every process this one can see.
+public func allProcessIDs() throws(ProcessError) -> [Int32] {
+    try numbersInDirectory("/proc", pid: 0).sorted()
+}
+
+/// In clock ticks since boot: with the pid it names one process, since pids are used again.
+public func startTime(of pid: Int32) throws(ProcessError) -> UInt64 {
+    let fields = try statFields("/proc/\(pid)/stat", pid: pid)
+    guard fields.count > 19, let time = UInt64(fields[19]) else { throw .malformed("/proc/\(pid)/stat") }
+    return time
+}
+
+/// State letter of one thread, or nil when it is gone.
+func threadState(pid: Int32, tid: Int32) -> UInt8? {
+    (try? statFields("/proc/\(pid)/task/\(tid)/stat", pid: pid))?.first?.utf8.first
+}
+
+/// Fields of a `stat` file from the state on: the name before may hold blanks and parentheses.
+private func statFields(_ path: String, pid: Int32) throws(ProcessError) -> [String] {
+    let bytes = try readProcFile(path, pid: pid)
+    guard let close = bytes.lastIndex(of: UInt8(ascii: ")")) else { throw .malformed(path) }
+    return String(decoding: bytes[(close + 1)...], as: UTF8.self).split(separator: " ").map(String.init)
+}
+
+/// The executable's path as the process's mount namespace names it, with ` (deleted)` when it is.
+public func executablePath(of pid: Int32) throws(ProcessError) -> String {
+    let path = "/proc/\(pid)/exe"
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    let count = buffer.withUnsafeMutableBytes { raw in
+        raw.withMemoryRebound(to: CChar.self) { readlink(path, $0.baseAddress!, $0.count) }
+    }
+    guard count >= 0 else { throw procError(errno, path, pid: pid) }
+    return String(decoding: buffer[..<count], as: UTF8.self)
+}
+
+/// The system call a thread is in, from outside: `/proc/PID/task/TID/syscall`.
+struct SleepingCall {
+    /// Nil when the thread runs or sleeps outside a system call.
+    var number: UInt64?
+    var arguments: [UInt64]
+    var stackPointer: UInt64?
+
+    static func read(pid: Int32, tid: Int32) -> SleepingCall? {
+        guard let bytes = try? readProcFile("/proc/\(pid)/task/\(tid)/syscall", pid: pid) else { return nil }
+        let fields = String(decoding: bytes, as: UTF8.self).split { $0 == " " || $0 == "\n" }
+        let values = fields.dropFirst().map { UInt64($0.dropFirst(2), radix: 16) ?? 0 }
+        if values.count == 8 {
+            return SleepingCall(
+                number: fields.first.flatMap { UInt64($0) }, arguments: Array(values[..<6]), stackPointer: values[6])
+        }
+        return SleepingCall(number: nil, arguments: [], stackPointer: values.count == 2 ? values[0] : nil)
+    }
+}

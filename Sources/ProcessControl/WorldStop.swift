@@ -1,0 +1,246 @@
+import CLinuxPtrace
+import Glibc
+
+/// The steps of a stop, in the order seize, interrupt, resume, and what is known of each thread.
+struct WorldStop {
+    enum State { case running, stopped, gone }
+
+    struct Thread {
+        var tid: Int32
+        var state: State
+        /// Taken from the thread by its stop, given back when it goes on.
+        var signal: Int32 = 0
+        /// Seized along with its parent, but of another process (`clone` without CLONE_THREAD).
+        var isForeign = false
+        var registers = Registers()
+    }
+
+    let pid: Int32
+    private(set) var entries: [Thread] = []
+    private(set) var threads: [StoppedThread] = []
+    private(set) var stoppedAt: UInt64 = 0
+    private var deadline: UInt64 = 0
+    private var indices: [Int32: Int] = [:]
+    private var zombies: Set<Int32> = []
+
+    init(pid: Int32) { self.pid = pid }
+
+    /// Attaches to every thread without stopping any, until a scan finds no new one.
+    mutating func seizeAll() throws(ProcessError) {
+        for _ in 0..<1000 {
+            var found = false
+            for tid in try threadIDs(of: pid) where indices[tid] == nil && !zombies.contains(tid) {
+                found = try seize(tid) || found
+                if entries.count % 32 == 0 { try drain() }
+            }
+            if !found { break }
+        }
+        guard entries.contains(where: { $0.state != .gone }) else { throw .vanished(pid: pid) }
+        entries.reserveCapacity(entries.count + 64)
+        threads.reserveCapacity(entries.count + 64)
+    }
+
+    /// Interrupts all and waits until all stand still.
+    mutating func interruptAll(maximumStop: Duration) throws(ProcessError) {
+        stoppedAt = lp_monotonic_ns()
+        deadline = stoppedAt &+ maximumStop.nanoseconds
+        _ = lp_tick(maximumStop.nanoseconds + 1_000_000, 1_000_000)
+        defer { _ = lp_tick(0, 0) }
+        for index in entries.indices where entries[index].state == .running {
+            _ = lp_ptrace(LP_INTERRUPT, entries[index].tid, 0, 0)
+        }
+        try waitForAll()
+        try catchStragglers()
+        for entry in entries where entry.state == .stopped && !entry.isForeign {
+            threads.append(StoppedThread(tid: entry.tid, registers: entry.registers))
+        }
+        guard !threads.isEmpty else { throw .vanished(pid: pid) }
+    }
+
+    func view() -> StoppedProcess {
+        StoppedProcess(pid: pid, threads: threads, stoppedAt: stoppedAt, deadline: deadline)
+    }
+
+    /// Lets every thread go on; returns when the last one that stood still did. Threads that are still on their way to
+    /// a stop are waited for a little, so that they are not left traced.
+    @discardableResult
+    mutating func resumeAll() -> UInt64 {
+        for index in entries.indices where entries[index].state == .stopped { detach(index) }
+        let end = lp_monotonic_ns()
+        guard entries.contains(where: { $0.state == .running }) else { return end }
+        for entry in entries where entry.state == .running { _ = lp_ptrace(LP_INTERRUPT, entry.tid, 0, 0) }
+        for _ in 0..<100 {
+            var waiting = false
+            for index in entries.indices where entries[index].state == .running {
+                poll(index)
+                if entries[index].state == .stopped { detach(index) }
+                waiting = waiting || entries[index].state == .running
+            }
+            if !waiting { break }
+            lp_sleep_ns(1_000_000)
+        }
+        return end
+    }
+
+    private mutating func detach(_ index: Int) {
+        _ = lp_ptrace(LP_DETACH, entries[index].tid, 0, UInt64(entries[index].signal))
+        entries[index].state = .gone
+    }
+
+    private mutating func add(_ tid: Int32) {
+        indices[tid] = entries.count
+        entries.append(Thread(tid: tid, state: .running))
+    }
+
+    /// True when the thread was not known before.
+    private mutating func seize(_ tid: Int32) throws(ProcessError) -> Bool {
+        let options = UInt64(LP_O_TRACECLONE | LP_O_TRACEEXEC | LP_O_TRACESYSGOOD)
+        let result = lp_ptrace(LP_SEIZE, tid, 0, options)
+        if result == 0 {
+            add(tid)
+            return true
+        }
+        guard result == -Int(EPERM) || result == -Int(EACCES) else { return false }
+        guard let information = try? ProcessInformation.read(pid: tid) else { return false }
+        if information.isZombie {
+            zombies.insert(tid)
+            return false
+        }
+        // A new thread of one we hold is ours from birth; so is one that a former attempt could not let go.
+        if information.tracer == getpid() {
+            add(tid)
+            return true
+        }
+        if information.tracer != 0 { throw .alreadyTraced(pid: pid, tracer: information.tracer) }
+        throw .noPermission(pid: pid, operation: "ptrace")
+    }
+
+    /// While seizing, nobody is kept waiting: whatever stops by itself goes on at once.
+    private mutating func drain() throws(ProcessError) {
+        var status: Int32 = 0
+        while true {
+            let tid = lp_waitpid(-1, &status, Int32(LP_WALL | LP_WNOHANG))
+            guard tid > 0 else { return }
+            try passOn(Int32(tid), WaitStatus(status), stopSignal: (status >> 8) & 0xff)
+        }
+    }
+
+    private mutating func passOn(_ tid: Int32, _ status: WaitStatus, stopSignal: Int32) throws(ProcessError) {
+        if indices[tid] == nil { add(tid) }
+        let index = indices[tid] ?? 0
+        switch status {
+        case .exited: entries[index].state = .gone
+        case .signal(let number): _ = lp_ptrace(LP_CONT, tid, 0, UInt64(number))
+        case .stop where stopSignal != SIGTRAP: _ = lp_ptrace(LP_LISTEN, tid, 0, 0)
+        case .exec: throw .executed(pid: pid)
+        default: _ = lp_ptrace(LP_CONT, tid, 0, 0)
+        }
+    }
+
+    private mutating func waitForAll() throws(ProcessError) {
+        var index = 0
+        while index < entries.count {
+            while entries[index].state == .running {
+                guard lp_monotonic_ns() < deadline else { throw .didNotStop(pid: pid, threads: runningThreads) }
+                try wait(index)
+            }
+            index += 1
+        }
+    }
+
+    private var runningThreads: [Int32] { entries.filter { $0.state == .running }.map(\.tid) }
+
+    private mutating func wait(_ index: Int) throws(ProcessError) {
+        let tid = entries[index].tid
+        // A leader that ends before its threads gives no status until they have ended too.
+        if tid == pid, leaderIsZombie() {
+            entries[index].state = .gone
+            zombies.insert(tid)
+            return
+        }
+        var status: Int32 = 0
+        let result = lp_waitpid(tid, &status, Int32(LP_WALL))
+        if result == -Int(EINTR) { return }
+        try record(index, result, status)
+    }
+
+    private func leaderIsZombie() -> Bool {
+        entries.count > 1 && threadState(pid: pid, tid: pid) == UInt8(ascii: "Z")
+    }
+
+    private mutating func poll(_ index: Int) {
+        var status: Int32 = 0
+        let result = lp_waitpid(entries[index].tid, &status, Int32(LP_WALL | LP_WNOHANG))
+        if result != 0 { try? record(index, result, status) }
+    }
+
+    private mutating func record(_ index: Int, _ result: Int, _ status: Int32) throws(ProcessError) {
+        guard result > 0 else {
+            entries[index].state = .gone
+            return
+        }
+        switch WaitStatus(status) {
+        case .exited:
+            entries[index].state = .gone
+            return
+        case .signal(let number): entries[index].signal = number
+        case .clone: noteClone(parent: entries[index].tid)
+        case .exec:
+            entries[index].state = .stopped
+            throw .executed(pid: pid)
+        default: break
+        }
+        entries[index].state = .stopped
+        readRegisters(index)
+    }
+
+    /// The thread's child is ours from birth and stops by itself.
+    private mutating func noteClone(parent: Int32) {
+        var message: UInt64 = 0
+        let result = withUnsafeMutablePointer(to: &message) {
+            lp_ptrace(LP_GETEVENTMSG, parent, 0, UInt64(UInt(bitPattern: $0)))
+        }
+        let tid = Int32(truncatingIfNeeded: message)
+        guard result == 0, tid > 0, indices[tid] == nil else { return }
+        add(tid)
+        entries[entries.count - 1].isForeign = access("/proc/\(pid)/task/\(tid)", F_OK) != 0
+    }
+
+    /// Reads the registers, and sees to it at once that the stop leaves no trace in the interrupted call: from here on
+    /// our own death does no harm either (trap eintr-from-stop).
+    private mutating func readRegisters(_ index: Int) {
+        let tid = entries[index].tid
+        let result = withUnsafeMutablePointer(to: &entries[index].registers) {
+            lp_ptrace(LP_GETREGS, tid, 0, UInt64(UInt(bitPattern: $0)))
+        }
+        guard result == 0 else {
+            entries[index].state = .gone
+            return
+        }
+        restartIfNeeded(tid, &entries[index].registers)
+    }
+
+    /// Compares the number of threads: one that slipped through every scan would show here.
+    private mutating func catchStragglers() throws(ProcessError) {
+        for _ in 0..<10 {
+            var status = stat()
+            guard stat("/proc/\(pid)/task", &status) == 0 else { throw .vanished(pid: pid) }
+            let held = entries.count { $0.state == .stopped && !$0.isForeign } + zombies.count
+            // The directory's links are its threads and two more.
+            if Int(status.st_nlink) - 2 <= held { return }
+            for tid in try threadIDs(of: pid) where indices[tid] == nil && !zombies.contains(tid) {
+                if try seize(tid) { _ = lp_ptrace(LP_INTERRUPT, tid, 0, 0) }
+            }
+            try waitForAll()
+        }
+        throw .didNotStop(pid: pid, threads: [])
+    }
+}
+
+/// Makes an interrupted call that would answer EINTR start again instead (trap eintr-from-stop).
+func restartIfNeeded(_ tid: Int32, _ registers: inout Registers) {
+    guard registers.needsRestart else { return }
+    registers.rax = UInt64(bitPattern: RestartCode.noHandler)
+    let offsetOfRax: UInt64 = 80
+    _ = lp_ptrace(LP_POKEUSER, tid, offsetOfRax, registers.rax)
+}
