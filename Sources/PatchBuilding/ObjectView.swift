@@ -1,0 +1,178 @@
+import ObjectFiles
+
+/// A named function or data object of a relocatable object; all names of one address are one entity.
+public struct Entity: Sendable {
+    public enum Kind: Sendable { case function, data, threadLocal }
+    public var kind: Kind
+    /// The name used in messages: a global one when there is one.
+    public var name: String
+    public var names: [String]
+    public var section: Int
+    public var offset: UInt64
+    public var size: UInt64
+    /// Symbol indices, the one of `name` first.
+    public var symbols: [Int]
+    public var isGlobal: Bool
+    public var isWritable: Bool
+
+    public var end: UInt64 { offset &+ size }
+    /// `f` for GCC's `f.cold`: the half of `f` that was moved out of the way.
+    public var coldParent: String? { name.hasSuffix(".cold") ? String(name.dropLast(5)) : nil }
+}
+
+/// What a relocation refers to, seen from the object itself. Deltas and offsets are raw: symbol value plus addend, still
+/// holding the bias of PC-relative fields, which is equal wherever instruction bytes are.
+enum Referent {
+    case undefined(name: String, addend: Int64)
+    case entity(Int, delta: Int64)
+    /// Content without a name: literals, constants, jump tables. `exact` is true when a label told the offset.
+    case anonymous(section: Int, offset: Int64, exact: Bool)
+    case absolute(Int64)
+}
+
+/// An object with its definitions indexed.
+public struct ObjectView: Sendable {
+    public let file: ObjectFile
+    public let entities: [Entity]
+    /// By symbol index.
+    public let entityOfSymbol: [Int: Int]
+    /// By section index: entities sorted by offset.
+    public let entitiesInSection: [Int: [Int]]
+    public let entityNamed: [String: Int]
+    /// By a function's name: its `.cold` halves.
+    let coldHalves: [String: [Int]]
+
+    public init(_ file: ObjectFile) {
+        self.file = file
+        var places: [Place: [Int]] = [:]
+        for symbol in file.symbols where Self.names(symbol, in: file) {
+            guard case .section(let section) = symbol.place else { continue }
+            places[Place(section: section, offset: symbol.value), default: []].append(symbol.index)
+        }
+        var entities: [Entity] = []
+        for (place, symbols) in places.sorted(by: { ($0.key.section, $0.key.offset) < ($1.key.section, $1.key.offset) })
+        {
+            entities.append(Self.makeEntity(place, symbols, file))
+        }
+        var ofSymbol: [Int: Int] = [:]
+        var inSection: [Int: [Int]] = [:]
+        var named: [String: Int] = [:]
+        var cold: [String: [Int]] = [:]
+        for (index, entity) in entities.enumerated() {
+            for symbol in entity.symbols { ofSymbol[symbol] = index }
+            for name in entity.names { named[name] = index }
+            inSection[entity.section, default: []].append(index)
+            if entity.kind == .function, let parent = entity.coldParent { cold[parent, default: []].append(index) }
+        }
+        self.entities = entities
+        entityOfSymbol = ofSymbol
+        entitiesInSection = inSection
+        entityNamed = named
+        coldHalves = cold
+    }
+
+    private struct Place: Hashable {
+        var section: Int
+        var offset: UInt64
+    }
+
+    /// Assembler-local labels (`.LC0`) and untyped symbols of data sections name nothing that a programmer wrote.
+    private static func names(_ symbol: Symbol, in file: ObjectFile) -> Bool {
+        guard let index = symbol.sectionIndex, index < file.sections.count else { return false }
+        let section = file.sections[index]
+        guard section.isAllocated, !symbol.name.isEmpty else { return false }
+        switch symbol.kind {
+        case .function, .object, .threadLocal, .indirect: return true
+        case .none: return !symbol.name.hasPrefix(".L") && !section.isMergeable
+        default: return false
+        }
+    }
+
+    private static func makeEntity(_ place: Place, _ symbols: [Int], _ file: ObjectFile) -> Entity {
+        let section = file.sections[place.section]
+        let ordered = symbols.sorted { first, second in
+            let (a, b) = (file.symbols[first], file.symbols[second])
+            if (a.binding == .local) != (b.binding == .local) { return b.binding == .local }
+            return a.name < b.name
+        }
+        let kind: Entity.Kind =
+            section.isExecutable ? .function : section.isThreadLocal ? .threadLocal : .data
+        return Entity(
+            kind: kind, name: file.symbols[ordered[0]].name, names: ordered.map { file.symbols[$0].name },
+            section: place.section, offset: place.offset, size: ordered.map { file.symbols[$0].size }.max() ?? 0,
+            symbols: ordered, isGlobal: file.symbols[ordered[0]].binding != .local, isWritable: section.isWritable)
+    }
+
+    /// The entity that covers `offset` of a section, or the section's only one.
+    func entity(section: Int, offset: Int64) -> Int? {
+        guard let candidates = entitiesInSection[section] else { return nil }
+        if candidates.count == 1, entities[candidates[0]].offset == 0 { return candidates[0] }
+        return candidates.last { index in
+            let entity = entities[index]
+            return Int64(entity.offset) <= offset && (offset < Int64(entity.end) || entity.size == 0)
+        }
+    }
+
+    /// What a relocation of `section` refers to.
+    func referent(of relocation: Relocation, in section: Section) -> Referent {
+        let symbol = file.symbols[relocation.symbol]
+        let raw = Int64(bitPattern: symbol.value) &+ relocation.addend
+        switch symbol.place {
+        case .undefined, .common: return .undefined(name: symbol.name, addend: relocation.addend)
+        case .absolute: return .absolute(raw)
+        case .section(let index):
+            if let entity = entityOfSymbol[relocation.symbol] {
+                return .entity(entity, delta: raw &- Int64(bitPattern: entities[entity].offset))
+            }
+            let exact = symbol.kind != .section
+            let probe = exact ? Int64(bitPattern: symbol.value) : raw &+ bias(of: relocation, in: section)
+            if let entity = entity(section: index, offset: probe) {
+                return .entity(entity, delta: raw &- Int64(bitPattern: entities[entity].offset))
+            }
+            return .anonymous(section: index, offset: exact ? Int64(bitPattern: symbol.value) : probe, exact: exact)
+        }
+    }
+
+    /// PC-relative fields of code count from the instruction's end, at least 4 bytes on.
+    func bias(of relocation: Relocation, in section: Section) -> Int64 {
+        section.isExecutable && relocation.type.isPCRelative ? 4 : 0
+    }
+
+    /// The relocations of a section within `[start, end)`.
+    func relocations(section: Int, from start: UInt64, to end: UInt64) -> ArraySlice<Relocation> {
+        let all = file.sections[section].relocations
+        let low = all.partitioningIndex { $0.offset >= start }
+        let high = all.partitioningIndex { $0.offset >= end }
+        return all[low..<max(low, high)]
+    }
+
+    /// The bytes of an entity; nil for memory without bytes in the file, empty when a size is wrong.
+    func bytes(section: Int, from start: UInt64, to end: UInt64) -> ArraySlice<UInt8>? {
+        let section = file.sections[section]
+        if section.isNoBits { return nil }
+        guard start <= end, end <= UInt64(section.data.count) else { return [] }
+        return section.data[Int(start)..<Int(end)]
+    }
+}
+
+extension RelocationType {
+    /// The field holds a distance from its own place.
+    var isPCRelative: Bool {
+        switch self {
+        case .pc8, .pc16, .pc32, .pc64, .plt32, .gotpcrel, .gotpcrelx, .rexGotpcrelx, .gottpoff, .tlsgd, .tlsld: true
+        default: false
+        }
+    }
+}
+
+extension Array {
+    /// The first index whose element satisfies a predicate that is false, then true; `count` when none does.
+    func partitioningIndex(where predicate: (Element) -> Bool) -> Int {
+        var (low, high) = (0, count)
+        while low < high {
+            let middle = (low + high) / 2
+            if predicate(self[middle]) { high = middle } else { low = middle + 1 }
+        }
+        return low
+    }
+}

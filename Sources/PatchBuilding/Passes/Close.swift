@@ -1,0 +1,335 @@
+import Diagnostics
+import Disassembly
+import ObjectFiles
+import PatchFormat
+
+/// One unit of one target, matched and compared.
+public struct ComparedUnit: Sendable {
+    /// The object's path as in the recorded command.
+    public var name: String
+    public var matched: MatchedUnit
+    public var original: ObjectView
+    public var new: ObjectView
+    public var correlation: Correlation
+    public var changes: ChangeSet
+
+    public init(
+        name: String, matched: MatchedUnit, original: ObjectView, new: ObjectView, correlation: Correlation,
+        changes: ChangeSet
+    ) {
+        self.name = name
+        self.matched = matched
+        self.original = original
+        self.new = new
+        self.correlation = correlation
+        self.changes = changes
+    }
+}
+
+/// Follows every reference from the changed functions outward: what the target has is bound, what it lacks travels.
+///
+/// A reference to a replaced function is bound to the target's entry, from wherever it comes: so `&f` stays one value,
+/// and the switch decides for every call. No global the target defines gets into the module.
+///
+/// - Throws: `Refusals` for functions that don't match the target, entries that take no jump, and symbols that nothing
+///   defines.
+public func close(_ units: [ComparedUnit], target: TargetImage, sharesSwitch: Bool) throws -> ModulePlan {
+    var closure = Closure(units: units, target: target)
+    closure.addReplacedFunctions()
+    closure.run()
+    if !closure.refusals.isEmpty { throw Refusals(closure.refusals) }
+    return closure.plan(sharesSwitch: sharesSwitch)
+}
+
+private struct Closure {
+    let units: [ComparedUnit]
+    let target: TargetImage
+    let resolver: SymbolResolver
+    var sides: [[UnitSide]]
+    var functions: [FunctionPlan] = []
+    var refusals: [Refusal] = []
+    /// New global definitions by name: unit and entity of its new object.
+    private let newGlobals: [String: (unit: Int, entity: Int)]
+    private var work: [Work] = []
+    private var seenFunctions: Set<UInt64> = []
+
+    private struct Work {
+        var unit: Int
+        var side: Int
+        var section: Int
+    }
+
+    init(units: [ComparedUnit], target: TargetImage) {
+        self.units = units
+        self.target = target
+        resolver = SymbolResolver(target: target)
+        sides = units.map { [UnitSide(view: $0.new), UnitSide(view: $0.original)] }
+        var globals: [String: (unit: Int, entity: Int)] = [:]
+        for (index, unit) in units.enumerated() {
+            for (number, entity) in unit.new.entities.enumerated()
+            where entity.isGlobal && unit.correlation.originalOf[number] == nil {
+                for name in entity.names where globals[name] == nil { globals[name] = (index, number) }
+            }
+        }
+        newGlobals = globals
+    }
+
+    // MARK: what is replaced
+
+    mutating func addReplacedFunctions() {
+        for (index, unit) in units.enumerated() {
+            let changed = unit.changes.functions.sorted {
+                unit.new.entities[$0.key].name < unit.new.entities[$1.key].name
+            }
+            for (entity, reason) in changed { replace(entity, of: index, because: reason) }
+        }
+    }
+
+    private mutating func replace(_ new: Int, of index: Int, because reason: String) {
+        let unit = units[index]
+        guard let original = unit.correlation.originalOf[new] else { return }
+        let (entity, old) = (unit.new.entities[new], unit.original.entities[original])
+        guard unit.matched.matched.contains(old.name), let address = unit.matched.addresses[old.name] else {
+            let why = unit.matched.mismatches[old.name] ?? "the target has no function of that name"
+            refusals.append(
+                Refusal(
+                    .unmatchedFunction, subject: "\(old.name) (\(unit.name))",
+                    why: "compiled again it is not what the target has: \(why)"))
+            return
+        }
+        // The same code under two units (PIC and not, two programs of one build) is one function of the target.
+        guard seenFunctions.insert(address).inserted else { return }
+        guard let described = describe(old, at: address, in: unit) else { return }
+        let parts = [new] + unit.new.coldHalves[entity.name, default: []]
+        let oldParts = [original] + unit.original.coldHalves[old.name, default: []]
+        checkAliases(old, entity, unit)
+        for part in parts { travel(part, of: index, side: 0) }
+        let isBare = described.entry.kind == .bare
+        if isBare { for part in oldParts { travel(part, of: index, side: 1) } }
+        functions.append(
+            FunctionPlan(
+                description: PatchedFunction(
+                    name: entity.name, object: unit.name, change: .changed, reason: reason, original: described),
+                unit: index, newSymbols: parts.map { unit.new.entities[$0].symbols[0] },
+                oldSymbols: isBare ? oldParts.map { unit.original.entities[$0].symbols[0] } : []))
+    }
+
+    /// All names of an address must stay together (trap aliases).
+    private mutating func checkAliases(_ old: Entity, _ new: Entity, _ unit: ComparedUnit) {
+        let lost = old.names.filter { name in
+            !new.names.contains(name) && unit.new.entityNamed[name] != nil
+        }
+        guard let name = lost.first else { return }
+        refusals.append(
+            Refusal(
+                .aliases, subject: name,
+                why: "it shares an address with \(old.name) in the target, but no longer does in the new object"))
+    }
+
+    private mutating func describe(_ old: Entity, at address: UInt64, in unit: ComparedUnit) -> OriginalFunction? {
+        let cold: [AddressRange] = unit.original.coldHalves[old.name, default: []].compactMap { part in
+            let name = unit.original.entities[part].name
+            guard let start = unit.matched.addresses[name], let size = unit.matched.sizes[name] else { return nil }
+            return AddressRange(address: start, size: size)
+        }
+        let range = AddressRange(address: address, size: unit.matched.sizes[old.name] ?? old.size)
+        guard cold.count == unit.original.coldHalves[old.name, default: []].count,
+            let described = describeOriginal(
+                range: range, cold: cold, names: old.names, target: target, coupled: isCoupled(old, unit))
+        else {
+            refusals.append(
+                Refusal(.unmatchedFunction, subject: old.name, why: "a part of it was not found in the target"))
+            return nil
+        }
+        if case .failure(let refusal) = described {
+            refusals.append(refusal)
+            return nil
+        }
+        return try? described.get()
+    }
+
+    /// A local function whose callers in the original changed too may rely on registers it leaves alone
+    /// (trap ipa-contract).
+    private func isCoupled(_ old: Entity, _ unit: ComparedUnit) -> Bool {
+        guard !old.isGlobal else { return false }
+        return unit.changes.functions.keys.contains { caller in
+            guard let original = unit.correlation.originalOf[caller] else { return false }
+            let entity = unit.original.entities[original]
+            guard entity.name != old.name else { return false }
+            let section = unit.original.file.sections[entity.section]
+            return unit.original.relocations(section: entity.section, from: entity.offset, to: entity.end).contains {
+                if case .entity(let callee, _) = unit.original.referent(of: $0, in: section) {
+                    return unit.original.entities[callee].name == old.name
+                }
+                return false
+            }
+        }
+    }
+
+    // MARK: what travels
+
+    private mutating func travel(_ entity: Int, of unit: Int, side: Int) {
+        let view = sides[unit][side].view
+        guard sides[unit][side].entities.insert(entity).inserted else { return }
+        let described = view.entities[entity]
+        if described.kind == .function {
+            for half in view.coldHalves[described.name, default: []] { travel(half, of: unit, side: side) }
+        }
+        if view.entitiesInSection[described.section, default: []].count > 1 {
+            refusals.append(
+                Refusal(
+                    .ambiguousSymbol, subject: "\(described.name) (\(units[unit].name))",
+                    why:
+                        "it shares the section \(view.file.sections[described.section].name) with other definitions, so it can't be taken alone",
+                    remedy: "compile it to a section of its own"))
+        }
+        travelSection(described.section, of: unit, side: side)
+    }
+
+    private mutating func travelSection(_ section: Int, of unit: Int, side: Int) {
+        guard sides[unit][side].sections.insert(section).inserted else { return }
+        work.append(Work(unit: unit, side: side, section: section))
+    }
+
+    mutating func run() {
+        while let item = work.popLast() {
+            let section = sides[item.unit][item.side].view.file.sections[item.section]
+            for index in section.relocations.indices { follow(index, in: item) }
+        }
+        for index in units.indices { addNewFunctions(of: index) }
+    }
+
+    private mutating func follow(_ index: Int, in item: Work) {
+        let view = sides[item.unit][item.side].view
+        let section = view.file.sections[item.section]
+        let relocation = section.relocations[index]
+        switch view.referent(of: relocation, in: section) {
+        case .undefined(let name, _): followUndefined(name, relocation, item)
+        case .entity(let entity, let delta): followEntity(entity, delta, index, item)
+        case .anonymous(let other, _, _):
+            travelSection(other, of: item.unit, side: item.side)
+            refer(relocation.symbol, .here, item)
+        case .absolute:
+            refuse(.relocationType, view.file.symbols[relocation.symbol].name, item, "it is an absolute symbol")
+        }
+    }
+
+    private mutating func followUndefined(_ name: String, _ relocation: Relocation, _ item: Work) {
+        if item.side == 0, let definition = newGlobals[name] {
+            travel(definition.entity, of: definition.unit, side: 0)
+            return refer(relocation.symbol, .otherUnit(name: name), item)
+        }
+        let view = sides[item.unit][item.side].view
+        let isWeak = view.file.symbols[relocation.symbol].binding == .weak
+        let known = units[item.unit].matched.addresses[name]
+        switch resolver.resolve(name, type: relocation.type, isWeak: isWeak, known: known) {
+        case .success(let binding): refer(relocation.symbol, .outside(binding), item)
+        case .failure(let refusal): refuse(refusal)
+        }
+    }
+
+    private mutating func followEntity(_ number: Int, _ delta: Int64, _ index: Int, _ item: Work) {
+        let view = sides[item.unit][item.side].view
+        let entity = view.entities[number]
+        let section = view.file.sections[item.section]
+        let relocation = section.relocations[index]
+        if isInside(entity, delta, relocation, section) {
+            let owner = entity.coldParent.flatMap { view.entityNamed[$0] } ?? number
+            let isHere = sides[item.unit][item.side].entities.contains(owner)
+            guard isHere else {
+                return refuse(.relocationType, entity.name, item, "a place inside of it is referred to from elsewhere")
+            }
+            travel(number, of: item.unit, side: item.side)
+            return refer(relocation.symbol, .here, item)
+        }
+        // By its own name from here on, so that a section's symbol stands for what is inside only.
+        let named = entity.symbols.contains(relocation.symbol) ? relocation.symbol : entity.symbols[0]
+        sides[item.unit][item.side].rename(relocation: index, in: item.section, to: named)
+        if mustTravel(number, item) {
+            travel(number, of: item.unit, side: item.side)
+            return refer(named, .here, item)
+        }
+        switch resolver.bind(entity, addresses: units[item.unit].matched.addresses, type: relocation.type) {
+        case .success(let binding): refer(named, .outside(binding), item)
+        case .failure(let refusal): refuse(refusal)
+        }
+    }
+
+    /// A jump table's entry, or a branch between a function's halves: not the function as such.
+    private func isInside(_ entity: Entity, _ delta: Int64, _ relocation: Relocation, _ section: Section) -> Bool {
+        guard entity.kind == .function else { return false }
+        if entity.coldParent != nil { return true }
+        if section.isExecutable { return relocation.type.isPCRelative ? delta != -4 : delta != 0 }
+        return relocation.type.isPCRelative || delta != 0
+    }
+
+    /// New definitions and changed constants; of the original side, nothing that has a name.
+    private func mustTravel(_ number: Int, _ item: Work) -> Bool {
+        guard item.side == 0 else { return false }
+        let unit = units[item.unit]
+        if unit.changes.constants.contains(number) { return true }
+        return unit.correlation.originalOf[number] == nil
+    }
+
+    private mutating func refer(_ symbol: Int, _ reference: Reference, _ item: Work) {
+        sides[item.unit][item.side].references[symbol] = reference
+    }
+
+    private mutating func refuse(_ rule: Rule, _ subject: String, _ item: Work, _ why: String) {
+        refuse(Refusal(rule, subject: "\(subject) (\(units[item.unit].name))", why: why))
+    }
+
+    private mutating func refuse(_ refusal: Refusal) {
+        if !refusals.contains(refusal) { refusals.append(refusal) }
+    }
+
+    private mutating func addNewFunctions(of index: Int) {
+        let unit = units[index]
+        for number in sides[index][0].entities.sorted() {
+            let entity = unit.new.entities[number]
+            guard entity.kind == .function, entity.coldParent == nil, unit.correlation.originalOf[number] == nil else {
+                continue
+            }
+            let parts = [number] + unit.new.coldHalves[entity.name, default: []]
+            functions.append(
+                FunctionPlan(
+                    description: PatchedFunction(
+                        name: entity.name, object: unit.name, change: .new, reason: "the target has no such function"),
+                    unit: index, newSymbols: parts.map { unit.new.entities[$0].symbols[0] }, oldSymbols: []))
+        }
+    }
+
+    func plan(sharesSwitch: Bool) -> ModulePlan {
+        let plans = units.indices.map { index in
+            UnitPlan(
+                name: units[index].name, original: sides[index][1].file, new: sides[index][0].file,
+                newSections: sides[index][0].sections, originalSections: sides[index][1].sections,
+                newReferences: sides[index][0].references, originalReferences: sides[index][1].references)
+        }
+        return ModulePlan(
+            file: target.name, buildID: target.buildID, sharesSwitch: sharesSwitch, units: plans, functions: functions)
+    }
+}
+
+/// The new or the original object of a unit, and what of it travels.
+private struct UnitSide {
+    let view: ObjectView
+    /// The view's file, with relocations renamed.
+    var file: ObjectFile
+    var sections: Set<Int> = []
+    var entities: Set<Int> = []
+    var references: [Int: Reference] = [:]
+
+    init(view: ObjectView) {
+        self.view = view
+        file = view.file
+    }
+
+    /// Names the same place by another symbol.
+    mutating func rename(relocation index: Int, in section: Int, to symbol: Int) {
+        let relocation = file.sections[section].relocations[index]
+        let raw = Int64(bitPattern: file.symbols[relocation.symbol].value) &+ relocation.addend
+        file.sections[section].relocations[index].symbol = symbol
+        file.sections[section].relocations[index].addend = raw &- Int64(bitPattern: file.symbols[symbol].value)
+    }
+}

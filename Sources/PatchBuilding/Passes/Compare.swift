@@ -1,0 +1,194 @@
+import ObjectFiles
+
+/// What differs between the original and the new object of one unit.
+public struct ChangeSet: Sendable {
+    /// Entities of the new object whose original exists and has another body, with the first difference found.
+    /// A changed `.cold` half makes its function changed.
+    public var functions: [Int: String] = [:]
+    /// Constants with another content, by entity of the new object. Whoever reads one is in `functions`.
+    public var constants: Set<Int> = []
+    /// Writable or thread-local data with another initial value, or another size; entities of the new object.
+    public var initialValues: [Int] = []
+    public var sizes: [Int] = []
+    public var isEmpty: Bool { functions.isEmpty && constants.isEmpty && initialValues.isEmpty && sizes.isEmpty }
+
+    public init() {}
+}
+
+/// Compares every definition that exists on both sides, relocations read by what they refer to.
+public func compare(_ original: ObjectView, _ new: ObjectView, _ correlation: Correlation) -> ChangeSet {
+    var comparer = Comparer(original: original, new: new, correlation: correlation)
+    var changes = ChangeSet()
+    for (a, b) in correlation.newOf.sorted(by: { $0.value < $1.value }) {
+        let entity = new.entities[b]
+        if entity.kind == .function {
+            guard let reason = comparer.difference(ofEntity: a, and: b) else { continue }
+            changes.functions[comparer.functionOwning(b)] = reason
+        } else if original.entities[a].size != entity.size, entity.isWritable || original.entities[a].isWritable {
+            changes.sizes.append(b)
+        } else if comparer.isChangedData(a, b) {
+            if entity.isWritable || original.entities[a].isWritable {
+                changes.initialValues.append(b)
+            } else {
+                changes.constants.insert(b)
+            }
+        }
+    }
+    return changes
+}
+
+/// Walks both objects side by side; remembers what it has decided of data.
+private struct Comparer {
+    let original: ObjectView
+    let new: ObjectView
+    let correlation: Correlation
+    /// By entity of the original: content differs. An entry under decision counts as equal, which ends cycles.
+    var dataVerdicts: [Int: Bool] = [:]
+    var sectionVerdicts: [SectionPair: Bool] = [:]
+
+    struct SectionPair: Hashable {
+        var original: Int
+        var new: Int
+    }
+
+    init(original: ObjectView, new: ObjectView, correlation: Correlation) {
+        self.original = original
+        self.new = new
+        self.correlation = correlation
+    }
+
+    /// The function that a `.cold` half belongs to; any other entity is its own.
+    func functionOwning(_ index: Int) -> Int {
+        guard let parent = new.entities[index].coldParent, let owner = new.entityNamed[parent] else { return index }
+        return owner
+    }
+
+    mutating func isChangedData(_ a: Int, _ b: Int) -> Bool {
+        if let verdict = dataVerdicts[a] { return verdict }
+        dataVerdicts[a] = false
+        let verdict = difference(ofEntity: a, and: b) != nil
+        dataVerdicts[a] = verdict
+        return verdict
+    }
+
+    mutating func difference(ofEntity a: Int, and b: Int) -> String? {
+        let (x, y) = (original.entities[a], new.entities[b])
+        if x.size != y.size { return "size \(x.size) became \(y.size) bytes" }
+        return difference(
+            Range(section: x.section, start: x.offset, end: x.end),
+            Range(section: y.section, start: y.offset, end: y.end))
+    }
+
+    struct Range {
+        var section: Int
+        var start: UInt64
+        var end: UInt64
+    }
+
+    /// nil when the bytes are equal and every relocation refers to the same thing.
+    mutating func difference(_ a: Range, _ b: Range) -> String? {
+        let x = original.bytes(section: a.section, from: a.start, to: a.end)
+        let y = new.bytes(section: b.section, from: b.start, to: b.end)
+        if (x == nil) != (y == nil) { return "initial value changed" }
+        if let x, let y, x != y {
+            let at = zip(x, y).enumerated().first { $0.element.0 != $0.element.1 }?.offset ?? 0
+            return "code or content differs at +0x\(String(at, radix: 16))"
+        }
+        let left = original.relocations(section: a.section, from: a.start, to: a.end)
+        let right = new.relocations(section: b.section, from: b.start, to: b.end)
+        guard left.count == right.count else { return "refers to other things" }
+        for (p, q) in zip(left, right) {
+            guard p.offset &- a.start == q.offset &- b.start, p.type == q.type else { return "refers to other things" }
+            if let reason = difference(p, in: a.section, q, in: b.section) { return reason }
+        }
+        return nil
+    }
+
+    mutating func difference(_ p: Relocation, in a: Int, _ q: Relocation, in b: Int) -> String? {
+        let left = original.referent(of: p, in: original.file.sections[a])
+        let right = new.referent(of: q, in: new.file.sections[b])
+        switch (left, right) {
+        case (.undefined(let x, let addend), .undefined(let y, let other)):
+            return x == y && addend == other ? nil : "refers to \(y) instead of \(x)"
+        case (.absolute(let x), .absolute(let y)):
+            return x == y ? nil : "refers to another absolute address"
+        case (.entity(let x, let dx), .entity(let y, let dy)):
+            return differenceOfEntities(x, dx, y, dy)
+        case (.anonymous(let x, let dx, _), .anonymous(let y, let dy, _)):
+            return isSameContent(x, dx, y, dy, raw: p.addend == q.addend) ? nil : "reads another literal or constant"
+        default:
+            return differenceOfKinds(left, right)
+        }
+    }
+
+    private mutating func differenceOfEntities(_ x: Int, _ dx: Int64, _ y: Int, _ dy: Int64) -> String? {
+        let (a, b) = (original.entities[x], new.entities[y])
+        guard correlation.newOf[x] == y else {
+            if isFunctionNameLiteral(a.name), isFunctionNameLiteral(b.name), dx == dy,
+                difference(ofEntity: x, and: y) == nil
+            {
+                return nil
+            }
+            return "refers to \(b.name) instead of \(a.name)"
+        }
+        guard dx == dy else { return "refers to another part of \(b.name)" }
+        if b.kind == .data, !b.isWritable, !a.isWritable, isChangedData(x, y) {
+            return "reads the changed constant \(b.name)"
+        }
+        return nil
+    }
+
+    /// A definition that moved between units is still the same global.
+    private func differenceOfKinds(_ left: Referent, _ right: Referent) -> String? {
+        switch (left, right) {
+        case (.undefined(let name, _), .entity(let y, _)) where new.entities[y].isGlobal:
+            new.entities[y].names.contains(name) ? nil : "refers to \(new.entities[y].name) instead of \(name)"
+        case (.entity(let x, _), .undefined(let name, _)) where original.entities[x].isGlobal:
+            original.entities[x].names.contains(name)
+                ? nil : "refers to \(name) instead of \(original.entities[x].name)"
+        default: "refers to something of another kind"
+        }
+    }
+
+    /// Literals by content, whole strings or whole constants; anything else by its whole section.
+    private mutating func isSameContent(_ a: Int, _ da: Int64, _ b: Int, _ db: Int64, raw: Bool) -> Bool {
+        let (x, y) = (original.file.sections[a], new.file.sections[b])
+        guard x.flags == y.flags, x.entrySize == y.entrySize else { return false }
+        if x.isMergeable, x.relocations.isEmpty, y.relocations.isEmpty {
+            guard let left = literal(x, at: da), let right = literal(y, at: db) else { return false }
+            return left == right
+        }
+        guard da == db else { return false }
+        let pair = SectionPair(original: a, new: b)
+        if let verdict = sectionVerdicts[pair] { return verdict }
+        sectionVerdicts[pair] = true
+        let verdict =
+            x.size == y.size
+            && difference(Range(section: a, start: 0, end: x.size), Range(section: b, start: 0, end: y.size)) == nil
+        sectionVerdicts[pair] = verdict
+        return verdict
+    }
+
+    /// The literal that covers `offset`, and how far into it the offset is.
+    private func literal(_ section: Section, at offset: Int64) -> Literal? {
+        guard offset >= 0, offset < Int64(section.data.count) else { return nil }
+        let width = max(1, Int(section.entrySize))
+        if !section.isStrings {
+            let start = Int(offset) / width * width
+            return Literal(
+                bytes: section.data[start..<min(start + width, section.data.count)], skip: Int(offset) - start)
+        }
+        func isEnd(_ at: Int) -> Bool { section.data[at..<min(at + width, section.data.count)].allSatisfy { $0 == 0 } }
+        var start = Int(offset) / width * width
+        while start >= width, !isEnd(start - width) { start -= width }
+        var end = start
+        while end + width <= section.data.count, !isEnd(end) { end += width }
+        return Literal(bytes: section.data[start..<min(end, section.data.count)], skip: Int(offset) - start)
+    }
+
+    struct Literal: Equatable {
+        var bytes: ArraySlice<UInt8>
+        var skip: Int
+        static func == (a: Literal, b: Literal) -> Bool { a.skip == b.skip && a.bytes == b.bytes }
+    }
+}

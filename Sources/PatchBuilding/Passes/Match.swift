@@ -1,0 +1,169 @@
+import Diagnostics
+import ObjectFiles
+
+/// Where the definitions of one unit lie in the target, proved by its bytes.
+public struct MatchedUnit: Sendable {
+    /// By symbol name of the unit: its address in the target (thread-locals: offset in the TLS segment).
+    public var addresses: [String: UInt64] = [:]
+    /// By function name: its size, `.cold` halves under their own names.
+    public var sizes: [String: UInt64] = [:]
+    /// Functions whose bytes are those of the target once relocations are resolved.
+    public var matched: Set<String> = []
+    /// Functions that the target has under that name, with other bytes, and the first difference.
+    public var mismatches: [String: String] = [:]
+
+    public init() {}
+}
+
+/// Finds a unit's object, made by the recorded command alone, in the target.
+///
+/// A section of an object is placed as one piece, so that every function of it votes for the place. Each is then
+/// compared byte by byte; the fields of relocations tell the addresses of data and of same-named statics. Linker
+/// relaxations of a closed list are undone (trap linker-relaxations); nothing else may differ.
+///
+/// - Returns: nil when the target has no function of the unit under its name.
+public func match(_ plain: ObjectView, in target: TargetImage) -> MatchedUnit? {
+    var matcher = Matcher(plain: plain, target: target)
+    matcher.placeCode()
+    guard !matcher.places.isEmpty else { return nil }
+    matcher.placeData()
+    return matcher.result()
+}
+
+private struct Matcher {
+    let plain: ObjectView
+    let target: TargetImage
+    /// By section index: the address in the target of the section's first byte.
+    var places: [Int: UInt64] = [:]
+    var verified: [Int: [FieldReading]] = [:]
+    var mismatches: [Int: String] = [:]
+
+    init(plain: ObjectView, target: TargetImage) {
+        self.plain = plain
+        self.target = target
+    }
+
+    mutating func placeCode() {
+        for (section, entities) in plain.entitiesInSection.sorted(by: { $0.key < $1.key }) {
+            guard plain.file.sections[section].isExecutable else { continue }
+            var votes: [UInt64: Int] = [:]
+            for index in entities {
+                let entity = plain.entities[index]
+                let places = Set(entity.names.flatMap { target.definitions(of: $0) }.map { $0.value &- entity.offset })
+                for place in places { votes[place, default: 0] += 1 }
+            }
+            let candidates = votes.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(64).map(\.key)
+            place(section, entities, candidates)
+        }
+    }
+
+    /// Takes the candidate at which most functions have the right bytes.
+    private mutating func place(_ section: Int, _ entities: [Int], _ candidates: [UInt64]) {
+        var best: (place: UInt64, good: [Int: [FieldReading]], bad: [Int: String])?
+        for candidate in candidates {
+            var good: [Int: [FieldReading]] = [:]
+            var bad: [Int: String] = [:]
+            for index in entities {
+                switch verify(index, at: candidate &+ plain.entities[index].offset) {
+                case .success(let readings): good[index] = readings
+                case .failure(let difference): bad[index] = difference.text
+                }
+            }
+            if best == nil || good.count > best!.good.count { best = (candidate, good, bad) }
+            if bad.isEmpty { break }
+        }
+        guard let best else { return }
+        places[section] = best.place
+        verified.merge(best.good) { old, _ in old }
+        mismatches.merge(best.bad) { old, _ in old }
+    }
+
+    struct Difference: Error { var text: String }
+
+    private func verify(_ index: Int, at address: UInt64) -> Result<[FieldReading], Difference> {
+        let entity = plain.entities[index]
+        guard let expected = plain.bytes(section: entity.section, from: entity.offset, to: entity.end),
+            let found = target.bytes(at: address, size: entity.size)
+        else { return .failure(Difference(text: "it lies outside of the target's code")) }
+        let relocations = plain.relocations(section: entity.section, from: entity.offset, to: entity.end)
+        var comparison = MaskedComparison(
+            expected: Array(expected), found: Array(found), base: address, isFixed: target.isFixed)
+        for relocation in relocations {
+            comparison.read(relocation, at: Int(relocation.offset - entity.offset))
+        }
+        if let at = comparison.firstDifference() {
+            return .failure(Difference(text: "byte +0x\(String(at, radix: 16)) of \(entity.size) differs"))
+        }
+        return .success(comparison.readings)
+    }
+
+    /// Data sections by what verified code says of them; then every function must agree.
+    mutating func placeData() {
+        var votes: [Int: [UInt64: Int]] = [:]
+        for reading in verified.values.joined() {
+            guard let (section, place) = sectionPlace(reading), places[section] == nil else { continue }
+            votes[section, default: [:]][place, default: 0] += 1
+        }
+        for (section, candidates) in votes {
+            places[section] = candidates.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key
+        }
+        for (index, readings) in verified {
+            guard let bad = readings.first(where: { !agrees($0) }) else { continue }
+            verified[index] = nil
+            let name = plain.file.symbols[bad.relocation.symbol].name
+            mismatches[index] = "it refers to another \(name.isEmpty ? "datum" : name)"
+        }
+    }
+
+    /// The section a direct reference names and the place it implies; literals may be merged, so they imply nothing.
+    private func sectionPlace(_ reading: FieldReading) -> (Int, UInt64)? {
+        guard let symbolAddress = reading.symbolAddress else { return nil }
+        let symbol = plain.file.symbols[reading.relocation.symbol]
+        guard let section = symbol.sectionIndex, !plain.file.sections[section].isMergeable,
+            !plain.file.sections[section].isThreadLocal
+        else { return nil }
+        return (section, symbolAddress &- symbol.value)
+    }
+
+    private func agrees(_ reading: FieldReading) -> Bool {
+        let symbol = plain.file.symbols[reading.relocation.symbol]
+        if let slot = reading.slot {
+            // The slot's own name is the proof; a slot without a name is relocated to a definition of the target.
+            return target.slotNames[slot].map { $0 == symbol.name } ?? true
+        }
+        if let (section, place) = sectionPlace(reading) { return places[section] == place }
+        guard let address = reading.symbolAddress, !symbol.isDefined, symbol.kind != .threadLocal else { return true }
+        let definitions = target.definitions(of: symbol.name)
+        // Not defined here: a PLT entry of the linker's making.
+        return definitions.isEmpty || definitions.contains { $0.value == address }
+    }
+
+    func result() -> MatchedUnit {
+        var unit = MatchedUnit()
+        for (index, entity) in plain.entities.enumerated() {
+            if verified[index] != nil { unit.matched.formUnion(entity.names) }
+            if let why = mismatches[index] {
+                for name in entity.names where !target.definitions(of: name).isEmpty { unit.mismatches[name] = why }
+            }
+            guard let address = address(of: entity) else { continue }
+            for name in entity.names { unit.addresses[name] = address }
+            if entity.kind == .function { for name in entity.names { unit.sizes[name] = entity.size } }
+        }
+        for reading in verified.values.joined() {
+            // What the code calls by a name that several files define: the reference itself tells which.
+            let symbol = plain.file.symbols[reading.relocation.symbol]
+            guard let address = reading.symbolAddress, !symbol.isDefined, symbol.kind != .threadLocal,
+                target.definitions(of: symbol.name).contains(where: { $0.value == address })
+            else { continue }
+            unit.addresses[symbol.name] = address
+        }
+        return unit
+    }
+
+    private func address(of entity: Entity) -> UInt64? {
+        if entity.kind != .threadLocal, let place = places[entity.section] { return place &+ entity.offset }
+        // No code that was verified refers to it: only a name of its own can tell.
+        let candidates = Set(entity.names.flatMap { target.definitions(of: $0) }.map(\.value))
+        return candidates.count == 1 ? candidates.first : nil
+    }
+}

@@ -1,0 +1,104 @@
+import Diagnostics
+import ObjectFiles
+import PatchFormat
+
+/// Decides what a name outside of the module stands for, as the target itself is bound (trap binding-scope).
+struct SymbolResolver {
+    let target: TargetImage
+    private let libraries: NeededLibraries
+
+    init(target: TargetImage) {
+        self.target = target
+        libraries = NeededLibraries(target)
+    }
+
+    /// A definition of the unit that the target has.
+    func bind(_ entity: Entity, addresses: [String: UInt64], type: RelocationType) -> Result<Binding, Refusal> {
+        guard let address = entity.names.compactMap({ addresses[$0] }).first else {
+            return .failure(
+                Refusal(
+                    .unresolvedSymbol, subject: entity.name,
+                    why: "its address in the target can't be told: no matching function refers to it",
+                    remedy: "give --symbols of the very build"))
+        }
+        if entity.kind == .threadLocal {
+            return .success(Binding(kind: .threadLocal, symbol: entity.name, address: address))
+        }
+        if entity.isGlobal, let slot = ownSlot(entity.name, type) { return .success(slot) }
+        return .success(Binding(kind: .target, symbol: entity.name, address: address))
+    }
+
+    /// A library's own symbol goes through its slot when the library's code does.
+    private func ownSlot(_ name: String, _ type: RelocationType) -> Binding? {
+        guard !target.isExecutable, type.mayBePreempted, let slot = target.slots[name] else { return nil }
+        return Binding(kind: .slot, symbol: name, address: slot)
+    }
+
+    /// A name that the unit does not define; `known` is its address when matched code of the unit refers to it.
+    func resolve(_ name: String, type: RelocationType, isWeak: Bool, known: UInt64?) -> Result<Binding, Refusal> {
+        if let definition = definition(of: name, known: known) {
+            switch definition {
+            case .success(let symbol):
+                if symbol.kind == .threadLocal {
+                    return .success(Binding(kind: .threadLocal, symbol: name, address: symbol.value))
+                }
+                if let slot = ownSlot(name, type) { return .success(slot) }
+                if symbol.kind == .indirect {
+                    return .failure(
+                        Refusal(
+                            .unresolvedSymbol, subject: name, why: "it is an indirect function that the target defines")
+                    )
+                }
+                return .success(Binding(kind: .target, symbol: name, address: symbol.value))
+            case .failure(let refusal): return .failure(refusal)
+            }
+        }
+        return imported(name, isWeak: isWeak)
+    }
+
+    private func definition(of name: String, known: UInt64?) -> Result<Symbol, Refusal>? {
+        let all = target.definitions(of: name)
+        if let known, let symbol = all.first(where: { $0.value == known }) { return .success(symbol) }
+        let globals = all.filter { $0.binding != .local }
+        let candidates = globals.isEmpty ? all : globals
+        guard let first = candidates.first else { return nil }
+        guard candidates.allSatisfy({ $0.value == first.value }) else {
+            return .failure(
+                Refusal(
+                    .ambiguousSymbol, subject: name,
+                    why: "\(candidates.count) definitions of the target bear this name and nothing tells which is meant"
+                ))
+        }
+        return .success(first)
+    }
+
+    private func imported(_ name: String, isWeak: Bool) -> Result<Binding, Refusal> {
+        if let symbol = target.imports[name] {
+            return .success(
+                Binding(
+                    kind: .imported, symbol: name, version: symbol.version, library: symbol.versionLibrary,
+                    weak: isWeak && symbol.binding == .weak))
+        }
+        if let found = libraries.definition(of: name) {
+            return .success(
+                Binding(kind: .imported, symbol: name, version: found.version, library: found.library, weak: isWeak))
+        }
+        if isWeak { return .success(Binding(kind: .imported, symbol: name, weak: true)) }
+        return .failure(
+            Refusal(
+                .unresolvedSymbol, subject: name,
+                why:
+                    "neither the target, nor a new definition of this patch, nor a library that the target needs defines it"
+            ))
+    }
+}
+
+extension RelocationType {
+    /// Through a slot or a PLT: what a library's code uses for symbols that may be preempted.
+    var mayBePreempted: Bool {
+        switch self {
+        case .plt32, .gotpcrel, .gotpcrelx, .rexGotpcrelx, .abs64: true
+        default: false
+        }
+    }
+}

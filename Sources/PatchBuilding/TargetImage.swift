@@ -1,0 +1,132 @@
+import Diagnostics
+import ObjectFiles
+
+/// The ELF file to be patched, with the symbols that name what is in it.
+public struct TargetImage: Sendable {
+    /// The file as it runs: stock, perhaps stripped.
+    public let file: ObjectFile
+    /// Where names come from: the file itself or the one given with `--symbols`.
+    public let symbolFile: ObjectFile
+    public let buildID: String
+    /// Defined symbols by name, a version suffix (`stdout@GLIBC_2.2.5`) taken off.
+    let named: [String: [Symbol]]
+    /// Undefined dynamic symbols by name: what the target takes from libraries, at which version.
+    let imports: [String: Symbol]
+    /// Dynamic symbols that the target defines.
+    let exports: [String: Symbol]
+    /// By symbol name: address of the target's own GOT slot.
+    let slots: [String: UInt64]
+    /// By address: the GOT slot's symbol name.
+    let slotNames: [UInt64: String]
+    /// The file's loaded bytes, segment by segment.
+    private let loaded: [(start: UInt64, bytes: [UInt8])]
+
+    public var name: String { file.path.split(separator: "/").last.map(String.init) ?? file.path }
+    public var isExecutable: Bool { file.kind == .executable || file.segments.contains { $0.type == 3 } }
+    /// Position-dependent: addresses in the file are those of the process.
+    public var isFixed: Bool { file.kind == .executable }
+
+    /// Reads a target and its symbols, and makes sure that they belong together.
+    ///
+    /// - Throws: `Refusals` with `bad-input`, `stripped` or `unmatched-function`.
+    public static func load(path: String, symbolsPath: String?) throws -> TargetImage {
+        let file = try read(path)
+        guard file.kind != .relocatable else {
+            throw Refusals(.badInput, subject: path, why: "it is a relocatable object, not a program or library")
+        }
+        guard let buildID = file.buildID else {
+            throw Refusals(
+                .badInput, subject: path, why: "it has no build-id, so a process that runs it can't be recognised",
+                remedy: "link the target with --build-id")
+        }
+        guard let symbolsPath else {
+            guard !file.symbols.isEmpty else {
+                throw Refusals(.stripped, subject: path, why: "it has no symbol table")
+            }
+            return TargetImage(file: file, symbolFile: file, buildID: buildID)
+        }
+        let symbolFile = try read(symbolsPath)
+        guard !symbolFile.symbols.isEmpty else {
+            throw Refusals(.stripped, subject: symbolsPath, why: "the file given with --symbols has no symbol table")
+        }
+        if symbolFile.buildID != buildID { try requireSameCode(file, symbolFile) }
+        return TargetImage(file: file, symbolFile: symbolFile, buildID: buildID)
+    }
+
+    private static func read(_ path: String) throws -> ObjectFile {
+        do { return try ObjectFile.read(path: path) } catch {
+            throw Refusals(.badInput, subject: path, why: "\(error)")
+        }
+    }
+
+    /// Debug information makes build-ids differ between builds whose code is the same: then the code decides.
+    private static func requireSameCode(_ file: ObjectFile, _ symbolFile: ObjectFile) throws {
+        for section in file.sections where section.isAllocated && section.type != 7 {
+            guard let other = symbolFile.section(named: section.name) else { continue }
+            var why: String?
+            if other.address != section.address || other.size != section.size {
+                why = "section \(section.name) has another place or size"
+            } else if section.isExecutable, other.data != section.data {
+                let at = zip(section.data, other.data).enumerated().first { $0.element.0 != $0.element.1 }?.offset ?? 0
+                why = "section \(section.name) differs at +0x\(String(at, radix: 16))"
+            }
+            if let why {
+                throw Refusals(
+                    .unmatchedFunction, subject: symbolFile.path,
+                    why: "it is another build than \(file.path): \(why)",
+                    remedy:
+                        "give the symbols of the very build: a rebuild from its source package with the same compiler")
+            }
+        }
+    }
+
+    private init(file: ObjectFile, symbolFile: ObjectFile, buildID: String) {
+        self.file = file
+        self.symbolFile = symbolFile
+        self.buildID = buildID
+        var named: [String: [Symbol]] = [:]
+        for symbol in symbolFile.symbols where symbol.sectionIndex != nil && !symbol.name.isEmpty {
+            guard symbol.kind != .section, symbol.kind != .file else { continue }
+            named[Self.unversioned(symbol.name), default: []].append(symbol)
+        }
+        self.named = named
+        imports = Self.byName(file.dynamicSymbols.filter { !$0.isDefined })
+        exports = Self.byName(file.dynamicSymbols.filter(\.isDefined))
+        var slots: [String: UInt64] = [:]
+        for relocation in file.dynamicRelocations where relocation.symbol > 0 {
+            guard relocation.type == .globDat || relocation.type == .jumpSlot,
+                file.dynamicSymbols.indices.contains(relocation.symbol)
+            else { continue }
+            let name = file.dynamicSymbols[relocation.symbol].name
+            // A GLOB_DAT slot is resolved before the program starts, a lazy JUMP_SLOT perhaps never.
+            if relocation.type == .globDat || slots[name] == nil { slots[name] = relocation.offset }
+        }
+        self.slots = slots
+        slotNames = Dictionary(slots.map { ($0.value, $0.key) }, uniquingKeysWith: { first, _ in first })
+        loaded = file.segments.filter { $0.type == 1 && $0.fileSize > 0 }.compactMap { segment in
+            file.bytes(address: segment.address, size: Int(segment.fileSize)).map { (segment.address, $0) }
+        }
+    }
+
+    private static func byName(_ symbols: [Symbol]) -> [String: Symbol] {
+        Dictionary(symbols.filter { !$0.name.isEmpty }.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    static func unversioned(_ name: String) -> String {
+        guard let at = name.firstIndex(of: "@") else { return name }
+        return String(name[..<at])
+    }
+
+    /// Bytes of the file at an address; nil when they are not all in one segment's file part.
+    func bytes(at address: UInt64, size: UInt64) -> ArraySlice<UInt8>? {
+        for segment in loaded where address >= segment.start {
+            let offset = address - segment.start
+            guard offset <= UInt64(segment.bytes.count), size <= UInt64(segment.bytes.count) - offset else { continue }
+            return segment.bytes[Int(offset)..<Int(offset + size)]
+        }
+        return nil
+    }
+
+    /// Everything that the symbol table says of a global name; several when statics share it.
+    func definitions(of name: String) -> [Symbol] { named[name] ?? [] }
+}
