@@ -101,3 +101,9 @@ struct SleepingCall {
         return SleepingCall(number: nil, arguments: [], stackPointer: values.count == 2 ? values[0] : nil)
     }
 }
+
+/// `start_brk`, 0 when the kernel does not tell us.
+func programBreakStart(of pid: Int32) throws(ProcessError) -> UInt64 {
+    let fields = try statFields("/proc/\(pid)/stat", pid: pid)
+    return fields.count > 44 ? UInt64(fields[44]) ?? 0 : 0
+}

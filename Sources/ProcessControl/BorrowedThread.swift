@@ -1,0 +1,84 @@
+import CLinuxPtrace
+import Glibc
+
+/// A thread that was found fit to be borrowed, seized and standing, and all that is its own.
+struct BorrowedThread {
+    let tid: Int32
+    /// As they must be when the thread is let go: an interrupted system call goes on by itself.
+    let registers: Registers
+    let mask: UInt64
+    /// XSAVE image, standard format.
+    let extended: [UInt8]
+
+    /// The frame that takes it back without us. There is no interrupted call for the kernel to restart after
+    /// `rt_sigreturn`, so the frame stands before the `syscall` instruction.
+    func frame(restorer: RemoteAddress, pid: Int32) throws(ProcessError) -> SignalFrame {
+        var after = registers
+        if let number = try restartNumber(pid: pid) {
+            after.rip = registers.rip &- 2
+            after.rax = number
+        }
+        guard
+            let frame = SignalFrame(
+                registers: after, stackPointer: RemoteAddress(registers.rsp), mask: mask, extended: extended,
+                restorer: restorer)
+        else { throw .unsupported(pid: pid, what: "extended registers of thread \(tid) in an unknown form") }
+        return frame
+    }
+
+    /// The call to make again, when one was interrupted.
+    private func restartNumber(pid: Int32) throws(ProcessError) -> UInt64? {
+        guard let number = registers.systemCall else { return nil }
+        switch Int64(bitPattern: registers.rax) {
+        case RestartCode.system, RestartCode.noInterrupt, RestartCode.noHandler: return number
+        case RestartCode.block: return try number == restartSystemCall ? originalNumber(pid: pid) : number
+        default: return nil
+        }
+    }
+
+    /// A call that was restarted before is `restart_syscall` now, which means nothing after `rt_sigreturn` (trap
+    /// restart-block): what it was stands in the code, in `mov $number, %eax; syscall`.
+    private func originalNumber(pid: Int32) throws(ProcessError) -> UInt64 {
+        let code = try RemoteMemory(pid: pid).read(RemoteAddress(registers.rip &- 7), count: 7)
+        let number = UInt64(code[1]) | UInt64(code[2]) << 8
+        guard code[0] == 0xb8, code[3...4] == [0, 0], code[5...6] == [0x0f, 0x05],
+            callsWithRestartBlock.contains(number)
+        else { throw .noSuitableThread(pid: pid, reasons: ["thread \(tid) sleeps in an unknown call"]) }
+        return number
+    }
+}
+
+private let restartSystemCall: UInt64 = 219
+/// poll, nanosleep, futex, clock_nanosleep.
+private let callsWithRestartBlock: Set<UInt64> = [7, 35, 202, 230]
+
+/// Makes system calls in `pid` on a borrowed thread while the other threads run.
+///
+/// Only inside `runTracer`. Each call is made by code the process has; memory mappings that were made stay if the
+/// tracer dies, everything else is as before.
+///
+/// - Throws: `noSuitableThread` (trying again may help), `unsupported` (seccomp, shadow stacks, 32-bit code),
+///   `vanished`, `alreadyTraced`, `noPermission`, or what `body` throws.
+public func withBorrowedThread<Value>(
+    _ pid: Int32, _ body: (inout RemoteCaller) throws -> Value
+) throws -> Value {
+    let map = try MemoryMap.read(pid: pid)
+    let gadgets = try CallGadgets.find(in: map, of: RemoteMemory(pid: pid))
+    let thread = try ThreadSelection(pid: pid, map: map).borrow()
+    var caller: RemoteCaller
+    do {
+        caller = try RemoteCaller.prepare(pid: pid, thread: thread, gadgets: gadgets)
+    } catch {
+        _ = lp_ptrace(LP_DETACH, thread.tid, 0, 0)
+        throw error
+    }
+    let value: Value
+    do {
+        value = try body(&caller)
+    } catch {
+        try? caller.finish()
+        throw error
+    }
+    try caller.finish()
+    return value
+}

@@ -1,0 +1,148 @@
+import CLinuxPtrace
+import Glibc
+
+/// A thread of another process that makes system calls for us, while the process's other threads run.
+///
+/// From the moment its registers are changed until they are its own again, they lead to `rt_sigreturn` on a complete
+/// signal frame: the tracer may be killed at any instant, and the thread goes on as if nothing had been (DESIGN §6).
+public struct RemoteCaller: ~Copyable {
+    public let pid: Int32
+    public let tid: Int32
+    private let borrowed: BorrowedThread
+    private let call: RemoteAddress
+    private let frame: RemoteAddress
+    private var isPrepared = false
+    private var isRunning = false
+
+    private init(pid: Int32, thread: BorrowedThread, call: RemoteAddress, frame: RemoteAddress) {
+        self.pid = pid
+        self.tid = thread.tid
+        self.borrowed = thread
+        self.call = call
+        self.frame = frame
+    }
+
+    /// Writes the frame; nothing of the thread has changed yet.
+    static func prepare(
+        pid: Int32, thread: BorrowedThread, gadgets: CallGadgets
+    ) throws(ProcessError) -> RemoteCaller {
+        let frame = try thread.frame(restorer: gadgets.restorer, pid: pid)
+        try RemoteMemory(pid: pid).write(frame.bytes, at: frame.address)
+        return RemoteCaller(pid: pid, thread: thread, call: gadgets.call, frame: frame.address)
+    }
+
+    /// One system call with the kernel's result; values from -4095 to -1 are `-errno`.
+    /// Throws `vanished` when the process ends, `didNotStop` when the call takes more than two seconds.
+    public mutating func systemCall(_ number: Int, _ arguments: UInt64...) throws(ProcessError) -> Int64 {
+        var registers = borrowed.registers
+        registers.rsp = frame.rawValue
+        registers.rip = call.rawValue
+        registers.rax = UInt64(number)
+        // Or else the kernel would take the result for that of an interrupted call, and start it again.
+        registers.orig_rax = .max
+        let padded = arguments + [UInt64](repeating: 0, count: max(0, 6 - arguments.count))
+        (registers.rdi, registers.rsi, registers.rdx) = (padded[0], padded[1], padded[2])
+        (registers.r10, registers.r8, registers.r9) = (padded[3], padded[4], padded[5])
+        try setRegisters(registers)
+        if !isPrepared {
+            // Only now: a handler may have to wait, but never longer than the registers lead back (trap
+            // signals-while-borrowed).
+            try setMask(.max)
+            isPrepared = true
+        }
+        isRunning = true
+        try step()
+        try step()
+        isRunning = false
+        return Int64(bitPattern: try currentRegisters().rax)
+    }
+
+    /// Gives the thread back as it was. Called once, on every way out.
+    mutating func finish() throws(ProcessError) {
+        if isPrepared {
+            // The thread stands at the exit of a system call, where the kernel would not restart the interrupted one:
+            // it only does so on its way out of a stop like the one in which we found the thread.
+            try resumeToStop()
+            try setMask(borrowed.mask)
+        }
+        try setRegisters(borrowed.registers)
+        try check(lp_ptrace(LP_DETACH, tid, 0, 0), "PTRACE_DETACH")
+    }
+
+    private func resumeToStop() throws(ProcessError) {
+        try check(lp_ptrace(LP_INTERRUPT, tid, 0, 0), "PTRACE_INTERRUPT")
+        if !isRunning { try check(lp_ptrace(LP_CONT, tid, 0, 0), "PTRACE_CONT") }
+        while true {
+            switch try waitForThread(tid, pid: pid, nanoseconds: 2_000_000_000) {
+            case .stop: return
+            case .signal(let number): try check(lp_ptrace(LP_CONT, tid, 0, UInt64(number)), "PTRACE_CONT")
+            default: try check(lp_ptrace(LP_CONT, tid, 0, 0), "PTRACE_CONT")
+            }
+        }
+    }
+
+    /// To the next entry or exit of a system call; a stop signal, which can't be blocked, is passed on.
+    ///
+    /// Never PTRACE_SINGLESTEP: its trap flag would stay behind if the tracer died, and kill the process.
+    private func step() throws(ProcessError) {
+        var signal: UInt64 = 0
+        while true {
+            try check(lp_ptrace(LP_SYSCALL, tid, 0, signal), "PTRACE_SYSCALL")
+            switch try waitForThread(tid, pid: pid, nanoseconds: 2_000_000_000) {
+            case .systemCall: return
+            case .signal(let number): signal = UInt64(number)
+            default: signal = 0
+            }
+        }
+    }
+
+    private func currentRegisters() throws(ProcessError) -> Registers { try readRegisters(tid, pid: pid) }
+
+    private func setRegisters(_ registers: Registers) throws(ProcessError) {
+        var registers = registers
+        let result = withUnsafeMutablePointer(to: &registers) {
+            lp_ptrace(LP_SETREGS, tid, 0, UInt64(UInt(bitPattern: $0)))
+        }
+        try check(result, "PTRACE_SETREGS")
+    }
+
+    private func setMask(_ mask: UInt64) throws(ProcessError) {
+        var mask = mask
+        let result = withUnsafeMutablePointer(to: &mask) {
+            lp_ptrace(LP_SETSIGMASK, tid, 8, UInt64(UInt(bitPattern: $0)))
+        }
+        try check(result, "PTRACE_SETSIGMASK")
+    }
+
+    private func check(_ result: Int, _ operation: String) throws(ProcessError) {
+        guard result >= 0 else { throw processError(result, operation, pid: pid) }
+    }
+}
+
+func readRegisters(_ tid: Int32, pid: Int32) throws(ProcessError) -> Registers {
+    var registers = Registers()
+    let result = withUnsafeMutablePointer(to: &registers) {
+        lp_ptrace(LP_GETREGS, tid, 0, UInt64(UInt(bitPattern: $0)))
+    }
+    guard result == 0 else { throw processError(result, "PTRACE_GETREGS", pid: pid) }
+    return registers
+}
+
+/// The next status of a thread, within the time given.
+func waitForThread(_ tid: Int32, pid: Int32, nanoseconds: UInt64) throws(ProcessError) -> WaitStatus {
+    let deadline = lp_monotonic_ns() &+ nanoseconds
+    _ = lp_tick(nanoseconds, 1_000_000)
+    defer { _ = lp_tick(0, 0) }
+    while true {
+        var status: Int32 = 0
+        let result = lp_waitpid(tid, &status, Int32(LP_WALL))
+        if result == -Int(EINTR) {
+            guard lp_monotonic_ns() < deadline else { throw .didNotStop(pid: pid, threads: [tid]) }
+            continue
+        }
+        guard result > 0 else { throw .vanished(pid: pid) }
+        let what = WaitStatus(status)
+        if case .exited = what { throw .vanished(pid: pid) }
+        return what
+    }
+}
