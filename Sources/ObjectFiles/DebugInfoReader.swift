@@ -1,0 +1,207 @@
+import CElfutils
+
+extension DebugInfo {
+    /// Reads the DWARF (2 to 5) of an object, a linked file, or a separate `.debug` file.
+    ///
+    /// No other file is looked for, but for the alternate file that a file compressed by dwz names. A file without
+    /// debug info has no units.
+    public static func read(path: String, parts: Parts = .all) throws(ObjectFileError) -> DebugInfo {
+        try read(ElfHandle.open(path: path), path: path, parts)
+    }
+
+    /// The same from memory; `name` stands for the path.
+    public static func parse(bytes: [UInt8], name: String, parts: Parts = .all) throws(ObjectFileError) -> DebugInfo {
+        try read(ElfHandle.open(bytes: bytes, name: name), path: name, parts)
+    }
+
+    private static func read(
+        _ file: consuming ElfHandle, path: String, _ parts: Parts
+    ) throws(ObjectFileError) -> DebugInfo {
+        guard let handle = try DwarfHandle.open(file, path: path) else { return DebugInfo(path: path, units: []) }
+        let lacksAlternate = handle.namesAlternate && handle.alternate == nil
+        var reader = DebugInfoReader(handle: handle, path: path, parts: parts)
+        try reader.walkUnits()
+        return DebugInfo(path: path, units: reader.finishedUnits(), lacksAlternate: lacksAlternate)
+    }
+}
+
+/// Two passes: the first walks every entry, naming types and collecting functions; the second lays types out, whose
+/// members may refer to any entry the first has named.
+struct DebugInfoReader: ~Copyable {
+    /// What the first pass found in a unit (also a partial one, which dwz makes for others to import).
+    struct Found {
+        var unit: DebugUnit
+        var isPartial: Bool
+        var types: [DwarfEntry] = []
+        var imports: [UInt] = []
+        var inlined: Set<InlinedCopy> = []
+    }
+
+    let handle: DwarfHandle
+    let path: String
+    let parts: DebugInfo.Parts
+    /// Keys of `DebugUnit.types` by entry.
+    var typeNames: [UInt: String] = [:]
+    var shapes: [UInt: TypeShape] = [:]
+    private var found: [Found] = []
+    /// Index in `found` by the unit's own entry.
+    private var unitIndices: [UInt: Int] = [:]
+
+    init(handle: consuming DwarfHandle, path: String, parts: DebugInfo.Parts) {
+        self.handle = handle
+        self.path = path
+        self.parts = parts
+    }
+
+    private func fault(_ detail: String) -> ObjectFileError {
+        ObjectFileError(path: path, reason: .malformed, detail: "debug info: \(detail)")
+    }
+
+    mutating func walkUnits() throws(ObjectFileError) {
+        if let alternate = handle.alternate { try walkUnits(of: alternate) }
+        try walkUnits(of: handle.dwarf)
+    }
+
+    private mutating func walkUnits(of dwarf: OpaquePointer) throws(ObjectFileError) {
+        var unit: OpaquePointer?
+        while true {
+            var raw = Dwarf_Die()
+            let result = dwarf_get_units(dwarf, unit, &unit, nil, nil, &raw, nil)
+            if result == 1 { return }
+            guard result == 0 else { throw fault(dwarf_errmsg(-1).map { String(cString: $0) } ?? "bad unit") }
+            let entry = DwarfEntry(raw)
+            var record = Found(unit: header(entry), isPartial: entry.tag != DW_TAG_compile_unit)
+            try walk(entry, into: &record, Context())
+            unitIndices[entry.identity] = found.count
+            found.append(record)
+        }
+    }
+
+    private func header(_ entry: DwarfEntry) -> DebugUnit {
+        DebugUnit(
+            name: entry.name ?? "", compilationDirectory: entry.string(DW_AT_comp_dir) ?? "",
+            producer: entry.string(DW_AT_producer) ?? "",
+            language: entry.unsigned(DW_AT_language).flatMap { Int(exactly: $0) } ?? 0)
+    }
+
+    /// Where the walk is.
+    private struct Context {
+        /// What goes before a type's name, `ns::` for example.
+        var scope = ""
+        /// The out-of-line function whose code the entries belong to.
+        var function: DebugFunction?
+        var depth = 0
+    }
+
+    private mutating func walk(
+        _ parent: DwarfEntry, into record: inout Found, _ context: Context
+    ) throws(ObjectFileError) {
+        // Compilers nest no deeper; a file that does would exhaust the stack.
+        guard context.depth < 200 else { throw fault("entries are nested too deeply") }
+        var inner = context
+        inner.depth += 1
+        for entry in parent.children {
+            switch entry.tag {
+            case DW_TAG_structure_type, DW_TAG_union_type, DW_TAG_class_type, DW_TAG_enumeration_type:
+                inner.scope = noteType(entry, &record, context.scope)
+                try walk(entry, into: &record, inner)
+                inner.scope = context.scope
+            case DW_TAG_typedef:
+                noteTypedef(entry, &record, context.scope)
+            case DW_TAG_namespace:
+                inner.scope = context.scope + (entry.name ?? "(anonymous)") + "::"
+                try walk(entry, into: &record, inner)
+                inner.scope = context.scope
+            case DW_TAG_subprogram:
+                try walkFunction(entry, &record, inner)
+            case DW_TAG_inlined_subroutine:
+                noteInlined(entry, &record, context)
+                try walk(entry, into: &record, inner)
+            case DW_TAG_lexical_block, DW_TAG_module:
+                try walk(entry, into: &record, inner)
+            case DW_TAG_imported_unit:
+                if let unit = entry.reference(DW_AT_import) { record.imports.append(unit.identity) }
+            default: break
+            }
+        }
+    }
+
+    private mutating func walkFunction(
+        _ entry: DwarfEntry, _ record: inout Found, _ context: Context
+    ) throws(ObjectFileError) {
+        var context = context
+        let name = entry.name ?? ""
+        context.scope += "\(name)()::"
+        context.function = nil
+        let ranges = entry.ranges
+        if !ranges.isEmpty, parts.contains(.functions) {
+            let linkageName = entry.linkageName
+            let function = DebugFunction(
+                name: name, linkageName: linkageName == name ? nil : linkageName,
+                ranges: ranges.map { handle.place($0.start, size: $0.end - $0.start) })
+            record.unit.functions.append(function)
+            context.function = function
+        }
+        try walk(entry, into: &record, context)
+    }
+
+    private func noteInlined(_ entry: DwarfEntry, _ record: inout Found, _ context: Context) {
+        guard let container = context.function, let name = entry.name else { return }
+        let linkageName = entry.linkageName
+        record.inlined.insert(
+            InlinedCopy(
+                function: name, linkageName: linkageName == name ? nil : linkageName, container: container.name,
+                containerStart: container.ranges.first, unit: record.unit.name))
+    }
+
+    /// Names a type's entry; gives the scope of what is nested in it.
+    private mutating func noteType(_ entry: DwarfEntry, _ record: inout Found, _ scope: String) -> String {
+        guard parts.contains(.types), let name = entry.name else { return scope }
+        typeNames[entry.identity] = "\(typeKind(entry).rawValue) \(scope)\(name)"
+        if !entry.flag(DW_AT_declaration) { record.types.append(entry) }
+        return "\(scope)\(name)::"
+    }
+
+    /// A typedef names the anonymous type it stands for; the first one does where there are several.
+    private mutating func noteTypedef(_ entry: DwarfEntry, _ record: inout Found, _ scope: String) {
+        guard parts.contains(.types), let name = entry.name, let target = entry.reference(DW_AT_type),
+            isAggregate(target), target.name == nil, typeNames[target.identity] == nil
+        else { return }
+        typeNames[target.identity] = scope + name
+        record.types.append(target)
+    }
+
+    /// Compile units with their types, those of the partial units they import included.
+    mutating func finishedUnits() -> [DebugUnit] {
+        var units: [DebugUnit] = []
+        for index in found.indices where !found[index].isPartial {
+            var unit = found[index].unit
+            for record in imports(of: index) {
+                for entry in found[record].types {
+                    guard let key = typeNames[entry.identity], unit.types[key] == nil else { continue }
+                    unit.types[key] = layout(entry, name: key, depth: 0)
+                }
+            }
+            unit.inlined = found[index].inlined.sorted {
+                ($0.container, $0.function, $0.containerStart?.start ?? 0)
+                    < ($1.container, $1.function, $1.containerStart?.start ?? 0)
+            }
+            units.append(unit)
+        }
+        return units
+    }
+
+    /// The unit itself and all it imports, however indirectly.
+    private func imports(of index: Int) -> [Int] {
+        var reached = [index]
+        var seen: Set<Int> = [index]
+        var next = 0
+        while next < reached.count {
+            for identity in found[reached[next]].imports {
+                if let unit = unitIndices[identity], seen.insert(unit).inserted { reached.append(unit) }
+            }
+            next += 1
+        }
+        return reached
+    }
+}

@@ -1,0 +1,118 @@
+import CElfutils
+
+/// One debugging information entry. libdw's calls take a pointer to it, to cache its abbreviation.
+struct DwarfEntry {
+    private var die: Dwarf_Die
+    let tag: Int
+
+    init(_ raw: Dwarf_Die) {
+        die = raw
+        tag = Int(dwarf_tag(&die))
+    }
+
+    /// The same for every reference to this entry, in whatever section or file it lies.
+    var identity: UInt { UInt(bitPattern: die.addr) }
+
+    private func attribute(_ name: Int, integrate: Bool = false) -> Dwarf_Attribute? {
+        var die = die
+        var result = Dwarf_Attribute()
+        let found =
+            integrate
+            ? dwarf_attr_integrate(&die, UInt32(name), &result) : dwarf_attr(&die, UInt32(name), &result)
+        return found == nil ? nil : result
+    }
+
+    func has(_ name: Int) -> Bool { attribute(name) != nil }
+
+    /// With `integrate`, also where an abstract origin or a specification has it.
+    func string(_ name: Int, integrate: Bool = false) -> String? {
+        guard var attribute = attribute(name, integrate: integrate), let text = dwarf_formstring(&attribute) else {
+            return nil
+        }
+        return String(cString: text)
+    }
+
+    var name: String? { string(DW_AT_name, integrate: true) }
+
+    var linkageName: String? {
+        string(DW_AT_linkage_name, integrate: true) ?? string(DW_AT_MIPS_linkage_name, integrate: true)
+    }
+
+    func unsigned(_ name: Int) -> UInt64? {
+        guard var attribute = attribute(name) else { return nil }
+        var value: Dwarf_Word = 0
+        return dwarf_formudata(&attribute, &value) == 0 ? value : nil
+    }
+
+    /// A constant that may be negative. Forms of fixed size say nothing of their sign: GCC uses them for what fits
+    /// unsigned.
+    func signed(_ name: Int) -> Int64? {
+        guard var attribute = attribute(name) else { return nil }
+        let form = Int(dwarf_whatform(&attribute))
+        if form == DW_FORM_sdata || form == DW_FORM_implicit_const {
+            var value: Dwarf_Sword = 0
+            return dwarf_formsdata(&attribute, &value) == 0 ? value : nil
+        }
+        var value: Dwarf_Word = 0
+        return dwarf_formudata(&attribute, &value) == 0 ? Int64(bitPattern: value) : nil
+    }
+
+    func flag(_ name: Int) -> Bool {
+        guard var attribute = attribute(name) else { return false }
+        var value = false
+        return dwarf_formflag(&attribute, &value) == 0 && value
+    }
+
+    /// The entry that a reference attribute names; nil where it has none, or what it names can't be reached.
+    func reference(_ name: Int, integrate: Bool = false) -> DwarfEntry? {
+        guard var attribute = attribute(name, integrate: integrate) else { return nil }
+        var target = Dwarf_Die()
+        return dwarf_formref_die(&attribute, &target) == nil ? nil : DwarfEntry(target)
+    }
+
+    /// Offset of a member: a constant, or (DWARF 2) an expression that adds one.
+    var memberLocation: UInt64? {
+        guard var attribute = attribute(DW_AT_data_member_location) else { return nil }
+        var value: Dwarf_Word = 0
+        if dwarf_formudata(&attribute, &value) == 0 { return value }
+        var operations: UnsafeMutablePointer<Dwarf_Op>?
+        var count = 0
+        guard dwarf_getlocation(&attribute, &operations, &count) == 0, count == 1, let operation = operations?.pointee,
+            Int(operation.atom) == DW_OP_plus_uconst
+        else { return nil }
+        return operation.number
+    }
+
+    /// Address ranges of its code; none for a declaration or an abstract instance.
+    var ranges: [(start: UInt64, end: UInt64)] {
+        var die = die
+        var ranges: [(start: UInt64, end: UInt64)] = []
+        var base: Dwarf_Addr = 0
+        var start: Dwarf_Addr = 0
+        var end: Dwarf_Addr = 0
+        var offset = dwarf_ranges(&die, 0, &base, &start, &end)
+        while offset > 0 {
+            if end > start { ranges.append((start, end)) }
+            offset = dwarf_ranges(&die, offset, &base, &start, &end)
+        }
+        return ranges
+    }
+
+    /// Its children in order; a broken chain ends where it breaks.
+    var children: [DwarfEntry] {
+        var parent = die
+        var child = Dwarf_Die()
+        guard dwarf_child(&parent, &child) == 0 else { return [] }
+        var entries: [DwarfEntry] = []
+        while true {
+            let entry = DwarfEntry(child)
+            entries.append(entry)
+            var current = entry.die
+            var next = Dwarf_Die()
+            // Entries only follow each other forwards: a sibling before this one would be a circle.
+            guard dwarf_siblingof(&current, &next) == 0, UInt(bitPattern: next.addr) > entry.identity else { break }
+            child = next
+        }
+        return entries
+    }
+}

@@ -1,0 +1,163 @@
+/// Why data made by the original unit can't be used by the new one.
+public struct LayoutDifference: Hashable, Sendable, CustomStringConvertible {
+    /// The type's key in `DebugUnit.types`: `struct client`.
+    public var subject: String
+    /// One sentence, without the subject.
+    public var description: String
+
+    public init(subject: String, description: String) {
+        self.subject = subject
+        self.description = description
+    }
+}
+
+/// Differences in layout of the types that both units define, sorted by type.
+///
+/// Rule `type-layout`: data that exists was laid out by the original. So a type that one side lacks, a new
+/// enumerator, and a member with a new name at the old place, of the old size and kind, are no differences; any
+/// added member is one, also where it takes the place of padding, because existing data does not hold it.
+public func layoutDifferences(original: DebugUnit, new: DebugUnit) -> [LayoutDifference] {
+    var comparison = LayoutComparison(original: original, new: new)
+    return original.types.keys.sorted().flatMap { key -> [LayoutDifference] in
+        // Named types that they refer to are compared by themselves.
+        guard let before = original.types[key], let after = new.types[key], before != after else { return [] }
+        return comparison.compare(before, after).map { LayoutDifference(subject: key, description: $0) }
+    }
+}
+
+/// Compares types of two units: members by place and by what they hold; differently named types by their layout.
+struct LayoutComparison {
+    let original: DebugUnit
+    let new: DebugUnit
+    /// Whether pairs of differently named types differ; a pair that is still being compared does not by itself.
+    private var pairs: [[String]: Bool] = [:]
+
+    init(original: DebugUnit, new: DebugUnit) {
+        self.original = original
+        self.new = new
+    }
+
+    /// Each difference in a sentence.
+    mutating func compare(_ before: TypeLayout, _ after: TypeLayout) -> [String] {
+        var found: [String] = []
+        if (before.kind == .union) != (after.kind == .union)
+            || (before.kind == .enumeration) != (after.kind == .enumeration)
+        {
+            return ["it was a \(before.kind.rawValue) and is a \(after.kind.rawValue)"]
+        }
+        if before.size != after.size { found.append("its size changes from \(before.size) to \(after.size) bytes") }
+        if before.kind == .enumeration { return found + compareEnumerators(before, after) }
+        return found + compareMembers(before.flattened, after.flattened)
+    }
+
+    private func compareEnumerators(_ before: TypeLayout, _ after: TypeLayout) -> [String] {
+        let values = Dictionary(after.enumerators.map { ($0.name, $0.value) }) { first, _ in first }
+        return before.enumerators.compactMap { enumerator in
+            guard let value = values[enumerator.name] else {
+                return "enumerator `\(enumerator.name)` (\(enumerator.value)) is removed"
+            }
+            if value == enumerator.value { return nil }
+            return "enumerator `\(enumerator.name)` changes from \(enumerator.value) to \(value)"
+        }
+    }
+
+    private mutating func compareMembers(_ before: [Member], _ after: [Member]) -> [String] {
+        let beforeNames = Set(before.map(\.name))
+        var afterByName = Dictionary(after.map { ($0.name, $0) }) { first, _ in first }
+        var claimed: Set<String> = []
+        var found: [String] = []
+        var moved: [String] = []
+        for member in before {
+            if let same = afterByName.removeValue(forKey: member.name) {
+                if same.hasSamePlace(as: member) {
+                    found += retyped(member, same)
+                } else {
+                    moved.append(movement(member, same))
+                }
+                continue
+            }
+            let renamed = after.first {
+                !beforeNames.contains($0.name) && !claimed.contains($0.name) && $0.hasSamePlace(as: member)
+                    && !(member.isPadding && !$0.isPadding) && difference(member.type, $0.type) == nil
+            }
+            if let renamed { claimed.insert(renamed.name) } else { found.append("\(member.title) is removed") }
+        }
+        for member in after where !beforeNames.contains(member.name) && !claimed.contains(member.name) {
+            found.append("\(member.title) is added at \(member.position): existing data does not hold it")
+        }
+        if let first = moved.first {
+            found.append(first + (moved.count > 1 ? ", and \(moved.count - 1) more members move" : ""))
+        }
+        return found
+    }
+
+    private func movement(_ before: Member, _ after: Member) -> String {
+        guard before.bitSize != after.bitSize else {
+            return "\(before.title) moves from \(before.position) to \(after.position)"
+        }
+        func width(_ member: Member) -> String { member.bitSize.map { "\($0) bits" } ?? "no bit-field" }
+        return "\(before.title) changes from \(width(before)) to \(width(after)) wide"
+    }
+
+    private mutating func retyped(_ before: Member, _ after: Member) -> [String] {
+        difference(before.type, after.type).map { ["\(before.title) \($0)"] } ?? []
+    }
+
+    // MARK: Shapes
+
+    /// What keeps data of one type from being read as the other; nil where nothing does.
+    mutating func difference(_ before: TypeShape, _ after: TypeShape) -> String? {
+        if before == after, !before.isUnknown { return nil }
+        let change = "changes from `\(before)` to `\(after)`"
+        if before.size != after.size {
+            return "changes from `\(before)` (\(before.sizeText)) to `\(after)` (\(after.sizeText))"
+        }
+        switch (before, after) {
+        case (.base(_, _, let old), .base(_, _, let new)): return old == new ? nil : change
+        case (.base(_, _, let encoding), let other) where other.isEnumeration: return encoding.isInteger ? nil : change
+        case (let other, .base(_, _, let encoding)) where other.isEnumeration: return encoding.isInteger ? nil : change
+        case (.pointer(let old, _), .pointer(let new, _)): return differsAsTarget(old, new) ? change : nil
+        case (.array(let old, let oldCounts), .array(let new, let newCounts)):
+            return oldCounts.product != newCounts.product || difference(old, new) != nil ? change : nil
+        case (.function(let old, let oldList, let oldVariadic), .function(let new, let newList, let newVariadic)):
+            let parameters = zip(oldList, newList).allSatisfy { difference($0, $1) == nil }
+            let same = parameters && oldList.count == newList.count && oldVariadic == newVariadic
+            return same && difference(old, new) == nil ? nil : change
+        case (.void, .void): return nil
+        default: return aggregateDifference(before, after) ? change : nil
+        }
+    }
+
+    /// Structures, unions and enumerations with other names, or none, are compared by their layout.
+    private mutating func aggregateDifference(_ before: TypeShape, _ after: TypeShape) -> Bool {
+        if case .named(let old, _, _) = before, case .named(let new, _, _) = after {
+            // One and the same type is reported under its own name.
+            if old == new { return false }
+            if let known = pairs[[old, new]] { return known }
+            guard let before = original.types[old], let after = self.new.types[new] else { return true }
+            pairs[[old, new]] = false
+            let differs = !compare(before, after).isEmpty
+            pairs[[old, new]] = differs
+            return differs
+        }
+        guard let old = layout(before, in: original), let new = layout(after, in: new) else { return true }
+        return !compare(old, new).isEmpty
+    }
+
+    private func layout(_ shape: TypeShape, in unit: DebugUnit) -> TypeLayout? {
+        switch shape {
+        case .named(let key, _, _): unit.types[key]
+        case .anonymous(let layout): layout
+        default: nil
+        }
+    }
+
+    /// Whether what a pointer points to is something else now. A pointer to nothing in particular (`void`, a type
+    /// that is only declared, bytes) may become one to something, and signedness of the target is left to the code.
+    private mutating func differsAsTarget(_ before: TypeShape, _ after: TypeShape) -> Bool {
+        if before.isOpaque || after.isOpaque { return false }
+        if case .base(_, let old, _) = before, case .base(_, let new, _) = after { return old != new }
+        if case .named(let old, _, _) = before, case .named(let new, _, _) = after, old == new { return false }
+        return difference(before, after) != nil
+    }
+}

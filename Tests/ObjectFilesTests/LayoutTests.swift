@@ -1,0 +1,121 @@
+import ObjectFiles
+import Testing
+
+/// Rule `type-layout`: each test compiles a type as it was and as it is.
+@Suite struct LayoutTests {
+    private func differences(_ before: String, _ after: String) throws -> [LayoutDifference] {
+        layoutDifferences(original: try debugUnit(before), new: try debugUnit(after))
+    }
+
+    private func expectDifference(
+        _ before: String, _ after: String, _ subject: String, _ text: String,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        let found = try differences(before, after)
+        #expect(
+            found.contains { $0.subject == subject && $0.description.contains(text) }, "\(found)",
+            sourceLocation: sourceLocation)
+    }
+
+    @Test func sameTypesDoNotDiffer() throws {
+        #expect(try differences(DebugInfoTests.types, DebugInfoTests.types).isEmpty)
+    }
+
+    @Test func grownTypeSaysBothSizes() throws {
+        try expectDifference(
+            "struct s { int a; } x;", "struct s { int a; long b; } x;", "struct s", "size changes from 4 to 16 bytes")
+    }
+
+    @Test func memberInTailPaddingIsADifference() throws {
+        try expectDifference(
+            "struct s { long a; int b; } x;", "struct s { long a; int b; int c; } x;", "struct s",
+            "member `c` is added at offset 12")
+    }
+
+    @Test func memberInPlaceOfPaddingIsADifference() throws {
+        try expectDifference(
+            "struct s { long a; int pad; } x;", "struct s { long a; int flags; } x;", "struct s",
+            "member `flags` is added")
+        try expectDifference(
+            "struct s { char pad[8]; } x;", "struct s { char pad[4]; int n; } x;", "struct s", "changes from `char [8]`"
+        )
+    }
+
+    @Test func movedMembersAreOneSentence() throws {
+        let found = try differences(
+            "struct s { int a, b, c, d; } x;", "struct s { int n, a, b, c, d; } x;")
+        #expect(
+            found.contains { $0.description == "member `a` moves from offset 0 to offset 4, and 3 more members move" })
+    }
+
+    @Test func removedMemberIsADifference() throws {
+        try expectDifference(
+            "struct s { long a; int b; } x;", "struct s { long a; } x;", "struct s", "member `b` is removed")
+    }
+
+    @Test func retypedMemberIsADifference() throws {
+        try expectDifference(
+            "struct s { long a; } x;", "struct s { double a; } x;", "struct s", "changes from `long int` to `double`")
+        try expectDifference(
+            "struct s { int a; } x;", "struct s { unsigned a; } x;", "struct s", "to `unsigned int`")
+        try expectDifference(
+            "struct s { int (*f)(int); } x;", "struct s { int (*f)(int, int); } x;", "struct s", "member `f` changes")
+    }
+
+    @Test func renamedMemberIsNone() throws {
+        #expect(try differences("struct s { int a; long b; } x;", "struct s { int z; long b; } x;").isEmpty)
+    }
+
+    @Test func enumMemberInPlaceOfIntegerIsNone() throws {
+        #expect(
+            try differences("struct s { int a; } x;", "enum e { A }; struct s { enum e a; } x;").isEmpty)
+    }
+
+    @Test func typesOfOneSideAreNone() throws {
+        #expect(try differences("struct a { int x; } a;", "struct b { long x; } b;").isEmpty)
+    }
+
+    @Test func movedBitFieldIsADifference() throws {
+        try expectDifference(
+            "struct s { unsigned a : 3, b : 4; } x;", "struct s { unsigned a : 3, n : 1, b : 4; } x;", "struct s",
+            "member `b` moves from bit 3 to bit 4")
+        try expectDifference(
+            "struct s { unsigned a : 3; } x;", "struct s { unsigned a : 4; } x;", "struct s", "from 3 bits to 4 bits")
+    }
+
+    @Test func enumeratorsMayOnlyBeAppended() throws {
+        #expect(try differences("enum e { A, B } x;", "enum e { A, B, C } x;").isEmpty)
+        try expectDifference("enum e { A, B } x;", "enum e { A, N, B } x;", "enum e", "`B` changes from 1 to 2")
+        try expectDifference("enum e { A, B } x;", "enum e { A } x;", "enum e", "`B` (1) is removed")
+    }
+
+    @Test func anonymousTypesAreComparedThroughWhatNamesThem() throws {
+        try expectDifference(
+            "typedef struct { int a; } T; T x;", "typedef struct { long a; } T; T x;", "T", "changes from `int`")
+        try expectDifference(
+            "struct s { struct { int a, b; } in; } x;", "struct s { struct { int b, a; } in; } x;", "struct s",
+            "member `in` changes")
+        try expectDifference(
+            "struct s { union { int a; float b; }; } x;", "struct s { union { int a; float b; int *c; }; } x;",
+            "struct s", "member `c` is added")
+        #expect(
+            try differences("struct s { int a, b; } x;", "struct s { struct { int a, b; }; } x;").isEmpty)
+    }
+
+    @Test func renamedTypesAreComparedByLayoutAndRecursionEnds() throws {
+        let before = "struct a { struct a *next; int v; }; struct s { struct a *list; } x;"
+        #expect(
+            try differences(before, "struct b { struct b *next; int v; }; struct s { struct b *list; } x;").isEmpty)
+        try expectDifference(
+            before, "struct b { struct b *next; float v; }; struct s { struct b *list; } x;", "struct s",
+            "member `list` changes from `struct a *` to `struct b *`")
+        #expect(
+            try differences("struct s { void *p; } x;", "struct a { int i; }; struct s { struct a *p; } x;").isEmpty)
+    }
+
+    @Test func changedArrayIsADifference() throws {
+        try expectDifference(
+            "struct s { int n; char b[64]; } x;", "struct s { int n; char b[256]; } x;", "struct s",
+            "`char [64]` (64 bytes) to `char [256]` (256 bytes)")
+    }
+}
