@@ -62,10 +62,10 @@ struct CodeFacts {
             reasons.append("the branch at \(hex(branch.from)) goes to \(place(branch.to))")
         }
         for target in function.knownTargets where inside(target) {
-            reasons.append("a jump table or a branch from elsewhere goes to \(place(target))")
+            reasons.append("a jump table, a relocation or other code names \(place(target))")
         }
         for reference in references {
-            let isAddress = reference.from.word == .lea
+            let isAddress = reference.from.takesAddress
             guard inside(reference.to) || (reference.to == start && !isAddress) else { continue }
             let verb = isAddress ? "takes the address of" : "reads"
             reasons.append("the instruction at \(hex(reference.from.address)) \(verb) \(place(reference.to))")

@@ -134,7 +134,9 @@ private func placeBare(_ facts: CodeFacts, _ analysis: inout EntryAnalysis) -> [
     let room = facts.roomForJump()
     var reasons = room.reasons + facts.obstacles(at: start) + facts.stopsInside(start)
     if facts.hasUndecodableBytes { reasons.append("it holds bytes that are no instruction, so branches may be missed") }
-    if facts.fallsThrough { reasons.append("it runs on into what follows it, which a copy could not") }
+    if facts.fallsThrough && !facts.instructions.isEmpty {
+        reasons.append("it runs on into what follows it, which a copy could not")
+    }
     guard reasons.isEmpty else { return reasons }
     analysis.kind = .bare
     analysis.overwritesPadding = room.usesPadding

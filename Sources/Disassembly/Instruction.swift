@@ -32,6 +32,8 @@ public struct Instruction: Sendable, Hashable {
     /// The address behind the instruction: where a call returns to.
     public var end: UInt64 { address &+ UInt64(length) }
     public var isIndirectBranch: Bool { (kind == .call || kind == .jump) && target == nil }
+    /// It makes a value of the address that its operand names, and reads nothing there: `lea`.
+    public var takesAddress: Bool { word == .lea }
 }
 
 /// A mnemonic as two words, so that telling one from another costs no string.
