@@ -30,6 +30,7 @@ public enum Rule: String, CaseIterable, Sendable {
     case aliases = "aliases"
     case cplusplus = "cplusplus"
     case relocationType = "relocation-type"
+    case pieLibraryData = "pie-library-data"
     case ambiguousSymbol = "ambiguous-symbol"
 
     // Bundles.
@@ -71,7 +72,8 @@ public enum Rule: String, CaseIterable, Sendable {
         case .unresolvedSymbol: "record the whole build, so that the unit that defines the symbol is known"
         case .ltoObject: "build the target without -flto; machine code does not exist before its link"
         case .nothingToPatch: "nothing to do: the compiled code does not change"
-        case .typeLayout: "restart, change the fix so that the layout stays, or record a decision with --allow type-layout=NAME"
+        case .typeLayout:
+            "restart, change the fix so that the layout stays, or record a decision with --allow type-layout=NAME"
         case .dataInitialValue: "restart, or set the value from patched code"
         case .dataSize: "restart, or keep the object's size in the fix"
         case .changedConstant: "restart, or read the constant only in replaced functions"
@@ -82,9 +84,12 @@ public enum Rule: String, CaseIterable, Sendable {
         case .aliases: "give all names at the address the same new body"
         case .cplusplus: "not supported yet: C++ units need unwind data registered with the process"
         case .relocationType: "report the relocation type; it is not in the list that is known to be safe"
+        case .pieLibraryData:
+            "use the library's variable in a function that is compiled with -fPIC, or through a function call"
         case .ambiguousSymbol: "record the whole build, so that the symbol can be told apart by match"
         case .badBundle: "fetch the bundle again"
-        case .unsigned: "signatures are not checked by this version: pass --allow-unsigned if you trust the file's origin"
+        case .unsigned:
+            "signatures are not checked by this version: pass --allow-unsigned if you trust the file's origin"
         case .formatVersion: "use the livepatch that belongs to the patchbuild that made the bundle"
         case .noPermission: "run as root or as the owner of the process, with CAP_SYS_PTRACE"
         case .noProcess: "check the process id"
@@ -93,7 +98,8 @@ public enum Rule: String, CaseIterable, Sendable {
         case .changedBytes: "take the other patch, breakpoint or uprobe off first"
         case .notLoaded: "load the bundle first"
         case .patchState: "see `livepatch status`"
-        case .overlap: "build the second patch on the first: `patchbuild build --requires FIRST.lpatch` or `--supersedes`"
+        case .overlap:
+            "build the second patch on the first: `patchbuild build --requires FIRST.lpatch` or `--supersedes`"
         case .missingRequirement: "apply the required patch first"
         case .requiredByOthers: "revert the patches that require it first"
         case .unboundSymbol: "the library must be loaded in the process"

@@ -1,0 +1,166 @@
+import Diagnostics
+import ObjectFiles
+import PatchFormat
+
+/// The closed list of relocation types, and what becomes of each: kept for `ld`, sent through a slot of ours, or
+/// lifted out for the applier. Anything else is refused.
+extension ModuleBuilder {
+    mutating func addRelocations() {
+        for index in sites.indices {
+            for relocation in sites[index].section.relocations where relocation.type != .none {
+                add(relocation, at: sites[index])
+            }
+        }
+    }
+
+    private mutating func add(_ relocation: Relocation, at site: Site) {
+        switch resolve(relocation, at: site) {
+        case .local(let section, let offset): addLocal(relocation, at: site, section, offset)
+        case .outside(let binding, let addend):
+            var relocation = relocation
+            relocation.addend = addend
+            switch binding.kind {
+            case .target, .slot: addBound(relocation, at: site, binding)
+            case .imported: addImported(relocation, at: site, binding)
+            case .threadLocal: addThreadLocal(relocation, at: site, binding)
+            case .module: refuseType(relocation, site, binding.symbol)
+            }
+        case nil: break
+        }
+    }
+
+    private mutating func refuseType(_ relocation: Relocation, _ site: Site, _ symbol: String) {
+        refuse(
+            .relocationType, site.name(at: relocation.offset),
+            "\(relocation.type) against \(symbol) in \(site.section.name) is not in the closed list")
+    }
+
+    /// The field is filled by the applier.
+    private mutating func lift(
+        _ relocation: Relocation, _ type: RelocationType, at site: Site, binding: Int, addend: Int64
+    ) {
+        let size = UInt64(type.fieldSize)
+        let length = UInt64(object.sections[site.number].data.count)
+        guard size <= length, relocation.offset <= length - size else {
+            return refuse(.badInput, site.section.name, "a relocation lies outside of the section")
+        }
+        let start = Int(relocation.offset)
+        for index in start..<start + Int(size) { object.sections[site.number].data[index] = 0 }
+        tables.records.append(
+            LiftedRecord(
+                section: site.number, offset: relocation.offset, type: type, binding: binding, addend: addend))
+    }
+
+    /// The field is filled by `ld`, with the distance to a slot of ours. A plain PC32, so that `ld` relaxes nothing
+    /// (trap linker-relaxations).
+    private mutating func reach(_ slot: SlotKey, _ relocation: Relocation, at site: Site) {
+        let place = tables.slot(slot)
+        keep(
+            Relocation(offset: relocation.offset, type: .pc32, symbol: 0, addend: relocation.addend), at: site,
+            tables: .got, place)
+    }
+
+    private mutating func keep(_ relocation: Relocation, at site: Site, tables part: TablePart, _ offset: UInt64) {
+        tables.references.append(
+            TableReference(site: site.number, relocation: relocation, part: part, offset: offset))
+    }
+
+    // MARK: To the module itself
+
+    private mutating func addLocal(_ relocation: Relocation, at site: Site, _ section: Int, _ offset: Int64) {
+        noteAddressTaken(relocation, site, section, offset)
+        let addend = relocation.addend &+ offset
+        switch relocation.type {
+        case .pc32, .plt32, .pc64:
+            let type = relocation.type == .plt32 ? .pc32 : relocation.type
+            object.addRelocation(local(section, at: relocation.offset, type, addend: addend), to: site.number)
+        case .abs64 where site.section.isWritable:
+            object.addRelocation(local(section, at: relocation.offset, .abs64, addend: addend), to: site.number)
+        case .abs64, .abs32, .abs32s:
+            // `ld -shared` would make these text relocations, or refuses them.
+            let binding = bindings.module(section: section, name: object.sections[section].name)
+            lift(relocation, relocation.type, at: site, binding: binding, addend: addend)
+        case .gotpcrel, .gotpcrelx, .rexGotpcrelx:
+            reach(.local(section: section, offset: offset), relocation, at: site)
+        default: refuseType(relocation, site, object.sections[section].name)
+        }
+    }
+
+    /// Someone may keep the address of a new function where no search finds it (trap unload-proof).
+    private mutating func noteAddressTaken(_ relocation: Relocation, _ site: Site, _ section: Int, _ offset: Int64) {
+        guard resident == nil, let starts = functionStarts[section], !isBranch(relocation, site) else { return }
+        let symbol = Symbol(
+            index: 0, name: "", value: UInt64(bitPattern: offset), size: 0, binding: .local, kind: .none,
+            place: .undefined)
+        guard let pointed = pointedOffset(relocation, symbol, site), let name = starts[pointed] else { return }
+        resident = "the address of the new function \(name) is taken: the kernel may hold it"
+    }
+
+    // MARK: To the target
+
+    private mutating func addBound(_ relocation: Relocation, at site: Site, _ binding: Binding) {
+        switch relocation.type {
+        case .pc32, .plt32:
+            let index = bindings.index(of: binding)
+            if binding.kind == .slot, isBranch(relocation, site) {
+                // What the slot holds may lie in a library that is too far for a direct call.
+                return keep(relocation, at: site, tables: .plt, tables.jump(to: index))
+            }
+            lift(relocation, .pc32, at: site, binding: index, addend: relocation.addend)
+        case .pc64, .abs64, .abs32, .abs32s:
+            let index = bindings.index(of: binding)
+            lift(relocation, relocation.type, at: site, binding: index, addend: relocation.addend)
+        case .gotpcrel, .gotpcrelx, .rexGotpcrelx:
+            reach(.address(bindings.index(of: binding)), relocation, at: site)
+        default: refuseType(relocation, site, binding.symbol)
+        }
+    }
+
+    // MARK: To libraries
+
+    private mutating func addImported(_ relocation: Relocation, at site: Site, _ binding: Binding) {
+        var kept = relocation
+        switch relocation.type {
+        case .plt32: break
+        case .pc32 where isBranch(relocation, site): kept.type = .plt32
+        case .gotpcrel, .gotpcrelx, .rexGotpcrelx: kept.type = .gotpcrel
+        case .abs64 where site.section.isWritable: break
+        case .pc32:
+            return refuse(
+                .pieLibraryData, site.name(at: relocation.offset),
+                "it uses \(binding.symbol) of a library directly, and the target has no copy of it")
+        default: return refuseType(relocation, site, binding.symbol)
+        }
+        guard bindings.addImported(binding) else {
+            return refuse(
+                .ambiguousSymbol, binding.symbol, "the module would need two versions of one library symbol")
+        }
+        kept.symbol = undefined(binding)
+        object.addRelocation(kept, to: site.number)
+    }
+
+    private mutating func undefined(_ binding: Binding) -> Int {
+        if let known = imports[binding.symbol] {
+            if !binding.weak { object.symbols[known].binding = .global }
+            return known
+        }
+        let number = object.addSymbol(
+            name: binding.symbol, binding: binding.weak ? .weak : .global, place: .undefined)
+        imports[binding.symbol] = number
+        return number
+    }
+
+    // MARK: Thread-locals
+
+    private mutating func addThreadLocal(_ relocation: Relocation, at site: Site, _ binding: Binding) {
+        switch relocation.type {
+        case .tpoff32, .dtpoff32:
+            let index = bindings.index(of: binding)
+            lift(relocation, relocation.type, at: site, binding: index, addend: relocation.addend)
+        case .gottpoff: reach(.threadOffset(bindings.index(of: binding)), relocation, at: site)
+        case .tlsgd: reach(.threadPair(bindings.index(of: binding)), relocation, at: site)
+        case .tlsld: reach(.threadModule(bindings.index(of: binding)), relocation, at: site)
+        default: refuseType(relocation, site, binding.symbol)
+        }
+    }
+}

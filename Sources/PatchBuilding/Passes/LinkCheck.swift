@@ -1,0 +1,45 @@
+import Diagnostics
+import ObjectFiles
+
+/// Looks at what `ld` made: the applier handles four kinds of relocation and nothing else, so a module that needs
+/// more is a fault of ours, found here and not in a process.
+/// - Throws: `Failure` that names what is unexpected.
+func checkLinked(_ module: ObjectFile, imports: Set<String>) throws {
+    func require(_ condition: Bool, _ what: @autoclosure () -> String) throws {
+        if !condition { throw Failure("\(module.path): ld made something unexpected: \(what())") }
+    }
+    let known: Set<RelocationType> = [.relative, .globDat, .jumpSlot, .abs64]
+    for relocation in module.dynamicRelocations {
+        try require(known.contains(relocation.type), "\(relocation.type)")
+        try require((relocation.type == .relative) == (relocation.symbol == 0), "\(relocation.type) of no symbol")
+        try require(module.dynamicSymbols.indices.contains(relocation.symbol), "a relocation of no symbol")
+    }
+    for segment in module.segments {
+        try require(segment.flags & 3 != 3 || segment.type != 1, "a segment that is writable and executable")
+        try require(segment.type != 7, "thread-local storage")
+    }
+    let named = module.dynamicSymbols.dropFirst().filter { !$0.name.isEmpty }
+    try require(!named.contains { $0.isDefined }, "it defines dynamic symbols")
+    let undefined = Set(named.map(\.name))
+    try require(undefined == imports, "imports \(undefined.symmetricDifference(imports).sorted())")
+    for section in module.sections {
+        let name = section.name
+        let isConstructor = [".init", ".fini", ".ctors", ".dtors", ".preinit"].contains { name.hasPrefix($0) }
+        try require(!isConstructor, "the section \(name)")
+    }
+    for tag in try dynamicTags(module) {
+        try require(!forbiddenTags.contains(tag), "the dynamic tag \(tag)")
+    }
+}
+
+/// NEEDED, INIT, FINI, RPATH, TEXTREL, INIT_ARRAY, FINI_ARRAY, RUNPATH.
+private let forbiddenTags: Set<UInt64> = [1, 12, 13, 15, 22, 25, 26, 29]
+
+private func dynamicTags(_ module: ObjectFile) throws -> [UInt64] {
+    guard let data = module.section(named: ".dynamic")?.data else {
+        throw Failure("\(module.path): ld made no dynamic section")
+    }
+    return stride(from: 0, to: data.count - data.count % 16, by: 16).map { start in
+        (0..<8).reversed().reduce(0) { $0 << 8 | UInt64(data[start + $1]) }
+    }
+}

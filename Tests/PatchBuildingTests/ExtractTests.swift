@@ -1,0 +1,128 @@
+import Diagnostics
+import ObjectFiles
+import PatchFormat
+import Testing
+
+@testable import PatchBuilding
+
+@Suite struct ExtractTests {
+    private func refused(_ fixture: PlanFixture) throws -> [Refusal] {
+        let plan = try fixture.plan()
+        do {
+            _ = try extract(plan)
+            return []
+        } catch let error as Refusals {
+            return error.refusals
+        }
+    }
+
+    @Test("trap pie-library-data: a library's variable used directly is refused")
+    func pieLibraryData() throws {
+        let fixture = PlanFixture(
+            new: "extern char *optarg; char *get(void) { return optarg; }", options: ["-fPIE"],
+            replaced: ["get": 0x1000])
+        let refusals = try refused(fixture)
+        #expect(refusals.map(\.rule) == ["pie-library-data"])
+        #expect(refusals[0].subject == "get" && refusals[0].why.contains("optarg"))
+    }
+
+    @Test("trap tls-silent: TLS descriptors are not in the closed list")
+    func tlsSilent() throws {
+        let fixture = PlanFixture(
+            new: "extern __thread int state; int get(void) { return state; }",
+            options: ["-fPIC", "-mtls-dialect=gnu2"], replaced: ["get": 0x1000],
+            bindings: ["state": Binding(kind: .threadLocal, symbol: "state", address: 4)])
+        let refusals = try refused(fixture)
+        #expect(refusals.allSatisfy { $0.rule == "relocation-type" && $0.subject == "get" })
+        #expect(refusals.contains { $0.why.contains("R_X86_64_GOTPC32_TLSDESC against state") })
+    }
+
+    @Test func aLibrarysThreadLocalIsRefused() throws {
+        let fixture = PlanFixture(
+            new: "extern __thread int state; int get(void) { return state; }", replaced: ["get": 0x1000])
+        #expect(try refused(fixture).contains { $0.rule == "relocation-type" })
+    }
+
+    @Test func newThreadLocalsAreRefused() throws {
+        let fixture = PlanFixture(
+            new: "__thread int fresh = 3; int get(void) { return fresh; }", replaced: ["get": 0x1000], added: ["fresh"])
+        #expect(try refused(fixture).contains { $0.rule == "new-thread-local" })
+    }
+
+    @Test func theLargeModelIsRefused() throws {
+        let fixture = PlanFixture(
+            new: "extern int value; int get(void) { return value; }", options: ["-fPIC", "-mcmodel=large"],
+            replaced: ["get": 0x1000], bindings: ["value": Binding(kind: .target, symbol: "value", address: 8)])
+        #expect(try refused(fixture).contains { $0.rule == "relocation-type" })
+    }
+
+    @Test func aReferenceThatStandsForNothingIsRefused() throws {
+        let fixture = PlanFixture(
+            new: "static int hidden; int get(void) { return hidden++; }", replaced: ["get": 0x1000])
+        let refusals = try refused(fixture)
+        #expect(refusals.first?.rule == "unresolved-symbol")
+        #expect(refusals.first?.why.contains("get refers to it") == true)
+    }
+
+    @Test func twoVersionsOfOneSymbolAreRefused() throws {
+        var plan = try PlanFixture(
+            new: "int puts(const char *); int get(void) { return puts(\"\"); }", replaced: ["get": 0x1000]
+        ).plan()
+        for (index, reference) in plan.units[0].originalReferences {
+            if case .outside(let binding) = reference, binding.symbol == "puts" {
+                plan.units[0].originalReferences[index] = .outside(PlanFixture.imported("puts", version: "OTHER_1"))
+            }
+        }
+        let error = #expect(throws: Refusals.self) { try extract(plan) }
+        #expect(error?.refusals.first?.rule == "ambiguous-symbol")
+    }
+
+    @Test func allRefusalsAreCollected() throws {
+        let source = """
+            extern char *optarg; extern int optind;
+            char *first(void) { return optarg; }
+            int second(void) { return optind; }
+            """
+        let fixture = PlanFixture(
+            new: source, options: ["-fPIE"], replaced: ["first": 0x1000, "second": 0x1100])
+        #expect(try refused(fixture).map(\.subject) == ["first", "second"])
+    }
+
+    // MARK: trap unload-proof
+
+    private func resident(_ source: String, added: [String]) throws -> String? {
+        let fixture = PlanFixture(
+            original: "int get(int n) { return n; }", new: source, options: ["-fPIE"], replaced: ["get": 0x1000],
+            added: added)
+        return try extract(try fixture.plan()).resident
+    }
+
+    @Test("trap unload-proof: callbacks and new variables keep the module in memory")
+    func unloadProof() throws {
+        let handler = "void signal(int, void (*)(int)); static void on(int n) {} void get(void) { signal(2, on); }"
+        #expect(try resident(handler, added: ["on"])?.contains("on is taken") == true)
+        let pointer = "void on(int n) {} void (*const table[])(int) = {on}; void get(int i) { table[i](i); }"
+        #expect(try resident(pointer, added: ["on", "table"])?.contains("on is taken") == true)
+        let variable = "static int calls; int get(void) { return calls++; }"
+        #expect(try resident(variable, added: ["calls"])?.contains("writable data") == true)
+        let plain = "static int __attribute__((noinline)) on(int n) { return n * 3; } int get(int n) { return on(n); }"
+        #expect(try resident(plain, added: ["on"]) == nil)
+    }
+
+    @Test func jumpTablesDoNotKeepTheModule() throws {
+        let source = """
+            int one(void), two(void), three(void), four(void), five(void); void abort(void);
+            int get(int n) {
+                switch (n) {
+                case 0: return one(); case 1: return two() + 1; case 2: return three() + 2; case 3: return four() + 3;
+                case 4: return five() + 4; case 5: abort();
+                }
+                return 0;
+            }
+            """
+        for option in ["-fPIE", "-fPIC", "-fno-pie"] {
+            let fixture = PlanFixture(new: source, options: [option], replaced: ["get": 0x1000])
+            #expect(try extract(try fixture.plan()).resident == nil)
+        }
+    }
+}
