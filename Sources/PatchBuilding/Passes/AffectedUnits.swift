@@ -1,4 +1,6 @@
 import Diagnostics
+import FoundationEssentials
+import Glibc
 import SourceChanges
 import Toolchain
 
@@ -11,3 +13,127 @@ public struct AffectedUnits: Sendable {
     /// Wall-clock seconds.
     public var seconds: Double
 }
+
+/// Finds every unit that reads a touched file. One source with several commands gives several units (trap many-objects).
+///
+/// The text of the sources tells which units might read it (`IncludeGraph`); of those, the compiler is asked (`-M`)
+/// unless it is the unit's own file or a fresh dependency file beside the object answers.
+///
+/// - Throws: `Refusals` unread-source, source-and-generator, no-compile-command: a touched file whose effect on the
+///   program can't be had by compiling it; `Refusal` bad-input when the commands belong to another tree.
+public func affectedUnits(of change: SourceChange, in database: CompileDatabase) async throws -> AffectedUnits {
+    let start = ContinuousClock.now
+    let units = database.units
+    guard units.contains(where: { ($0.file + "/").hasPrefix(change.root + "/") || $0.directory.hasPrefix(change.root) })
+    else {
+        throw Refusal(
+            .badInput, subject: database.path, why: "none of its \(units.count) units lies in \(change.root)",
+            remedy: "give --source as the directory in which the build was recorded")
+    }
+    let readers = try await readingUnits(of: change, units: units)
+    var verdict = SourceVerdict(change: change, scripts: try BuildScripts(root: change.root))
+    for (file, reading) in zip(change.files, readers) { verdict.judge(file, readers: reading.map { units[$0] }) }
+    guard verdict.refusals.isEmpty else { throw Refusals(verdict.refusals) }
+    let affected = Set(readers.joined())
+    return AffectedUnits(
+        units: units.indices.filter(affected.contains).map { units[$0] }, ignored: change.ignored + verdict.ignored,
+        seconds: (ContinuousClock.now - start) / .seconds(1))
+}
+
+/// For each file of the change, the indices of the units that read it.
+private func readingUnits(of change: SourceChange, units: [CompileUnit]) async throws -> [Set<Int>] {
+    let graph = try IncludeGraph(units: units, change: change)
+    let mains = Set(units.map(\.file))
+    var certain = [Set<Int>](repeating: [], count: change.files.count)
+    var asked: [Int: [Int]] = [:]
+    for (index, file) in change.files.enumerated() {
+        let path = change.path(of: file)
+        let possible = graph.readers(of: path, computed: !mains.contains(path))
+        for (number, unit) in units.enumerated() {
+            if unit.file == path || (file.original == nil && possible.contains(unit.file)) {
+                certain[index].insert(number)
+            } else if possible.contains(unit.file) || (unit.language == .preprocessedAssembler && !mains.contains(path))
+            {
+                asked[number, default: []].append(index)
+            }
+        }
+    }
+    let answers = try await unitDependencies(of: asked.keys.sorted().map { ($0, units[$0]) })
+    for (number, files) in asked {
+        for index in files where answers[number]?.contains(change.path(of: change.files[index])) ?? true {
+            certain[index].insert(number)
+        }
+    }
+    return certain
+}
+
+/// What each unit reads, absolute, symbolic links resolved; no entry for a unit whose compiler does not tell.
+func unitDependencies(of units: [(number: Int, unit: CompileUnit)]) async throws -> [Int: Set<String>] {
+    var answers: [Int: Set<String>] = [:]
+    var resolver = PathResolver()
+    var open: [(number: Int, unit: CompileUnit)] = []
+    for (number, unit) in units {
+        if let known = freshDependencies(of: unit) {
+            answers[number] = Set(known.map { resolver.resolve($0, in: unit.directory) })
+        } else {
+            open.append((number, unit))
+        }
+    }
+    let jobs = open.map { _, unit in
+        Job(
+            unit.compiler, unit.dependencyArguments, directory: unit.directory, environment: compilerEnvironment,
+            title: "read the dependencies of \(baseName(unit.file))")
+    }
+    for (result, (number, unit)) in zip(try await run(jobs), open) where result.status == 0 {
+        let names = dependencies(inRule: result.output)
+        answers[number] = Set(names.map { resolver.resolve($0, in: unit.directory) })
+    }
+    return answers
+}
+
+/// The dependency file that the build left beside the object, if it is newer than all it names: then it is what the
+/// compiler would say. It may lack system headers, which no change touches.
+func freshDependencies(of unit: CompileUnit) -> [String]? {
+    let stem = unit.output.hasSuffix(".o") ? String(unit.output.dropLast(2)) : unit.output
+    let path = [stem + ".d", unit.output + ".d"].first { modificationTime($0) != nil }
+    guard let path, let written = modificationTime(path), let data = FileManager.default.contents(atPath: path) else {
+        return nil
+    }
+    let names = dependencies(inRule: [UInt8](data))
+    let times = names.map { modificationTime(normalized($0, in: unit.directory)) }
+    guard names.contains(where: { normalized($0, in: unit.directory) == unit.file }),
+        times.allSatisfy({ $0.map { $0 < written } ?? false })
+    else { return nil }
+    return names
+}
+
+/// Nanoseconds since the epoch; nil when there is no such file.
+func modificationTime(_ path: String) -> Int? {
+    var status = stat()
+    guard stat(path, &status) == 0 else { return nil }
+    return status.st_mtim.tv_sec &* 1_000_000_000 &+ status.st_mtim.tv_nsec
+}
+
+/// Absolute paths without symbolic links, each asked for once.
+private struct PathResolver {
+    private var known: [String: String] = [:]
+
+    mutating func resolve(_ path: String, in directory: String) -> String {
+        let absolute = path.hasPrefix("/") ? path : directory + "/" + path
+        if absolute.hasPrefix("/usr/") { return absolute }
+        if let resolved = known[absolute] { return resolved }
+        let resolved = resolvedPath(absolute)
+        known[absolute] = resolved
+        return resolved
+    }
+}
+
+/// `path` without symbolic links; as it came when there is no such file.
+public func resolvedPath(_ path: String) -> String {
+    guard let resolved = realpath(path, nil) else { return absolutePath(path) }
+    defer { free(resolved) }
+    return String(cString: resolved)
+}
+
+/// Messages in English, and no cache between us and the compiler.
+let compilerEnvironment: [String: String?] = ["LC_ALL": "C", "CCACHE_DISABLE": "1", "DEPENDENCIES_OUTPUT": nil]

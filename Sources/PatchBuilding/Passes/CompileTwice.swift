@@ -1,4 +1,6 @@
 import Diagnostics
+import FoundationEssentials
+import Glibc
 import SourceChanges
 import Toolchain
 
@@ -11,15 +13,247 @@ public struct CompiledUnit: Sendable {
     public var originalObject: String
     /// The changed source, compiled like `originalObject`.
     public var newObject: String
-    /// The new object was compiled with line numbers pinned (trap line-pinning).
+    /// The new object was compiled with line numbers pinned (trap line-pinning), as far as its files allow it.
     public var pinned: Bool
+    /// `plainObject` is the one of the user's build tree.
+    public var reused: Bool
 }
 
 /// All objects of a build, and where the time went.
 public struct CompiledUnits: Sendable {
     public var units: [CompiledUnit]
-    /// What an engineer should know: a file that could not be pinned, a plain object that was reused.
+    /// What an engineer should know, such as a file whose lines could not be pinned.
     public var notes: [String]
-    /// Wall-clock seconds spent compiling.
-    public var seconds: Double
+    /// Wall-clock seconds spent on preparing the two views of the tree.
+    public var preparing: Double
+    /// Wall-clock seconds spent on compiling.
+    public var compiling: Double
+}
+
+/// Compiles every unit from the original and from the changed source, by its recorded command, without writing in the
+/// tree: both are seen at the tree's own path (trap same-paths).
+///
+/// - Parameters:
+///   - scratch: a directory outside of the tree, in which objects and changed files are left for the caller to remove.
+///   - database: where the units come from; nil: objects of the build tree are never reused.
+/// - Throws: `Refusals` compile-failed with the compiler's message for each unit; `Failure`.
+public func compileTwice(
+    _ units: [CompileUnit], change: SourceChange, scratch: String, database: CompileDatabase? = nil
+) async throws -> CompiledUnits {
+    let clock = ContinuousClock()
+    let start = clock.now
+    var compilation = try await Compilation(units: units, change: change, scratch: resolvedScratch(scratch))
+    let prepared = clock.now
+    try await compilation.compile(database: database)
+    return CompiledUnits(
+        units: compilation.results, notes: compilation.notes, preparing: (prepared - start) / .seconds(1),
+        compiling: (clock.now - prepared) / .seconds(1))
+}
+
+private func resolvedScratch(_ scratch: String) throws -> String {
+    try createDirectory(scratch + "/objects")
+    return resolvedPath(scratch)
+}
+
+private struct Compilation {
+    enum Role: String { case plain, original, new }
+
+    let units: [CompileUnit]
+    let change: SourceChange
+    let scratch: String
+    let view: SourceView
+    /// The changed files with pinned lines, and as they came.
+    let pinned: SourceLayer
+    let raw: SourceLayer
+    let environment: [String: String?]
+    var notes: [String] = []
+    var results: [CompiledUnit] = []
+    /// No file needed a `#line`, so that both layers are the same.
+    private var isPlain = true
+
+    init(units: [CompileUnit], change: SourceChange, scratch: String) async throws {
+        self.units = units
+        self.change = change
+        self.scratch = scratch
+        view = try await SourceView.make(root: change.root, scratch: scratch)
+        let precompiled = try files(below: change.root).filter { $0.hasSuffix(".gch") || $0.hasSuffix(".pch") }
+        // A precompiled header would hide the change of the header: the compiler does not compare their times.
+        let removed = change.files.filter { $0.new == nil }.map(\.path) + precompiled.sorted()
+        pinned = SourceLayer(name: "pinned", directory: scratch + "/pinned", removed: removed)
+        raw = SourceLayer(name: "new", directory: scratch + "/new", removed: removed)
+        environment = compilerEnvironment.merging(["SOURCE_DATE_EPOCH": buildDate(root: change.root)]) { $1 }
+        try writeLayers()
+        try await view.prepare(layers: isPlain ? [nil, raw] : [nil, raw, pinned])
+    }
+
+    private mutating func writeLayers() throws {
+        try createDirectory(pinned.directory)
+        try createDirectory(raw.directory)
+        for file in change.files {
+            guard let new = file.new else { continue }
+            try write(new, of: file, to: raw)
+            var text = new
+            if let original = file.original, canBePinned(file.path) {
+                let result = pinLines(original: original, new: new)
+                if let why = result.refusal { notes.append("\(file.path): line numbers are not kept: \(why)") }
+                if result.directives > 0 { isPlain = false }
+                text = result.text
+            }
+            try write(text, of: file, to: pinned)
+        }
+    }
+
+    /// Assembler has other comments; a grammar is not C.
+    private func canBePinned(_ path: String) -> Bool {
+        let kind = FileClass(path: path)
+        return (kind == .source || kind == .header) && ![".S", ".s", ".sx", ".asm"].contains { path.hasSuffix($0) }
+    }
+
+    private func write(_ text: [UInt8], of file: ChangedFile, to layer: SourceLayer) throws {
+        let path = layer.directory + "/" + file.path
+        let directory = path.split(separator: "/").dropLast().joined(separator: "/")
+        try createDirectory("/" + directory)
+        guard FileManager.default.createFile(atPath: path, contents: Data(text)) else {
+            throw Failure("can't write \(path)")
+        }
+        // `__TIMESTAMP__` is the file's time.
+        guard let time = modificationTime(change.path(of: file)) else { return }
+        let stamp = timespec(tv_sec: time / 1_000_000_000, tv_nsec: time % 1_000_000_000)
+        _ = [stamp, stamp].withUnsafeBufferPointer { utimensat(AT_FDCWD, path, $0.baseAddress, 0) }
+    }
+
+    mutating func compile(database: CompileDatabase?) async throws {
+        let reusable = try await reusableObjects(database)
+        var planned: [(role: Role, unit: Int)] = units.indices.flatMap { [(.new, $0), (.original, $0)] }
+        planned += units.indices.filter { !reusable.contains($0) }.map { (.plain, $0) }
+        // The longest first, so that no processor waits for one at the end.
+        planned.sort { sourceSize($0.unit) > sourceSize($1.unit) }
+        var outcomes = try await runJobs(planned, layer: isPlain ? raw : pinned)
+        let failedPinned =
+            isPlain ? [] : planned.indices.filter { planned[$0].role == .new && outcomes[$0].status != 0 }
+        for (index, result) in zip(failedPinned, try await runJobs(failedPinned.map { planned[$0] }, layer: raw)) {
+            outcomes[index] = result
+            notes.append("\(name(planned[index].unit)): compiled without keeping line numbers")
+        }
+        try refuseFailures(zip(planned, outcomes).map { ($0.unit, $1) })
+        let unpinned = Set(failedPinned.map { planned[$0].unit })
+        let stale = reusable.filter { !sameProducer(units[$0].output, object(.original, $0)) }
+        let again = try await runJobs(stale.sorted().map { (.plain, $0) }, layer: nil)
+        try refuseFailures(zip(stale.sorted(), again).map { ($0, $1) })
+        results = units.indices.map { index in
+            let reused = reusable.contains(index) && !stale.contains(index)
+            return CompiledUnit(
+                unit: units[index], plainObject: reused ? units[index].output : object(.plain, index),
+                originalObject: object(.original, index), newObject: object(.new, index),
+                pinned: !unpinned.contains(index), reused: reused)
+        }
+    }
+
+    private func runJobs(_ planned: [(role: Role, unit: Int)], layer: SourceLayer?) async throws -> [JobResult] {
+        try await run(
+            planned.map { role, index in
+                let unit = units[index]
+                let added = role == .plain ? [] : unit.sectionArguments
+                return view.job(
+                    unit.compiler, unit.compileArguments(output: object(role, index), adding: added),
+                    directory: unit.directory, layer: role == .new ? layer : nil, environment: environment,
+                    title: "compile \(name(index))")
+            })
+    }
+
+    private func object(_ role: Role, _ index: Int) -> String { "\(scratch)/objects/\(index)-\(role.rawValue).o" }
+
+    private func name(_ index: Int) -> String { units[index].name(relativeTo: change.root) }
+
+    private func sourceSize(_ index: Int) -> Int {
+        var status = stat()
+        return stat(units[index].file, &status) == 0 ? Int(status.st_size) : 0
+    }
+
+    private func refuseFailures(_ outcomes: [(unit: Int, result: JobResult)]) throws {
+        let refusals = outcomes.filter { $0.result.status != 0 }.map { index, result in
+            Refusal(.compileFailed, subject: name(index), why: result.message() + "\n" + result.job.title)
+        }
+        if !refusals.isEmpty { throw Refusals(refusals) }
+    }
+}
+
+// MARK: objects of the build tree
+
+extension Compilation {
+    /// Units whose object in the build tree can be what the recorded command makes: newer than all that the unit reads,
+    /// and not newer than the record of the commands.
+    private func reusableObjects(_ database: CompileDatabase?) async throws -> Set<Int> {
+        guard let database, let recorded = modificationTime(database.path) else { return [] }
+        let candidates = units.indices.filter { index in
+            guard let made = modificationTime(units[index].output), made <= recorded else { return false }
+            return isRelocatableObject(units[index].output)
+        }
+        let answers = try await unitDependencies(of: candidates.map { ($0, units[$0]) })
+        return Set(
+            candidates.filter { index in
+                guard let files = answers[index], let made = modificationTime(units[index].output) else { return false }
+                return files.allSatisfy { modificationTime($0).map { $0 < made } ?? false }
+            })
+    }
+}
+
+private func isRelocatableObject(_ path: String) -> Bool {
+    guard let file = fopen(path, "r") else { return false }
+    defer { fclose(file) }
+    var header = [UInt8](repeating: 0, count: 18)
+    guard fread(&header, 1, header.count, file) == header.count else { return false }
+    return header.starts(with: [0x7F, 0x45, 0x4C, 0x46]) && header[16] == 1 && header[17] == 0
+}
+
+/// Both objects say that the same compiler made them with the same flags, but for those that we added.
+private func sameProducer(_ plain: String, _ sectioned: String) -> Bool {
+    guard let plain = producer(plain), let sectioned = producer(sectioned) else { return false }
+    let added: Set<Substring> = ["-ffunction-sections", "-fdata-sections"]
+    return plain.split(separator: " ") == sectioned.split(separator: " ").filter { !added.contains($0) }
+}
+
+/// `DW_AT_producer`, found as the text that it is in `.debug_str`; nil when there is none, or more than one.
+private func producer(_ path: String) -> String? {
+    guard let data = FileManager.default.contents(atPath: path) else { return nil }
+    let bytes = [UInt8](data)
+    var found: Set<String> = []
+    for pattern in ["GNU C", "clang version ", "GNU AS "].map({ Array($0.utf8) }) {
+        var at = 0
+        while let next = bytes[at...].firstIndex(of: pattern[0]) {
+            at = next + 1
+            guard bytes[next...].starts(with: pattern), next > 0, bytes[next - 1] == 0 else { continue }
+            found.insert(String(decoding: bytes[next...].prefix { $0 != 0 }, as: UTF8.self))
+        }
+    }
+    return found.count == 1 ? found.first : nil
+}
+
+/// Seconds since the epoch that `__DATE__` and `__TIME__` shall say: what the packaging of a distribution sets, so that
+/// they come out as they did in the target; else one moment for all units.
+private func buildDate(root: String) -> String {
+    if let set = getenv("SOURCE_DATE_EPOCH") { return String(cString: set) }
+    if let data = FileManager.default.contents(atPath: root + "/debian/changelog") {
+        let lines = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isNewline)
+        let trailer = lines.first { $0.hasPrefix(" -- ") }
+        if let date = trailer?.firstRange(of: ">  ").flatMap({ epoch(mailDate: trailer?[$0.upperBound...] ?? "") }) {
+            return "\(date)"
+        }
+    }
+    return "\(time(nil))"
+}
+
+/// `Tue, 14 Apr 2026 08:47:04 +0300` in seconds since the epoch.
+func epoch(mailDate: Substring) -> Int? {
+    let words = mailDate.split { $0 == " " || $0 == "," || $0 == ":" }.map(String.init)
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    guard words.count >= 8, let month = months.firstIndex(of: words[2]), let zone = Int(words[7]) else { return nil }
+    let numbers = [words[1], words[3], words[4], words[5], words[6]].compactMap { Int32($0) }
+    guard numbers.count == 5, (1900...9999).contains(numbers[1]), abs(zone) <= 1400 else { return nil }
+    var fields = tm()
+    fields.tm_mday = numbers[0]
+    fields.tm_mon = Int32(month)
+    fields.tm_year = numbers[1] - 1900
+    (fields.tm_hour, fields.tm_min, fields.tm_sec) = (numbers[2], numbers[3], numbers[4])
+    return timegm(&fields) - (zone / 100 * 3600 + zone % 100 * 60)
 }

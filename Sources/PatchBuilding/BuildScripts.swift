@@ -1,0 +1,79 @@
+import FoundationEssentials
+import SourceChanges
+
+/// What the build scripts of a tree say about a file: whether something is generated from it.
+///
+/// Make, CMake and Meson files are read as text. It is evidence, not proof: a generator that takes its input from a
+/// variable or by a pattern of its own is not seen.
+struct BuildScripts {
+    private var scripts: [(path: String, lines: [String])] = []
+
+    init(root: String) throws {
+        for path in try files(below: root).sorted() where BuildScripts.isRead(path) {
+            guard let data = FileManager.default.contents(atPath: root + "/" + path), data.count < 1 << 20 else {
+                continue
+            }
+            let text = String(decoding: data, as: UTF8.self)
+            scripts.append((path, text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)))
+        }
+    }
+
+    private static func isRead(_ path: String) -> Bool {
+        let name = baseName(path).lowercased()
+        return name == "makefile" || name == "gnumakefile" || name == "makefile.am" || name == "meson.build"
+            || name == "cmakelists.txt" || name.hasSuffix(".mk") || name.hasSuffix(".cmake") || path == "debian/rules"
+    }
+
+    /// A line that makes source from the file: `table.c: table.txt`, or a recipe that runs an interpreter on it.
+    func generates(from path: String) -> String? {
+        place { line in
+            guard mentions(line, path) else { return false }
+            return makesSource(line, from: baseName(path))
+        }
+    }
+
+    /// A line that names the file, or its kind (`commands/*.json`), other than to install it.
+    func names(_ path: String) -> String? {
+        place { line in
+            let word = line.lowercased()
+            return mentions(line, path) && !["install", "dist", "clean", "rm -"].contains { word.contains($0) }
+        }
+    }
+
+    private func place(where predicate: (String) -> Bool) -> String? {
+        for script in scripts {
+            if let index = script.lines.firstIndex(where: predicate) { return "\(script.path):\(index + 1)" }
+        }
+        return nil
+    }
+
+    private func mentions(_ line: String, _ path: String) -> Bool {
+        if line.drop(while: \.isWhitespace).hasPrefix("#") { return false }
+        let parts = path.split(separator: "/").map(String.init)
+        let name = parts.last ?? path
+        if words(line).contains(where: { baseName($0) == name }) { return true }
+        guard parts.count > 1, let type = name.split(separator: ".").dropFirst().last else { return false }
+        return line.contains("\(parts[parts.count - 2])/*.\(type)")
+    }
+
+    private func words(_ line: String) -> [String] {
+        line.split { " \t:;()\"'=,<>|&`".contains($0) }.map(String.init)
+    }
+
+    private func makesSource(_ line: String, from name: String) -> Bool {
+        let types = [".c", ".h", ".cc", ".cpp", ".hh", ".hpp", ".inc", ".def"]
+        func isSource(_ word: String) -> Bool { types.contains { word.hasSuffix($0) } && baseName(word) != name }
+        if line.first?.isWhitespace == false, let colon = line.firstIndex(of: ":"),
+            !words(String(line[colon...])).isEmpty
+        {
+            let afterColon = words(String(line[colon...])).contains { baseName($0) == name }
+            if afterColon, words(String(line[..<colon])).contains(where: isSource) { return true }
+        }
+        let tools = [
+            "awk", "sed", "perl", "python", "python3", "m4", "gperf", "$(AWK)", "$(SED)", "$(PERL)", "$(PYTHON)",
+        ]
+        let all = line.split { $0 == " " || $0 == "\t" }.map(String.init)
+        let runs = all.contains { word in tools.contains { baseName(word) == $0 || word.hasSuffix($0) } }
+        return runs && words(line).contains(where: isSource)
+    }
+}

@@ -1,0 +1,77 @@
+/// A recorded command, without its compiler, changed for another purpose. Whatever decides about code stays as it is.
+extension CompileUnit {
+    var compiler: String { arguments.first ?? "cc" }
+
+    /// The recorded arguments with another output. What writes further files beside the object (dependencies,
+    /// intermediate files) is left out: it does not change code.
+    func compileArguments(output: String, adding added: [String] = []) -> [String] {
+        let kept = withoutOutputs()
+        let compiles = kept.contains("-c") ? [] : ["-c"]
+        return kept + compiles + added + ["-o", output]
+    }
+
+    /// Arguments that print what the unit reads, as a rule for make.
+    var dependencyArguments: [String] { withoutOutputs().filter { $0 != "-c" } + ["-M"] }
+
+    /// What makes functions and data findable and types readable, and leaves code as it is.
+    var sectionArguments: [String] {
+        var added = ["-ffunction-sections", "-fdata-sections"]
+        let debug = arguments.filter { $0.hasPrefix("-g") && !$0.hasPrefix("-gno-") && !$0.hasPrefix("-grecord") }
+        let poor: Set<String> = [
+            "-g0", "-g1", "-ggdb0", "-ggdb1", "-gmlt", "-gline-tables-only", "-gz", "-gsplit-dwarf",
+        ]
+        if !debug.contains(where: { !poor.contains($0) }) || poor.contains(debug.last ?? "") { added.append("-g") }
+        if arguments.contains("-gsplit-dwarf") { added.append("-gno-split-dwarf") }
+        if arguments.contains("-fdebug-types-section") { added.append("-fno-debug-types-section") }
+        return added
+    }
+
+    /// Files that `-include` and `-imacros` name, as they stand in the command.
+    var forcedIncludes: [String] {
+        arguments.indices.compactMap { index in
+            guard ["-include", "-imacros", "--include"].contains(arguments[index]) else { return nil }
+            return index + 1 < arguments.count ? arguments[index + 1] : nil
+        }
+    }
+
+    private func withoutOutputs() -> [String] {
+        var kept: [String] = []
+        var rest = arguments.dropFirst()
+        while let argument = rest.popFirst() {
+            switch argument {
+            case "-o", "-MF", "-MT", "-MQ", "-MJ": _ = rest.popFirst()
+            case "-MD", "-MMD", "-MP", "-MG", "-save-temps", "-save-temps=obj", "-save-temps=cwd": continue
+            default:
+                let joined = ["-MF", "-MT", "-MQ", "-MJ", "-Wp,-M"].contains { argument.hasPrefix($0) }
+                let output = argument.hasPrefix("-o") && !argument.hasPrefix("-opaque")
+                if !joined, !output { kept.append(argument) }
+            }
+        }
+        return kept
+    }
+}
+
+/// The files that a make rule, as a compiler prints it, depends on.
+func dependencies(inRule rule: [UInt8]) -> [String] {
+    var words: [[UInt8]] = [[]]
+    var rest = rule[...]
+    while let byte = rest.popFirst() {
+        switch byte {
+        case UInt8(ascii: "\\"):
+            guard let next = rest.popFirst() else { break }
+            if next == 10 || next == 13 {
+                words.append([])
+            } else if next == UInt8(ascii: " ") || next == UInt8(ascii: "#") {
+                words[words.count - 1].append(next)
+            } else {
+                words[words.count - 1] += [byte, next]
+            }
+        case UInt8(ascii: "$") where rest.first == UInt8(ascii: "$"):
+            rest = rest.dropFirst()
+            words[words.count - 1].append(byte)
+        case 10, 13, 9, UInt8(ascii: " "): words.append([])
+        default: words[words.count - 1].append(byte)
+        }
+    }
+    return words.filter { !$0.isEmpty && $0.last != UInt8(ascii: ":") }.map { String(decoding: $0, as: UTF8.self) }
+}

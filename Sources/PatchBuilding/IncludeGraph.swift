@@ -1,0 +1,113 @@
+import FoundationEssentials
+import SourceChanges
+
+/// Which file might include which, told from the text alone: too many by design, never too few. It tells cheaply which
+/// units need not be asked for their dependencies.
+///
+/// An `#include` is taken to mean every file of that name, whatever its directory and whatever `#if` it stands in; a
+/// `#define` of a file's name counts as an include of it. Where a macro is included that no `#define` explains, the
+/// file may read anything.
+struct IncludeGraph {
+    /// Every file of the tree (and of build directories outside of it) by its last component.
+    private var named: [String: [String]] = [:]
+    /// By file: the files that might include it.
+    private var includers: [String: Set<String>] = [:]
+    private var computes: Set<String> = []
+    /// Contents that differ from those on disk: both versions of changed files.
+    private var versions: [String: [[UInt8]]] = [:]
+
+    init(units: [CompileUnit], change: SourceChange) throws {
+        var paths = Set(try files(below: change.root).map { change.root + "/" + $0 })
+        for directory in Set(units.map(\.directory)) where !(directory + "/").hasPrefix(change.root + "/") {
+            guard !(change.root + "/").hasPrefix(directory + "/") else { continue }
+            for path in (try? files(below: directory)) ?? [] { paths.insert(directory + "/" + path) }
+        }
+        for file in change.files {
+            paths.insert(change.path(of: file))
+            versions[change.path(of: file)] = [file.original, file.new].compactMap { $0 }
+        }
+        for path in paths { named[baseName(path), default: []].append(path) }
+        var forced: [String: Set<String>] = [:]
+        for unit in units { forced[unit.file, default: []].formUnion(unit.forcedIncludes.map(baseName)) }
+        follow(from: Set(units.map(\.file)), forced: forced)
+    }
+
+    /// The files among which any file that reads `path` is, `path` included.
+    /// - Parameter computed: files that include what a macro names may read it too.
+    func readers(of path: String, computed: Bool) -> Set<String> {
+        var found: Set<String> = computed ? computes.union([path]) : [path]
+        var waiting = Array(found)
+        while let file = waiting.popLast() {
+            for includer in includers[file] ?? [] where found.insert(includer).inserted { waiting.append(includer) }
+        }
+        return found
+    }
+
+    private mutating func follow(from start: Set<String>, forced: [String: Set<String>]) {
+        var seen = start
+        var waiting = Array(start)
+        while let file = waiting.popLast() {
+            var names = forced[file] ?? []
+            let texts = versions[file] ?? FileManager.default.contents(atPath: file).map { [[UInt8]($0)] } ?? []
+            for text in texts {
+                let scan = IncludeScan(text)
+                names.formUnion(scan.names)
+                if scan.computes { computes.insert(file) }
+            }
+            for included in names.flatMap({ named[$0] ?? [] }) where included != file {
+                includers[included, default: []].insert(file)
+                if seen.insert(included).inserted { waiting.append(included) }
+            }
+        }
+    }
+}
+
+/// The names of files in the directives of one text.
+struct IncludeScan {
+    /// Last components of names.
+    var names: Set<String> = []
+    /// A macro is included.
+    var computes = false
+
+    init(_ text: [UInt8]) {
+        text.withUnsafeBufferPointer { bytes in
+            var at = 0
+            while let mark = bytes[at...].firstIndex(of: UInt8(ascii: "#")) {
+                at = directive(bytes, from: mark + 1)
+            }
+        }
+    }
+
+    /// Reads what may be a directive whose name begins at or behind `start`; returns where to go on.
+    private mutating func directive(_ bytes: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
+        var at = start
+        while at < bytes.count, bytes[at] == 32 || bytes[at] == 9 { at += 1 }
+        let end = bytes[at...].firstIndex(of: 10) ?? bytes.count
+        let line = bytes[at..<end]
+        let includes = ["include", "import", "embed"].contains { line.starts(with: $0.utf8) }
+        guard includes || ["define", "if", "elif", "/", "\\"].contains(where: { line.starts(with: $0.utf8) }) else {
+            return max(start, at)
+        }
+        let found = quotedNames(line)
+        names.formUnion(found)
+        if found.isEmpty, includes { computes = true }
+        // A continued directive may name its file on the next line: rare enough to take as unknown.
+        if line.last == UInt8(ascii: "\\"), includes || line.first == UInt8(ascii: "\\") { computes = true }
+        return max(start, end)
+    }
+
+    /// The last components of all that stands between quotes or angle brackets.
+    private func quotedNames(_ line: Slice<UnsafeBufferPointer<UInt8>>) -> Set<String> {
+        var names: Set<String> = []
+        var rest = line
+        while let open = rest.firstIndex(where: { $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "<") }) {
+            let close = rest[open] == UInt8(ascii: "<") ? UInt8(ascii: ">") : UInt8(ascii: "\"")
+            guard let end = rest[(open + 1)...].firstIndex(of: close) else { break }
+            let name = rest[(open + 1)..<end]
+            let start = name.lastIndex(of: UInt8(ascii: "/")).map { $0 + 1 } ?? name.startIndex
+            if start < end { names.insert(String(decoding: name[start...], as: UTF8.self)) }
+            rest = rest[(end + 1)...]
+        }
+        return names
+    }
+}

@@ -1,0 +1,86 @@
+import Diagnostics
+import SourceChanges
+
+/// Decides for each touched file whether compiling the units that read it is all that the change asks for.
+///
+/// Read by units: yes, unless the build scripts show that source is generated from it as well (trap
+/// source-and-generator). Read by none: code and build scripts are refused; what a generator may read is refused if it
+/// is made for generators (`.y`, `.l`, `.in`) or a build script names it; documentation, tests and packaging are
+/// passed over, as is a file of unknown use that no build script names. In a new tree that was built, the products of
+/// generators are compared as well, so their input is passed over.
+struct SourceVerdict {
+    var refusals: [Refusal] = []
+    var ignored: [IgnoredFile] = []
+    private let change: SourceChange
+    private let scripts: BuildScripts
+
+    init(change: SourceChange, scripts: BuildScripts) {
+        self.change = change
+        self.scripts = scripts
+    }
+
+    mutating func judge(_ file: ChangedFile, readers: [CompileUnit]) {
+        let kind = FileClass(path: file.path)
+        if readers.isEmpty { return judgeUnread(file, kind) }
+        if file.new == nil, readers.contains(where: { $0.file == change.path(of: file) }) {
+            return refuse(
+                .noCompileCommand, file, "it is removed, and how the program is linked without it is not known")
+        }
+        guard change.origin != .newSource(built: true), let place = scripts.generates(from: file.path) else { return }
+        refuse(
+            .sourceAndGenerator, file,
+            "a unit reads it, and \(place) makes source from it too, which compiling alone would leave as it was")
+    }
+
+    private mutating func judgeUnread(_ file: ChangedFile, _ kind: FileClass) {
+        let built = change.origin == .newSource(built: true)
+        switch kind {
+        case .tests, .packaging: ignore(file, "no unit reads it; it is \(kind.words)")
+        case .source where file.original == nil:
+            refuse(.noCompileCommand, file, "it is new and no recorded command compiles it")
+        case .header where file.original == nil || file.new == nil: ignore(file, "no unit reads it")
+        case .source, .header: refuse(.unreadSource, file, "it is \(kind.words), but no recorded unit reads it")
+        case .buildScript:
+            refuse(
+                .unreadSource, file, "it is \(kind.words); a patch is made with the recorded commands",
+                remedy: "leave it out of the diff if the patched units' commands stay the same, else restart")
+        case .documentation:
+            if !built, let place = scripts.generates(from: file.path) { return refuseGenerator(file, place) }
+            ignore(file, "no unit reads it; it is \(kind.words)")
+        case .generatorInput, .data:
+            if built { return ignore(file, "no unit reads it; what is made of it is compared too") }
+            if let place = scripts.names(file.path) { return refuseGenerator(file, place) }
+            if isMadeForGenerators(file.path) {
+                return refuse(.unreadSource, file, "no unit reads it, but a generator may turn it into source")
+            }
+            ignore(file, "no unit reads it and no build script names it")
+        }
+    }
+
+    /// Grammars and templates have no other use; `foo.conf.in` has that of `foo.conf`.
+    private func isMadeForGenerators(_ path: String) -> Bool {
+        let type = path.split(separator: ".").last.map(String.init) ?? ""
+        if type == "in" {
+            let product = FileClass(path: String(path.dropLast(3)))
+            return ![.documentation, .tests, .packaging, .data].contains(product)
+        }
+        return [
+            "y", "yy", "ypp", "yxx", "l", "ll", "lex", "lpp", "lxx", "gperf", "rl", "re", "re2c", "proto", "thrift",
+            "td",
+            "tbl", "awk", "tmpl", "tpl", "template", "asn1", "asn", "idl", "pyx", "vala", "peg", "g4",
+        ].contains(type)
+    }
+
+    private mutating func ignore(_ file: ChangedFile, _ why: String) {
+        ignored.append(IgnoredFile(path: file.path, why: why))
+    }
+
+    private mutating func refuse(_ rule: Rule, _ file: ChangedFile, _ why: String, remedy: String? = nil) {
+        refusals.append(Refusal(rule, subject: file.path, why: why, remedy: remedy))
+    }
+
+    private mutating func refuseGenerator(_ file: ChangedFile, _ place: String) {
+        refuse(
+            .unreadSource, file, "no unit reads it, but \(place) names it: source may be generated from it")
+    }
+}

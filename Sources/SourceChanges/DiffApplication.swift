@@ -1,0 +1,187 @@
+import Diagnostics
+import FoundationEssentials
+
+/// Applies unified diffs in memory, in order, as `patch -p1 --fuzz=0` would: hunks may have moved, but every line of
+/// context and every removed line must be there.
+///
+/// - Parameters:
+///   - root: the original tree, absolute.
+///   - read: the contents of a file of the tree by its path relative to `root`, nil when there is none.
+/// - Throws: `Refusals` diff-does-not-apply, one for each file that fails, with hunk and reason.
+public func applyDiffs(_ diffs: [NamedBytes], root: String, read: @escaping (String) -> [UInt8]?) throws -> SourceChange
+{
+    var application = DiffApplication(read: read)
+    for diff in diffs {
+        for file in try DiffParser.parse(diff) { application.apply(file, of: diff.name) }
+    }
+    guard application.refusals.isEmpty else { throw Refusals(application.refusals) }
+    let files = application.files.sorted { $0.key < $1.key }.map { path, state in
+        ChangedFile(path: path, original: state.original, new: state.new)
+    }
+    return SourceChange(
+        root: root, origin: .diffs, files: files.filter { $0.original != $0.new }, ignored: application.ignored,
+        diffs: diffs)
+}
+
+/// Reads the diffs and the files they touch from disk; nothing is written.
+/// - Throws: `Refusal` bad-input when a diff can't be read; `Refusals` diff-does-not-apply.
+public func applyDiffs(at paths: [String], root: String) throws -> SourceChange {
+    let diffs = try paths.map { path in
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw Refusal(.badInput, subject: path, why: "the diff can't be read")
+        }
+        return NamedBytes(name: path.split(separator: "/").last.map(String.init) ?? path, bytes: [UInt8](data))
+    }
+    return try applyDiffs(diffs, root: root) { path in
+        FileManager.default.contents(atPath: root + "/" + path).map { [UInt8]($0) }
+    }
+}
+
+private struct DiffApplication {
+    /// A touched file before all diffs and after those applied so far.
+    struct State {
+        var original: [UInt8]?
+        var new: [UInt8]?
+    }
+
+    let read: (String) -> [UInt8]?
+    var files: [String: State] = [:]
+    var ignored: [IgnoredFile] = []
+    var refusals: [Refusal] = []
+
+    init(read: @escaping (String) -> [UInt8]?) { self.read = read }
+
+    func state(_ path: String) -> State {
+        if let state = files[path] { return state }
+        let contents = read(path)
+        return State(original: contents, new: contents)
+    }
+
+    mutating func apply(_ file: FileDiff, of diff: String) {
+        guard let old = stripped(file.oldName), let new = stripped(file.newName) else {
+            refuse(
+                file.newName ?? file.oldName ?? "?", diff, "the name leads out of the tree, or has no directory for -p1"
+            )
+            return
+        }
+        let path = target(old: old, new: new)
+        do throws(HunkFailure) {
+            try patch(file, path: path, old: old, new: new)
+        } catch {
+            let kind = FileClass(path: path)
+            if kind.isHarmless {
+                ignored.append(IgnoredFile(path: path, why: "\(error.why); it is \(kind.words)"))
+            } else {
+                refuse(path, diff, error.why)
+            }
+        }
+    }
+
+    /// The file that is meant: the first of new and old name that exists, as `patch` chooses.
+    private func target(old: String, new: String) -> String {
+        if new.isEmpty { return old }
+        if old.isEmpty || state(new).new != nil { return new }
+        return state(old).new != nil && old != new ? old : new
+    }
+
+    private mutating func patch(_ file: FileDiff, path: String, old: String, new: String) throws(HunkFailure) {
+        if file.isBinary { throw HunkFailure("it is a binary diff, which can't be applied") }
+        let moved = (file.isRenamed || file.isCopied) && old != new
+        let source = moved ? state(old) : state(path)
+        let creates = old.isEmpty || file.hunks.contains { $0.oldStart == 0 && $0.old.isEmpty }
+        if creates, let contents = source.new, !contents.isEmpty { throw HunkFailure("it exists already") }
+        guard let contents = source.new ?? (creates ? [] : nil) else {
+            throw HunkFailure("there is no such file in the tree")
+        }
+        let result = try applyHunks(file.hunks, to: contents)
+        if new.isEmpty, !result.isEmpty {
+            throw HunkFailure("the diff removes it, but it holds more than the diff says")
+        }
+        let removed = new.isEmpty || (file.isRemovedIfEmpty && result.isEmpty)
+        if moved, file.isRenamed { files[old] = State(original: state(old).original, new: nil) }
+        let place = moved ? new : path
+        files[place] = State(original: state(place).original, new: removed ? nil : result)
+    }
+
+    private mutating func refuse(_ path: String, _ diff: String, _ why: String) {
+        refusals.append(Refusal(.diffDoesNotApply, subject: path, why: "\(diff): \(why)"))
+    }
+
+    /// `-p1`: without the first component; empty for /dev/null; nil for a name that leads out of the tree.
+    private func stripped(_ name: String?) -> String? {
+        guard let name else { return "" }
+        let parts = name.split(separator: "/").filter { $0 != "." }.dropFirst()
+        return parts.isEmpty || parts.contains("..") ? nil : parts.joined(separator: "/")
+    }
+}
+
+struct HunkFailure: Error {
+    var why: String
+    init(_ why: String) { self.why = why }
+}
+
+/// - Throws: `HunkFailure` with the hunk and the reason.
+func applyHunks(_ hunks: [Hunk], to contents: [UInt8]) throws(HunkFailure) -> [UInt8] {
+    let lines = linesWithEnds(contents)
+    let usesCarriageReturns = lines.first.map(endsWithCarriageReturn) ?? false
+    var result: [UInt8] = []
+    var done = 0
+    var shift = 0
+    for (number, hunk) in hunks.enumerated() {
+        var (old, new) = (hunk.old, hunk.new)
+        let expected = (old.isEmpty ? hunk.oldStart : hunk.oldStart - 1) + shift
+        var places = matches(of: old, in: lines, from: done, expected: expected)
+        if places.isEmpty {
+            // A diff that lost (or gained) carriage returns on its way still fits line by line.
+            old = old.map { lineEnd($0, carriageReturn: usesCarriageReturns) }
+            new = new.map { lineEnd($0, carriageReturn: usesCarriageReturns) }
+            places = matches(of: old, in: lines, from: done, expected: expected)
+        }
+        guard places.count == 1, let place = places.first else {
+            throw HunkFailure(reason(hunk, number: number + 1, places: places, lines: lines, from: done))
+        }
+        result += lines[done..<place].joined()
+        result += new.joined()
+        done = place + old.count
+        shift = place - (expected - shift)
+    }
+    return result + lines[done...].joined()
+}
+
+/// Where `old` stands in `lines`: the expected place alone if it is there, else every place.
+private func matches(of old: [ArraySlice<UInt8>], in lines: [ArraySlice<UInt8>], from: Int, expected: Int) -> [Int] {
+    func fits(_ place: Int) -> Bool { lines[place..<place + old.count].elementsEqual(old, by: ==) }
+    // Nothing proves the place of lines that are added without any context.
+    if old.isEmpty { return lines.isEmpty ? [0] : [] }
+    guard lines.count - from >= old.count else { return [] }
+    let range = from...(lines.count - old.count)
+    if range.contains(expected), fits(expected) { return [expected] }
+    return range.filter(fits)
+}
+
+private func reason(_ hunk: Hunk, number: Int, places: [Int], lines: [ArraySlice<UInt8>], from: Int) -> String {
+    let name = "hunk \(number) (line \(hunk.line) of the diff)"
+    if places.count > 1 {
+        let numbers = places.prefix(4).map { "\($0 + 1)" }.joined(separator: ", ")
+        return "\(name) fits at several places, lines \(numbers), and at none of them without an offset"
+    }
+    if hunk.old.isEmpty { return "\(name) has no line of context, so nothing proves its place" }
+    if !matches(of: hunk.new, in: lines, from: from, expected: hunk.newStart - 1).isEmpty {
+        return "\(name) seems to be applied already"
+    }
+    let line = hunk.oldStart - 1
+    for (index, text) in hunk.old.enumerated() where line + index < lines.count && line >= 0 {
+        guard lines[line + index] != text else { continue }
+        let found = String(decoding: lines[line + index], as: UTF8.self).split(whereSeparator: \.isNewline).first ?? ""
+        return "\(name) does not match: line \(line + index + 1) of the file is \"\(found)\""
+    }
+    return "\(name) does not match"
+}
+
+private func endsWithCarriageReturn(_ line: ArraySlice<UInt8>) -> Bool { line.suffix(2).elementsEqual([13, 10]) }
+
+private func lineEnd(_ line: ArraySlice<UInt8>, carriageReturn: Bool) -> ArraySlice<UInt8> {
+    guard line.last == 10 else { return line }
+    let text = endsWithCarriageReturn(line) ? line.dropLast(2) : line.dropLast()
+    return text + (carriageReturn ? [13, 10] : [10])
+}

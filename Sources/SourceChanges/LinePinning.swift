@@ -1,0 +1,120 @@
+/// A changed file whose unchanged lines keep their original numbers.
+public struct PinnedText: Sendable, Hashable {
+    public var text: [UInt8]
+    /// Number of `#line` directives in it.
+    public var directives: Int
+    /// Why nothing could be pinned; nil when it was, or when there was no need.
+    public var refusal: String?
+}
+
+/// Added lines that find no free number between their neighbours get unique ones from here on.
+let firstAddedNumber = 1_000_000
+
+/// Inserts `#line N` directives into `new` so that every unchanged line has the number it has in `original`, and no two
+/// lines that hold tokens share one (trap line-pinning). Then `__LINE__` in code that did not change does not change
+/// either, which would make it look changed.
+///
+/// A directive stands only where a line begins that is inside no comment, literal, directive or pair of parentheses,
+/// and again behind each `#else`, `#elif` and `#endif` of a group that holds one, since a skipped group's directives
+/// count for nothing. The tokens of the result are those of `new`; where that can't be had, the text is returned as it
+/// came, with the reason.
+public func pinLines(original: [UInt8], new: [UInt8]) -> PinnedText {
+    func unpinned(_ reason: String) -> PinnedText { PinnedText(text: new, directives: 0, refusal: reason) }
+    let source = SourceLexer.lex(new)
+    if source.hasLineDirective || SourceLexer.lex(original).hasLineDirective {
+        return unpinned("it numbers its lines itself, with #line")
+    }
+    if source.isAmbiguous { return unpinned("a trigraph continues a line") }
+    let aligned = alignedLines(original: linesWithEnds(original), new: linesWithEnds(new))
+    let chunks = numbered(chunks(of: source, aligned: aligned), originalCount: linesWithEnds(original).count)
+    let pinned = insertDirectives(into: new, source: source, chunks: chunks)
+    let tokens = SourceLexer.lex(pinned.text).tokens.map(\.bytes)
+    guard tokens == source.tokens.map(\.bytes) else { return unpinned("the tokens would not stay the same") }
+    return pinned
+}
+
+/// Lines that no directive may stand between.
+private struct Chunk {
+    var lines: Range<Int>
+    var hasTokens: Bool
+    /// Original numbers (1-based) of its lines.
+    var originals: [Int?]
+    /// The number its first line shall have; nil for one without tokens.
+    var number: Int?
+
+    /// Its lines are, one after the other, lines of the original.
+    var isUnchanged: Bool {
+        guard let first = originals.first, let first else { return false }
+        return originals.enumerated().allSatisfy { $1 == first + $0 }
+    }
+}
+
+private func chunks(of source: LexedSource, aligned: [Int?]) -> [Chunk] {
+    let count = aligned.count
+    var starts = source.lines.indices.filter { $0 < count && ($0 == 0 || source.lines[$0].isBoundary) }
+    starts.append(count)
+    var token = 0
+    return zip(starts, starts.dropFirst()).map { start, end in
+        let first = token
+        while token < source.tokens.count, source.tokens[token].line < end { token += 1 }
+        return Chunk(
+            lines: start..<end, hasTokens: token > first, originals: aligned[start..<end].map { $0.map { $0 + 1 } })
+    }
+}
+
+/// Unchanged chunks get their original numbers; the others those that lie free between their neighbours if there are
+/// enough, else unique high ones.
+private func numbered(_ chunks: [Chunk], originalCount: Int) -> [Chunk] {
+    var chunks = chunks
+    // From the end: the first original number that is taken behind each chunk.
+    var limits = [Int](repeating: Int.max / 2, count: chunks.count)
+    var limit = Int.max / 2
+    for index in chunks.indices.reversed() {
+        limits[index] = limit
+        if chunks[index].isUnchanged, chunks[index].hasTokens { limit = chunks[index].originals[0] ?? limit }
+    }
+    var free = 1
+    var high = max(firstAddedNumber, (originalCount + chunks.count) * 2)
+    for index in chunks.indices where chunks[index].hasTokens {
+        let chunk = chunks[index]
+        var number = free
+        if let own = chunk.originals[0], own >= free { number = own }
+        if !chunk.isUnchanged, number + chunk.lines.count > limits[index] { number = free }
+        if !chunk.isUnchanged, number + chunk.lines.count > limits[index] {
+            number = high
+            high += chunk.lines.count
+        } else {
+            free = number + chunk.lines.count
+        }
+        chunks[index].number = number
+    }
+    return chunks
+}
+
+private func insertDirectives(into new: [UInt8], source: LexedSource, chunks: [Chunk]) -> PinnedText {
+    var result = PinnedText(text: [], directives: 0)
+    // What the compiler will number the next line; nil where that depends on the branch it took.
+    var counter: Int? = 1
+    // Of each open conditional: whether a directive stands in it.
+    var open: [Bool] = []
+    for chunk in chunks {
+        if let number = chunk.number, number != counter, source.lines[chunk.lines.lowerBound].isBoundary {
+            result.text += Array("#line \(number)\n".utf8)
+            result.directives += 1
+            counter = number
+            open = open.map { _ in true }
+        }
+        let end = chunk.lines.upperBound < source.lines.count ? source.lines[chunk.lines.upperBound].start : new.count
+        result.text += new[source.lines[chunk.lines.lowerBound].start..<end]
+        counter = counter.map { $0 + chunk.lines.count }
+        for line in chunk.lines {
+            switch source.lines[line].conditional {
+            case .opens: open.append(false)
+            case .continues: if open.last == true { counter = nil }
+            case .closes: if open.popLast() == true { counter = nil }
+            case nil: break
+            }
+        }
+    }
+    return result
+}
