@@ -100,7 +100,9 @@ public struct ObjectView: Sendable {
         return Entity(
             kind: kind, name: file.symbols[ordered[0]].name, names: ordered.map { file.symbols[$0].name },
             section: place.section, offset: place.offset, size: ordered.map { file.symbols[$0].size }.max() ?? 0,
-            symbols: ordered, isGlobal: file.symbols[ordered[0]].binding != .local, isWritable: section.isWritable)
+            symbols: ordered, isGlobal: file.symbols[ordered[0]].binding != .local,
+            // Written by the dynamic linker only.
+            isWritable: section.isWritable && !section.name.hasPrefix(".data.rel.ro"))
     }
 
     /// The entity that covers `offset` of a section, or the section's only one.

@@ -1,4 +1,63 @@
 import ArgumentParser
+import Diagnostics
+import Glibc
 
 @main
-struct Main: ParsableCommand {}
+struct Patchbuild: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "patchbuild",
+        abstract: "Makes live patches for running Linux programs.",
+        discussion: """
+            From a recorded build and a diff to a bundle that livepatch applies:
+
+              patchbuild record -- make
+              patchbuild build --source . --diff fix.diff --target ./server -o fix.lpatch
+              livepatch apply fix.lpatch --pid 1234 --allow-unsigned
+
+            Exit status: 0 done; 1 refused, nothing written; 2 bad usage; 4 the machine failed midway.
+            """,
+        subcommands: [Record.self, Build.self, Diff.self, Check.self, Show.self])
+
+    /// Every way out of the program goes through here: the exit statuses are a contract.
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch let error as Reported {
+            Glibc.exit(error.status.rawValue)
+        } catch {
+            leave(with: error)
+        }
+    }
+
+    private static func leave(with error: any Error) -> Never {
+        let code = exitCode(for: error)
+        if error is UsageError || error is Refusal || error is Refusals || error is Failure || error is Busy {
+            printError("patchbuild: \(error)")
+            Glibc.exit(ExitStatus(for: error).rawValue)
+        }
+        if error is ExitCode { Glibc.exit(code.rawValue) }
+        let message = fullMessage(for: error)
+        if code.isSuccess {
+            print(message)
+            Glibc.exit(0)
+        }
+        printError(message)
+        // ArgumentParser's own errors are all about arguments.
+        Glibc.exit(code == .failure ? ExitStatus.failed.rawValue : ExitStatus.usage.rawValue)
+    }
+}
+
+/// An error that was printed already.
+struct Reported: Error {
+    var status: ExitStatus
+}
+
+func printError(_ text: String) {
+    let bytes = Array((text + "\n").utf8)
+    _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+}

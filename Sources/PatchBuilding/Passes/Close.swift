@@ -7,6 +7,7 @@ import PatchFormat
 public struct ComparedUnit: Sendable {
     /// The object's path as in the recorded command.
     public var name: String
+    public var isCPlusPlus: Bool
     public var matched: MatchedUnit
     public var original: ObjectView
     public var new: ObjectView
@@ -14,10 +15,12 @@ public struct ComparedUnit: Sendable {
     public var changes: ChangeSet
 
     public init(
-        name: String, matched: MatchedUnit, original: ObjectView, new: ObjectView, correlation: Correlation,
+        name: String, isCPlusPlus: Bool = false, matched: MatchedUnit, original: ObjectView, new: ObjectView,
+        correlation: Correlation,
         changes: ChangeSet
     ) {
         self.name = name
+        self.isCPlusPlus = isCPlusPlus
         self.matched = matched
         self.original = original
         self.new = new

@@ -68,7 +68,7 @@ private struct GroupKey: Hashable, Comparable {
     static func < (a: GroupKey, b: GroupKey) -> Bool { (a.stem, "\(a.kind)") < (b.stem, "\(b.kind)") }
 }
 
-/// Who refers to each entity: stems of functions, computed only when a group needs it.
+/// Who refers to each entity: names of functions without clone suffixes, computed only when a group needs it.
 private final class LazyReferrers {
     private let view: ObjectView
     init(_ view: ObjectView) { self.view = view }
@@ -78,7 +78,9 @@ private final class LazyReferrers {
             let section = view.file.sections[entity.section]
             for relocation in view.relocations(section: entity.section, from: entity.offset, to: entity.end) {
                 guard case .entity(let target, _) = view.referent(of: relocation, in: section) else { continue }
-                result[target, default: []].insert(stem(entity.coldParent ?? entity.name))
+                // Parts and clones of a function are that function.
+                let function = entity.name.prefix { $0 != "." }
+                result[target, default: []].insert(String(function))
             }
         }
         return result

@@ -1,0 +1,113 @@
+import Diagnostics
+import FoundationEssentials
+import Glibc
+import PatchFormat
+import SourceChanges
+
+/// The objects of a build, and what is known of where they come from.
+public struct CompiledInput: Sendable {
+    public var units: [UnitObjects] = []
+    public var notes: [String] = []
+    /// What was compared, for the message that nothing differs.
+    public var summary = ""
+    /// Texts of the touched files that units include, by path.
+    public var touchedHeaders: [String: String] = [:]
+    /// The main files of all units that are known, compiled again or not.
+    public var recordedSources: [String] = []
+    public var provenance = Provenance()
+}
+
+/// Turns what the user gave into pairs of objects: compiles twice, or takes objects as they are.
+func compileInput(
+    _ input: BuildOptions.Input, scratch: String, _ clock: inout StageClock
+) async throws -> CompiledInput {
+    switch input {
+    case .objects(let pairs): return objects(pairs)
+    case .diffs(let source, let commands, let diffs):
+        let root = try realPath(source)
+        let change = try applyDiffs(at: diffs, root: root)
+        return try await compile(change, root: root, commands: commands, scratch: scratch, &clock)
+    case .newSource(let source, let commands, let newSource):
+        let root = try realPath(source)
+        let change = try compareTrees(original: root, new: try realPath(newSource))
+        return try await compile(change, root: root, commands: commands, scratch: scratch, &clock)
+    }
+}
+
+private func objects(_ pairs: [BuildOptions.ObjectPair]) -> CompiledInput {
+    var compiled = CompiledInput()
+    compiled.units = pairs.map { pair in
+        UnitObjects(
+            name: pair.original, source: pair.original, isCPlusPlus: false, plainObject: pair.original,
+            originalObject: pair.original, newObject: pair.new)
+    }
+    compiled.summary = pairs.map { "\($0.original) and \($0.new)" }.joined(separator: ", ")
+    return compiled
+}
+
+private func compile(
+    _ change: SourceChange, root: String, commands: String?, scratch: String, _ clock: inout StageClock
+) async throws -> CompiledInput {
+    clock.lap("read sources")
+    guard !change.files.isEmpty else {
+        throw Refusals(
+            .nothingToPatch, subject: root, why: "no file that a compiler could read differs",
+            remedy: "check the diff, or the second tree")
+    }
+    let database = try CompileDatabase.read(commands ?? root + "/compile_commands.json")
+    let affected = try await affectedUnits(of: change, in: database)
+    clock.lap("affected units")
+    let compiled = try await compileTwice(affected.units, change: change, scratch: scratch, database: database)
+    clock.lap("compile")
+    clock.move(seconds: compiled.preparing, from: "compile", to: "overlay")
+    var input = CompiledInput()
+    input.units = compiled.units.map { item in
+        UnitObjects(
+            name: item.unit.name(relativeTo: root), source: item.unit.file,
+            isCPlusPlus: item.unit.language == .cplusplus, plainObject: item.plainObject,
+            originalObject: item.originalObject, newObject: item.newObject)
+    }
+    input.notes = compiled.notes + affected.ignored.map { "\($0.path): not compiled (\($0.why))" }
+    input.summary = change.files.map(\.path).joined(separator: ", ")
+    input.touchedHeaders = headers(of: change, affected)
+    input.recordedSources = database.units.map(\.file)
+    input.provenance = provenance(of: change, units: affected.units, root: root)
+    return input
+}
+
+private func headers(of change: SourceChange, _ affected: AffectedUnits) -> [String: String] {
+    let mains = Set(affected.units.map(\.file))
+    let ignored = Set(affected.ignored.map(\.path))
+    var texts: [String: String] = [:]
+    for file in change.files where !mains.contains(change.path(of: file)) && !ignored.contains(file.path) {
+        let text = (file.original ?? []) + [10] + (file.new ?? [])
+        texts[file.path] = String(decoding: text, as: UTF8.self)
+    }
+    return texts
+}
+
+private func provenance(of change: SourceChange, units: [CompileUnit], root: String) -> Provenance {
+    var provenance = Provenance()
+    let originals = change.files.map { file in
+        "\(Digest.sha256(file.original ?? []))  \(file.path)\n"
+    }
+    provenance.sourceDigest = Digest.sha256(Array(originals.joined().utf8))
+    provenance.diffDigests = change.diffs.map { Digest.sha256($0.bytes) }
+    if change.diffs.isEmpty {
+        let news = change.files.map { "\(Digest.sha256($0.new ?? []))  \($0.path)\n" }
+        provenance.diffDigests = [Digest.sha256(Array(news.joined().utf8))]
+    }
+    provenance.commands = units.map { unit in
+        unit.arguments.joined(separator: " ").replacing(root, with: ".")
+    }
+    return provenance
+}
+
+/// The absolute path with symbolic links resolved.
+private func realPath(_ path: String) throws -> String {
+    guard let resolved = realpath(path, nil) else {
+        throw UsageError("\(path): \(String(cString: strerror(errno)))")
+    }
+    defer { free(resolved) }
+    return String(cString: resolved)
+}

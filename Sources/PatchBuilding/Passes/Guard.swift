@@ -1,0 +1,140 @@
+import Diagnostics
+import Disassembly
+import ObjectFiles
+
+/// Rules about what one unit changes that no compiler message and no linker error would tell of.
+///
+/// - Returns: every refusal, in the order of the catalogue; the caller takes out those that an engineer allowed.
+func guardUnit(_ unit: ComparedUnit, plan: UnitPlan) -> [Refusal] {
+    guard !unit.changes.isEmpty else { return [] }
+    return guardData(unit) + guardConstants(unit) + guardNewData(unit, plan) + guardConstructors(unit)
+        + guardExceptions(unit, plan)
+}
+
+/// An object made for link-time optimisation holds no machine code yet.
+func guardLTO(_ object: ObjectFile, name: String) -> [Refusal] {
+    guard object.sections.contains(where: { $0.name.hasPrefix(".gnu.lto_") || $0.name.hasPrefix(".llvm.lto") }) else {
+        return []
+    }
+    return [
+        Refusal(
+            .ltoObject, subject: name,
+            why: "the unit is compiled with -flto: its code is generated at the target's link, and can't be compared")
+    ]
+}
+
+/// Data that exists in the process keeps its value and its size.
+private func guardData(_ unit: ComparedUnit) -> [Refusal] {
+    let values = unit.changes.initialValues.map { number in
+        Refusal(
+            .dataInitialValue, subject: "\(unit.new.entities[number].name) (\(unit.name))",
+            why:
+                "its initial value changes, but the process has long changed the variable itself, or relies on the old one"
+        )
+    }
+    let sizes = unit.changes.sizes.map { number in
+        let entity = unit.new.entities[number]
+        let old = unit.correlation.originalOf[number].map { unit.original.entities[$0].size } ?? 0
+        return Refusal(
+            .dataSize, subject: "\(entity.name) (\(unit.name))",
+            why: "its size changes from \(old) to \(entity.size) bytes, and the process has room for the old one only")
+    }
+    let ambiguous = unit.correlation.ambiguous.map { name in
+        Refusal(
+            .ambiguousSymbol, subject: "\(name) (\(unit.name))",
+            why: "several static variables of this name can't be told apart between original and new",
+            remedy: "rename the new one in the fix")
+    }
+    return sizes + values + ambiguous
+}
+
+/// A changed constant is safe only where nothing but replaced functions of this unit read it, and never by address
+/// (trap changed-constant-escapes).
+private func guardConstants(_ unit: ComparedUnit) -> [Refusal] {
+    unit.changes.constants.sorted().compactMap { number in
+        let entity = unit.new.entities[number]
+        guard let why = escape(of: number, unit) else { return nil }
+        return Refusal(
+            .changedConstant, subject: "\(entity.name) (\(unit.name))", why: "the constant changes and \(why)")
+    }
+}
+
+private func escape(of number: Int, _ unit: ComparedUnit) -> String? {
+    let view = unit.new
+    let constant = view.entities[number]
+    if constant.isGlobal { return "other units may read it" }
+    for section in view.file.sections where section.isAllocated {
+        let matching = section.relocations.filter { relocation in
+            if case .entity(number, _) = view.referent(of: relocation, in: section) { return true }
+            return false
+        }
+        guard !matching.isEmpty, section.name != ".eh_frame" else { continue }
+        guard section.isExecutable else { return "\(section.name) holds its address" }
+        let instructions = disassemble(section.data, at: 0)
+        for relocation in matching {
+            let use = memoryUse(
+                of: section.data, instructions: instructions, fieldOffset: Int(relocation.offset),
+                fieldSize: relocation.type.fieldSize)
+            let user = view.entity(section: section.index, offset: Int64(relocation.offset))
+            let name = user.map { view.entities[$0].name } ?? section.name
+            if use != .load { return "\(name) takes its address, which may have been stored where old code finds it" }
+        }
+    }
+    return nil
+}
+
+private func guardNewData(_ unit: ComparedUnit, _ plan: UnitPlan) -> [Refusal] {
+    plan.newSections.sorted().flatMap { section in
+        unit.new.entitiesInSection[section, default: []].compactMap { number in
+            let entity = unit.new.entities[number]
+            guard entity.kind == .threadLocal else { return nil }
+            return Refusal(
+                .newThreadLocal, subject: "\(entity.name) (\(unit.name))",
+                why: "threads that run already have no room for a new thread-local variable")
+        }
+    }
+}
+
+/// What runs before `main` has run.
+private func guardConstructors(_ unit: ComparedUnit) -> [Refusal] {
+    let (old, new) = (constructors(unit.original), constructors(unit.new))
+    if old.map({ stem($0) }) != new.map({ stem($0) }) {
+        return [
+            Refusal(
+                .constructors, subject: unit.name,
+                why: "its list of constructors or destructors changes: \(old) became \(new)")
+        ]
+    }
+    let changed = Set(unit.changes.functions.keys.flatMap { unit.new.entities[$0].names })
+    return new.filter { changed.contains($0) }.map { name in
+        Refusal(
+            .constructors, subject: "\(name) (\(unit.name))", why: "the function is a constructor, and has run already")
+    }
+}
+
+private func constructors(_ view: ObjectView) -> [String] {
+    let prefixes = [".init_array", ".preinit_array", ".fini_array", ".ctors", ".dtors"]
+    return view.file.sections.filter { section in prefixes.contains { section.name.hasPrefix($0) } && section.type != 4
+    }
+    .flatMap { section in
+        section.relocations.map { relocation in
+            switch view.referent(of: relocation, in: section) {
+            case .entity(let number, _): view.entities[number].name
+            case .undefined(let name, _): name
+            default: section.name
+            }
+        }
+    }
+}
+
+/// Code with cleanups or handlers needs its unwind tables registered with the process.
+private func guardExceptions(_ unit: ComparedUnit, _ plan: UnitPlan) -> [Refusal] {
+    let tables = unit.new.file.sections.filter { $0.name.hasPrefix(".gcc_except_table") }
+    guard !tables.isEmpty else { return [] }
+    let functions = unit.changes.functions.keys.map { unit.new.entities[$0].name }.sorted()
+    return functions.prefix(1).map { name in
+        Refusal(
+            .cplusplus, subject: "\(name) (\(unit.name))",
+            why: "the unit has exception tables, which must be registered with the process")
+    }
+}

@@ -1,0 +1,67 @@
+import Diagnostics
+import ObjectFiles
+
+/// The three objects of one unit, read and indexed.
+public struct LoadedUnit: Sendable {
+    /// The object's path as in the recorded command.
+    public var name: String
+    /// The source file, for telling variants of one source apart.
+    public var source: String
+    public var isCPlusPlus: Bool
+    public var plain: ObjectView
+    public var original: ObjectView
+    public var new: ObjectView
+}
+
+/// A unit's objects as files.
+public struct UnitObjects: Sendable {
+    public var name: String
+    public var source: String
+    public var isCPlusPlus: Bool
+    public var plainObject: String
+    public var originalObject: String
+    public var newObject: String
+}
+
+/// Reads all objects.
+///
+/// - Throws: `Refusals` with `bad-input` or `lto-object`.
+func loadUnits(_ units: [UnitObjects]) throws -> [LoadedUnit] {
+    var refusals: [Refusal] = []
+    let loaded: [LoadedUnit] = try units.map { unit in
+        let plain = try readObject(unit.plainObject, name: unit.name)
+        refusals += guardLTO(plain, name: unit.name)
+        let isSame = unit.originalObject == unit.plainObject
+        return LoadedUnit(
+            name: unit.name, source: unit.source, isCPlusPlus: unit.isCPlusPlus, plain: ObjectView(plain),
+            original: ObjectView(isSame ? plain : try readObject(unit.originalObject, name: unit.name)),
+            new: ObjectView(try readObject(unit.newObject, name: unit.name)))
+    }
+    if !refusals.isEmpty { throw Refusals(refusals) }
+    return loaded
+}
+
+private func readObject(_ path: String, name: String) throws -> ObjectFile {
+    do {
+        let file = try ObjectFile.read(path: path)
+        guard file.kind == .relocatable else {
+            throw Refusals(.badInput, subject: name, why: "\(path) is not a relocatable object")
+        }
+        return file
+    } catch let error as ObjectFileError {
+        throw Refusals(.badInput, subject: name, why: "\(path): \(error)")
+    }
+}
+
+/// What differs between the original and the new object of a unit, whatever target it is in.
+public struct ChangedUnit: Sendable {
+    public var unit: LoadedUnit
+    public var correlation: Correlation
+    public var changes: ChangeSet
+
+    public init(_ unit: LoadedUnit) {
+        self.unit = unit
+        correlation = correlate(unit.original, unit.new)
+        changes = compare(unit.original, unit.new, correlation)
+    }
+}

@@ -1,0 +1,26 @@
+import Diagnostics
+import ObjectFiles
+
+/// A target with what the build needs to know of its other units.
+public struct LoadedTarget: Sendable {
+    public var image: TargetImage
+    /// Units and inlined copies; nil when the symbols come without debug information.
+    public var debugInfo: DebugInfo?
+}
+
+/// Reads all targets.
+///
+/// - Throws: `Refusals` as `TargetImage.load`.
+func readTargets(_ targets: [BuildOptions.Target], needsDebugInfo: Bool) async throws -> [LoadedTarget] {
+    var refusals: [Refusal] = []
+    var loaded: [LoadedTarget] = []
+    for target in targets {
+        do {
+            let image = try TargetImage.load(path: target.path, symbolsPath: target.symbols)
+            let info = needsDebugInfo ? try? DebugInfo.read(path: image.symbolFile.path, parts: .functions) : nil
+            loaded.append(LoadedTarget(image: image, debugInfo: info?.units.isEmpty == false ? info : nil))
+        } catch let error as Refusals { refusals += error.refusals }
+    }
+    if !refusals.isEmpty { throw Refusals(refusals) }
+    return loaded
+}

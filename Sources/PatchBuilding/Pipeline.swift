@@ -1,0 +1,65 @@
+import Diagnostics
+import ObjectFiles
+import PatchFormat
+import SourceChanges
+
+/// What a build gives back.
+public struct BuiltBundle: Sendable {
+    public var manifest: Manifest
+    public var bytes: [UInt8]
+    public var stages: [StageClock.Stage]
+    /// What the reader should know, though nothing was refused.
+    public var notes: [String]
+}
+
+/// Builds a bundle, by the passes of the design in their order; each takes the value of the one before.
+///
+///     affected units → compile twice → match → compare → close → guard → extract, link → describe, pack
+///
+/// - Throws: `Refusals` when the patch could be wrong, `Failure` when the machine failed.
+public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
+    var clock = StageClock()
+    let scratch = try ScratchDirectory()
+    defer { scratch.remove() }
+
+    // The targets are read while the compiler runs.
+    async let reading = readTargets(options.targets, needsDebugInfo: options.input.isSource)
+
+    // From here on there are objects: an original and a new one of every unit that the change can reach.
+    let compiled = try await compileInput(options.input, scratch: scratch.path, &clock)
+    let targets = try await reading
+    clock.lap("read targets")
+    let units = try loadUnits(compiled.units)
+    clock.lap("read objects")
+
+    // What differs does not depend on the target.
+    let changed = units.map { ChangedUnit($0) }
+    clock.lap("compare")
+    if changed.allSatisfy(\.changes.isEmpty) {
+        throw Refusals(
+            .nothingToPatch, subject: compiled.summary,
+            why: "the units that were compiled again (\(units.count)) have the same code and data as before")
+    }
+
+    // Each target gets the units that it holds, proved by its bytes.
+    let matched = try targets.map { try matchUnits(changed, in: $0.image) }
+    let homeless = try requireHome(for: changed, in: matched)
+    clock.lap("match")
+
+    // From here on a patch exists; the guard decides whether it is safe.
+    let held = zip(targets, matched).filter { !$0.1.isEmpty }
+    let plans = try held.map { try close($0.1, target: $0.0.image, sharesSwitch: held.count > 1) }
+    clock.lap("close")
+    let decisions = try guardPatch(
+        held.map { HeldTarget(target: $0.0, units: $0.1) }, plans: plans, sources: compiled, allowed: options.allowed)
+    clock.lap("guard")
+
+    var linked: [(plan: ModulePlan, linked: LinkedModule)] = []
+    for plan in plans { linked.append((plan, try await link(plan))) }
+    clock.lap("extract and link")
+
+    let metadata = try describeRequest(options, decisions: decisions, compiled: compiled, matched: matched)
+    let (manifest, bytes) = try makeBundle(id: options.bundleID, targets: linked, metadata: metadata)
+    clock.lap("pack")
+    return BuiltBundle(manifest: manifest, bytes: bytes, stages: clock.stages, notes: compiled.notes + homeless)
+}

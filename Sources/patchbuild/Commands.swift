@@ -1,0 +1,85 @@
+import ArgumentParser
+import Diagnostics
+import PatchBuilding
+import PatchFormat
+
+struct Record: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run a build and record its compile commands (with Bear).",
+        discussion: "Any build command will do: `patchbuild record -- dpkg-buildpackage -b -uc -us`.")
+
+    @Option(name: .shortAndLong, help: "The file to write.")
+    var output = "compile_commands.json"
+    @Argument(parsing: .postTerminator, help: "The build command, after --.")
+    var command: [String] = []
+
+    func run() async throws {
+        guard !command.isEmpty else { throw UsageError("record needs a build command after --") }
+        try await reporting(json: false) {
+            let build = try await record(command: command, output: output, progress: terminalProgress())
+            guard build.status == 0 else {
+                // The build's own message stands above; its status is what a script around it expects.
+                printError("patchbuild: the build failed with status \(build.status); \(output) is left as it was")
+                throw ExitCode(build.status)
+            }
+            let kept = build.kept > 0 ? ", \(build.kept) of them from the earlier record" : ""
+            printError("patchbuild: recorded \(build.units ?? 0) units in \(output)\(kept)")
+        }
+    }
+}
+
+struct Diff: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Tell which functions and data differ between two objects.",
+        discussion: "Both must be compiled with -ffunction-sections -fdata-sections.")
+
+    @Argument(help: "The original object.")
+    var original: String
+    @Argument(help: "The new object.")
+    var new: String
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    func run() async throws {
+        try await reporting(json: json) {
+            let report = try diffObjects(original: original, new: new)
+            print(json ? try encoded(report) : report.description)
+        }
+    }
+}
+
+struct Check: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Tell which functions of an ELF file can take a jump at their entry.")
+
+    @Argument(help: "A program or shared library.")
+    var file: String
+    @Option(help: "Only this function; may be given several times.")
+    var function: [String] = []
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    func run() async throws {
+        try await reporting(json: json) {
+            let report = try checkEntries(of: file, functions: function)
+            print(json ? try encoded(report) : report.description)
+        }
+    }
+}
+
+struct Show: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Show what is in a bundle.")
+
+    @Argument(help: "The bundle.")
+    var bundle: String
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    func run() async throws {
+        try await reporting(json: json) {
+            let bundle = try Bundle.read(path: bundle)
+            print(
+                json ? PatchBuilding.Show.json(bundle) : PatchBuilding.Show.text(bundle), terminator: json ? "\n" : "")
+        }
+    }
+}

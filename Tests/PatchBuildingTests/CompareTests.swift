@@ -1,0 +1,128 @@
+import ObjectFiles
+import PatchBuilding
+import TestSupport
+import Testing
+
+/// Compiles two versions of a unit as the pipeline does, and compares them.
+func changes(
+    _ original: String, _ new: String, flags: [String] = ["-O2", "-fPIE"]
+) throws -> (changed: [String: String], unit: ChangedUnit) {
+    let sections = flags + ["-g", "-ffunction-sections", "-fdata-sections", "-c"]
+    let plain = ObjectView(try ObjectFile.read(path: try Fixture.compile(original, flags + ["-g", "-c"])))
+    let before = ObjectView(try ObjectFile.read(path: try Fixture.compile(original, sections)))
+    let after = ObjectView(try ObjectFile.read(path: try Fixture.compile(new, sections)))
+    let unit = ChangedUnit(
+        LoadedUnit(name: "unit.o", source: "unit.c", isCPlusPlus: false, plain: plain, original: before, new: after))
+    let named = unit.changes.functions.map { (after.entities[$0.key].name, $0.value) }
+    return (Dictionary(named, uniquingKeysWith: { first, _ in first }), unit)
+}
+
+@Suite struct CompareTests {
+    @Test func `equal sources have no difference`() throws {
+        let source =
+            "int table[4]; int f(int x) { switch (x) { case 1: return 5; case 2: return table[1]; case 3: return 9; case 4: return 2; case 5: return 11; } return 0; }"
+        let result = try changes(source, source)
+        #expect(result.unit.changes.isEmpty)
+    }
+
+    @Test func `comments and blank lines are no difference`() throws {
+        let result = try changes("int f(int x) { return x * 3; }", "/* more */\n\n\nint f(int x) { return x * 3; }")
+        #expect(result.unit.changes.isEmpty)
+    }
+
+    @Test func `a changed body is found, its neighbours are not`() throws {
+        let result = try changes(
+            "int f(int x) { return x * 3; }\nint g(int x) { return x + 1; }",
+            "int f(int x) { return x * 5; }\nint g(int x) { return x + 1; }")
+        #expect(Set(result.changed.keys) == ["f"])
+    }
+
+    @Test func `a changed string literal is a change of its reader`() throws {
+        let result = try changes(
+            "int puts(const char *); int f(void) { return puts(\"one\"); } int g(void) { return puts(\"three\"); }",
+            "int puts(const char *); int f(void) { return puts(\"two\"); } int g(void) { return puts(\"three\"); }")
+        #expect(Set(result.changed.keys) == ["f"])
+    }
+
+    @Test func `an inlined static makes its callers change`() throws {
+        let result = try changes(
+            "static inline int k(int x) { return x + 1; } int f(int x) { return k(x); } int g(int x) { return k(x) * 2; }",
+            "static inline int k(int x) { return x + 2; } int f(int x) { return k(x); } int g(int x) { return k(x) * 2; }"
+        )
+        #expect(Set(result.changed.keys) == ["f", "g"])
+    }
+
+    @Test func `static locals are told apart by who uses them, not by their number`() throws {
+        let original = "int f(void) { static int n; return ++n; } int g(void) { static int n; return n += 2; }"
+        let new =
+            "int e(void) { static int n; return n += 7; } int f(void) { static int n; return ++n; } int g(void) { static int n; return n += 2; }"
+        let result = try changes(original, new)
+        #expect(result.changed.isEmpty)
+        #expect(result.unit.correlation.ambiguous.isEmpty)
+    }
+
+    @Test func `a switch's jump table is part of its function`() throws {
+        func source(_ value: String) -> String {
+            "int a(void), b(void), c(void), d(void), e(void);\nint f(int x) { switch (x) { case 0: return a(); case 1: return b(); case 2: return c(); case 3: return d(); case 4: return \(value)(); } return 0; }\nint g(int x) { return x; }"
+        }
+        let result = try changes(source("e"), source("a"))
+        #expect(Set(result.changed.keys) == ["f"])
+    }
+
+    @Test func `a changed cold half makes its function changed`() throws {
+        func source(_ text: String) -> String {
+            "void abort(void); int puts(const char *); int f(int x) { if (__builtin_expect(x > 9, 0)) { puts(\"\(text)\"); abort(); } return x + 1; }"
+        }
+        let result = try changes(source("bad"), source("worse"))
+        #expect(Set(result.changed.keys) == ["f"])
+    }
+
+    @Test func `a changed constant marks its readers`() throws {
+        func source(_ value: Int) -> String {
+            "static const volatile int limit = \(value); int f(void) { return limit; } int g(void) { return 1; }"
+        }
+        let result = try changes(source(64), source(256))
+        #expect(result.changed["f"] == "reads the changed constant limit")
+        #expect(result.unit.changes.constants.count == 1)
+    }
+
+    @Test func `a changed initial value is seen`() throws {
+        let result = try changes(
+            "int level = 3; int f(void) { return level; }", "int level = 4; int f(void) { return level; }")
+        #expect(result.changed.isEmpty)
+        #expect(result.unit.changes.initialValues.count == 1)
+    }
+
+    @Test func `a changed size of data is seen`() throws {
+        let result = try changes(
+            "int room[4]; int f(void) { return room[1]; }", "int room[8]; int f(void) { return room[1]; }")
+        #expect(result.unit.changes.sizes.count == 1)
+    }
+
+    @Test func `another callee of the same code is a change`() throws {
+        let result = try changes(
+            "int a(int), b(int); int f(int x) { return a(x) + 1; }",
+            "int a(int), b(int); int f(int x) { return b(x) + 1; }")
+        #expect(result.changed["f"] == "refers to b instead of a")
+    }
+
+    @Test func `names that the compiler gives to functions' own names are literals`() throws {
+        let original = "void say(const char *); void f(void) { say(__func__); } void g(void) { say(__func__); }"
+        let new = "void say(const char *); void e(void) { say(__func__); } " + original.dropFirst(24)
+        let result = try changes(original, new)
+        #expect(result.changed.isEmpty)
+    }
+
+    @Test func `clones are told apart by body`() throws {
+        func source(_ extra: String) -> String {
+            """
+            int sink(int);
+            static __attribute__((noinline)) int k(int x, int mode) { return mode == 4 ? sink(x * 3) : sink(x - 1); }
+            \(extra)
+            int f(int x) { return k(x, 4); }
+            """
+        }
+        let result = try changes(source(""), source("int h(int x) { return sink(x + 40); }"))
+        #expect(result.changed.isEmpty)
+    }
+}

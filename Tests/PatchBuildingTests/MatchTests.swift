@@ -1,0 +1,123 @@
+import Diagnostics
+import ObjectFiles
+import PatchBuilding
+import TestSupport
+import Testing
+
+/// A program of two units, one of which is matched.
+private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) throws -> (
+    view: ObjectView, target: TargetImage
+) {
+    let object = try Fixture.compile(unit, flags + ["-c"])
+    let other = try Fixture.compile(rest, flags + ["-c"])
+    let executable =
+        try Fixture.cached([object, other] + flags) { directory in
+            try runOrThrow("gcc", flags + ["-o", directory + "/program", object, other])
+        } + "/program"
+    return (ObjectView(try ObjectFile.read(path: object)), try TargetImage.load(path: executable, symbolsPath: nil))
+}
+
+@Suite struct MatchTests {
+    private static let unit = """
+        #include <stdio.h>
+        extern int other(int);
+        static int calls;
+        static __attribute__((noinline)) int helper(int x) { calls++; return x * 7; }
+        int work(int x) { if (x > 3) puts("large"); return helper(x) + other(x); }
+        """
+    private static let rest = """
+        static int calls;
+        static __attribute__((noinline)) int helper(int x) { calls += 2; return x ^ 7; }
+        int other(int x) { return helper(x); }
+        int work(int);
+        int main(int argc, char **argv) { (void)argv; return work(argc); }
+        """
+
+    @Test(arguments: [["-O2"], ["-O0"], ["-O2", "-fno-pie", "-no-pie"], ["-O2", "-fcf-protection"], ["-O3"]])
+    func `every function of a unit is found by its bytes`(_ flags: [String]) throws {
+        let (view, target) = try program(Self.unit, Self.rest, flags: flags)
+        let matched = try #require(match(view, in: target))
+        #expect(matched.matched == ["helper", "work"])
+        #expect(matched.mismatches.isEmpty)
+    }
+
+    @Test func `same-named statics are told apart by what refers to them`() throws {
+        let (view, target) = try program(Self.unit, Self.rest)
+        let matched = try #require(match(view, in: target))
+        let helpers = target.symbolFile.symbols.filter { $0.name == "helper" }.map(\.value)
+        let counters = target.symbolFile.symbols.filter { $0.name == "calls" }.map(\.value)
+        #expect(helpers.count == 2 && counters.count == 2)
+        let helper = try #require(matched.addresses["helper"])
+        let calls = try #require(matched.addresses["calls"])
+        #expect(helpers.contains(helper) && counters.contains(calls))
+        // The unit's own come first in the link order.
+        #expect(helper == helpers.min() && calls == counters.min())
+    }
+
+    @Test func `another source does not match, and the function is named`() throws {
+        let (_, target) = try program(Self.unit, Self.rest)
+        let changed = Self.unit.replacing("x * 7", with: "x * 9")
+        let view = ObjectView(try ObjectFile.read(path: try Fixture.compile(changed, ["-O2", "-c"])))
+        let matched = try #require(match(view, in: target))
+        #expect(matched.matched.contains("work"))
+        #expect(matched.mismatches.keys.contains("helper"))
+    }
+
+    @Test func `trap short-jumps: an object with function sections is not what the target has`() throws {
+        // A jump between functions is shortened by the assembler only where both are in one section.
+        let unit =
+            "int g(int);\n__attribute__((noinline)) int f(int x) { return g(x + 1); }\n"
+            + "__attribute__((noinline)) int g(int x) { return x * 11; }\nint h(int x) { return f(x) + 1; }"
+        let rest = "int h(int); int main(int argc, char **argv) { (void)argv; return h(argc); }"
+        let (view, target) = try program(unit, rest)
+        #expect(match(view, in: target)?.mismatches.isEmpty == true)
+    }
+
+    @Test func `trap linker-relaxations: loads and calls through the GOT that became direct are undone`() throws {
+        let unit = """
+            extern int shared; extern int other(int);
+            int work(int x) { int (*p)(int) = other; shared += x; return p(x) + other(x) + shared; }
+            """
+        let rest = """
+            int shared = 3; int other(int x) { return x + shared; } int work(int);
+            int main(int argc, char **argv) { (void)argv; return work(argc); }
+            """
+        let (view, target) = try program(unit, rest, flags: ["-O2", "-fPIC", "-fno-plt"])
+        let types = Set(view.file.sections.flatMap(\.relocations).map(\.type))
+        #expect(types.contains(.rexGotpcrelx) || types.contains(.gotpcrelx))
+        #expect(match(view, in: target)?.matched == ["work"])
+    }
+
+    @Test func `trap linker-relaxations: thread-local sequences that became direct are undone`() throws {
+        let unit = "extern __thread int mine; int work(int x) { mine += x; return mine; }"
+        let rest = "__thread int mine; int work(int); int main(int c, char **v) { (void)v; return work(c); }"
+        for model in ["global-dynamic", "initial-exec"] {
+            let (view, target) = try program(unit, rest, flags: ["-O2", "-fPIC", "-ftls-model=\(model)"])
+            #expect(match(view, in: target)?.matched == ["work"], "\(model)")
+        }
+    }
+
+    @Test func `a stripped target needs symbols`() throws {
+        let (_, target) = try program(Self.unit, Self.rest)
+        let stripped =
+            try Fixture.cached([target.file.path, "strip"]) { directory in
+                try runOrThrow("strip", ["-o", directory + "/stripped", target.file.path])
+            } + "/stripped"
+        #expect(throws: Refusals.self) { try TargetImage.load(path: stripped, symbolsPath: nil) }
+        let image = try TargetImage.load(path: stripped, symbolsPath: target.file.path)
+        #expect(image.buildID == target.buildID)
+    }
+
+    @Test func `symbols of another build are refused`() throws {
+        let (_, target) = try program(Self.unit, Self.rest)
+        let (_, other) = try program(Self.unit.replacing("x * 7", with: "x * 9"), Self.rest)
+        let stripped =
+            try Fixture.cached([target.file.path, "strip"]) { directory in
+                try runOrThrow("strip", ["-o", directory + "/stripped", target.file.path])
+            } + "/stripped"
+        let error = #expect(throws: Refusals.self) {
+            try TargetImage.load(path: stripped, symbolsPath: other.file.path)
+        }
+        #expect(error?.refusals.first?.rule == "unmatched-function")
+    }
+}
