@@ -66,6 +66,6 @@ let package = Package(
         tests("SourceChangesTests", ["SourceChanges"]),
         tests("PatchBuildingTests", ["PatchBuilding", "TestSupport"]),
         tests("PatchApplyingTests", ["PatchApplying", "TestSupport"]),
-        tests("EndToEndTests", ["TestSupport", "patchbuild", "livepatch"]),
+        tests("EndToEndTests", ["TestSupport", "Diagnostics", "patchbuild", "livepatch"]),
     ]
 )
