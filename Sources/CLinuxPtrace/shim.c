@@ -31,6 +31,7 @@ long lp_waitpid(int32_t tid, int32_t *status, int32_t flags) { return result(wai
 long lp_fork(void) { return result(fork()); }
 void lp_exit(int32_t status) { _exit(status); }
 
+// 0L: the call reads whole words, and the upper half of an int among them is not defined.
 static long transfer(long number, int32_t pid, const struct lp_transfer *transfers, size_t count) {
     struct iovec local[1024], remote[1024];
     if (count > 1024) return -EINVAL;
@@ -38,7 +39,7 @@ static long transfer(long number, int32_t pid, const struct lp_transfer *transfe
         local[i] = (struct iovec){(void *)transfers[i].local, transfers[i].length};
         remote[i] = (struct iovec){(void *)transfers[i].remote, transfers[i].length};
     }
-    return result(syscall(number, (long)pid, local, count, remote, count, 0));
+    return result(syscall(number, (long)pid, local, count, remote, count, 0L));
 }
 
 long lp_read_memory(int32_t pid, const struct lp_transfer *transfers, size_t count) {

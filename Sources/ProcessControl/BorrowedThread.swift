@@ -39,7 +39,7 @@ struct BorrowedThread {
     /// A call that was restarted before is `restart_syscall` now, which means nothing after `rt_sigreturn` (trap
     /// restart-block): what it was stands in the code, in `mov $number, %eax; syscall`.
     private func originalNumber(pid: Int32) throws(ProcessError) -> UInt64 {
-        let code = try RemoteMemory(pid: pid).read(RemoteAddress(registers.rip &- 7), count: 7)
+        let code = try RemoteMemory(pid: pid, thread: tid).read(RemoteAddress(registers.rip &- 7), count: 7)
         let number = UInt64(code[1]) | UInt64(code[2]) << 8
         guard code[0] == 0xb8, code[3...4] == [0, 0], code[5...6] == [0x0f, 0x05],
             callsWithRestartBlock.contains(number)

@@ -55,7 +55,7 @@ public struct RemoteArena: ~Copyable {
                 remote: ranges[index].start.rawValue, local: local + UInt64(slices[index].offset),
                 length: UInt64(slices[index].count))
         }
-        let count = lp_read_memory(memory.pid, transfers, transfers.count)
+        let count = memory.transfer(transfers)
         if count < 0, count != -Int(EFAULT) { throw processError(count, "process_vm_readv", pid: memory.pid) }
         var left = max(count, 0)
         for index in first..<end {

@@ -27,7 +27,7 @@ public struct RemoteCaller: ~Copyable {
         pid: Int32, thread: BorrowedThread, gadgets: CallGadgets
     ) throws(ProcessError) -> RemoteCaller {
         let frame = try thread.frame(restorer: gadgets.restorer, pid: pid)
-        try RemoteMemory(pid: pid).write(frame.bytes, at: frame.address)
+        try RemoteMemory(pid: pid, thread: thread.tid).write(frame.bytes, at: frame.address)
         return RemoteCaller(pid: pid, thread: thread, call: gadgets.call, frame: frame.address)
     }
 

@@ -10,7 +10,18 @@ public struct RemoteMemory: Hashable, Sendable {
     /// No single read or write is longer, in bytes: lengths may come from the process itself.
     public static let maximumCount = 1 << 30
 
-    public init(pid: Int32) { self.pid = pid }
+    /// The thread through which the memory is reached: a leader that has ended (a zombie) has none any more.
+    private let thread: Int32
+
+    public init(pid: Int32) {
+        let isZombie = threadState(pid: pid, tid: pid) == UInt8(ascii: "Z")
+        self.init(pid: pid, thread: (isZombie ? try? livingThread(of: pid) : nil) ?? pid)
+    }
+
+    init(pid: Int32, thread: Int32) {
+        self.pid = pid
+        self.thread = thread
+    }
 
     /// Exactly `count` bytes. Throws `fault` with the first unreadable address, `vanished`, `noPermission`.
     public func read(_ address: RemoteAddress, count: Int) throws(ProcessError) -> [UInt8] {
@@ -51,7 +62,7 @@ public struct RemoteMemory: Hashable, Sendable {
             let local = UInt64(UInt(bitPattern: base + done))
             var transfer = lp_transfer(
                 remote: (address + UInt64(done)).rawValue, local: local, length: UInt64(buffer.count - done))
-            let count = lp_read_memory(pid, &transfer, 1)
+            let count = lp_read_memory(thread, &transfer, 1)
             if count > 0 {
                 done += count
             } else if count == 0 || count == -Int(EFAULT) {
@@ -92,7 +103,7 @@ public struct RemoteMemory: Hashable, Sendable {
         return String(decoding: bytes[..<end], as: UTF8.self)
     }
 
-    /// Writes to pages that the process itself may write. Throws `fault` otherwise.
+    /// Writes to pages that the process itself may write. Throws `fault` otherwise; the bytes before it are written.
     public func write(_ bytes: [UInt8], at address: RemoteAddress) throws(ProcessError) {
         try checkCount(bytes.count)
         var done = 0
@@ -102,7 +113,7 @@ public struct RemoteMemory: Hashable, Sendable {
                     remote: (address + UInt64(done)).rawValue,
                     local: UInt64(UInt(bitPattern: buffer.baseAddress)) + UInt64(done),
                     length: UInt64(bytes.count - done))
-                return lp_write_memory(pid, &transfer, 1)
+                return lp_write_memory(thread, &transfer, 1)
             }
             if count > 0 {
                 done += count
@@ -117,15 +128,15 @@ public struct RemoteMemory: Hashable, Sendable {
     /// Writes whatever the page's protection is, as a debugger does: read-only and executable private pages are copied
     /// on write, never made writable for the process (trap mdwe).
     ///
-    /// - Parameter thread: a thread stopped by us, through which to go with PTRACE_POKEDATA where the kernel forbids
+    /// - Parameter stopped: a thread stopped by us, through which to go with PTRACE_POKEDATA where the kernel forbids
     ///   the other way (`proc_mem.force_override`).
     public func writeForced(
-        _ bytes: [UInt8], at address: RemoteAddress, thread: Int32? = nil
+        _ bytes: [UInt8], at address: RemoteAddress, through stopped: Int32? = nil
     ) throws(ProcessError) {
         try checkCount(bytes.count)
-        let path = "/proc/\(pid)/mem"
+        let path = "/proc/\(thread)/mem"
         let descriptor = open(path, O_WRONLY | O_CLOEXEC)
-        if descriptor < 0, errno == ENOENT || errno == ESRCH || thread == nil {
+        if descriptor < 0, errno == ENOENT || errno == ESRCH || stopped == nil {
             throw procError(errno, path, pid: pid)
         }
         defer { if descriptor >= 0 { close(descriptor) } }
@@ -139,8 +150,8 @@ public struct RemoteMemory: Hashable, Sendable {
             done += count
         }
         guard done < bytes.count else { return }
-        guard let thread else { throw .fault(address + UInt64(done)) }
-        try poke(Array(bytes[done...]), at: address + UInt64(done), thread: thread)
+        guard let stopped else { throw .fault(address + UInt64(done)) }
+        try poke(Array(bytes[done...]), at: address + UInt64(done), thread: stopped)
     }
 
     /// Makes the process have its own copy of the page before a stop, by writing back the byte that is there.
@@ -149,12 +160,15 @@ public struct RemoteMemory: Hashable, Sendable {
         try writeForced(try read(address, count: 1), at: address)
     }
 
+    /// One system call for all transfers; the kernel's result.
+    func transfer(_ transfers: [lp_transfer]) -> Int { lp_read_memory(thread, transfers, transfers.count) }
+
     private func checkCount(_ count: Int) throws(ProcessError) {
         guard count >= 0, count <= RemoteMemory.maximumCount else { throw .malformed("length \(count)") }
     }
 
     private func readForced(_ address: RemoteAddress, into base: UnsafeMutableRawPointer, _ count: Int) -> Int {
-        let descriptor = open("/proc/\(pid)/mem", O_RDONLY | O_CLOEXEC)
+        let descriptor = open("/proc/\(thread)/mem", O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return 0 }
         defer { close(descriptor) }
         var done = 0

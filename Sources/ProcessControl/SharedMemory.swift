@@ -23,7 +23,7 @@ public func processesSharingMemory(with pid: Int32) throws(ProcessError) -> [Int
 }
 
 /// A zombie has given its memory back already: its leader says nothing of the threads that go on.
-private func livingThread(of pid: Int32) throws(ProcessError) -> Int32 {
+func livingThread(of pid: Int32) throws(ProcessError) -> Int32 {
     for tid in try threadIDs(of: pid) {
         if let state = threadState(pid: pid, tid: tid), state != UInt8(ascii: "Z"), state != UInt8(ascii: "X") {
             return tid

@@ -19,7 +19,7 @@ public struct StoppedProcess: ~Copyable {
     public let stoppedAt: UInt64
     public let deadline: UInt64
 
-    public var memory: RemoteMemory { RemoteMemory(pid: pid) }
+    public var memory: RemoteMemory { RemoteMemory(pid: pid, thread: threads.first?.tid ?? pid) }
     /// How long the stop may still last; a body that finds it used up should give up.
     public var nanosecondsLeft: UInt64 {
         let now = lp_monotonic_ns()
@@ -28,7 +28,7 @@ public struct StoppedProcess: ~Copyable {
 
     /// Writes to any page, PTRACE_POKEDATA included where the kernel forbids every other way (trap mdwe).
     public func write(_ bytes: [UInt8], at address: RemoteAddress) throws(ProcessError) {
-        try memory.writeForced(bytes, at: address, thread: threads.first?.tid)
+        try memory.writeForced(bytes, at: address, through: threads.first?.tid)
     }
 }
 

@@ -123,7 +123,7 @@ struct ThreadSelection {
         }
         guard result > 0, configuration.abi_pointer != 0 else { return false }
         let place = RemoteAddress(configuration.abi_pointer) + 8
-        return try RemoteMemory(pid: pid).read(place, as: UInt64.self) != 0
+        return try RemoteMemory(pid: pid, thread: tid).read(place, as: UInt64.self) != 0
     }
 
     /// The frame must fit where a signal's frame would be allowed to lie: on the thread's own stack, with a guard or

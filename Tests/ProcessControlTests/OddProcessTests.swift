@@ -1,0 +1,307 @@
+import Glibc
+import ProcessControl
+import TestSupport
+import Testing
+
+/// Processes in states that are rare, and the refusals or care that they need.
+extension ProcessControl {
+    @Suite struct OddProcesses {
+        private func with<Result>(
+            _ body: String, flags: [String] = [], _ run: (RunningProcess) throws -> Result
+        ) throws -> Result {
+            let source = """
+                #define _GNU_SOURCE
+                #include <errno.h>
+                #include <pthread.h>
+                #include <sched.h>
+                #include <signal.h>
+                #include <stdio.h>
+                #include <stdlib.h>
+                #include <string.h>
+                #include <sys/mman.h>
+                #include <sys/prctl.h>
+                #include <sys/syscall.h>
+                #include <sys/wait.h>
+                #include <ucontext.h>
+                #include <unistd.h>
+                static void ready(void) { puts("ready"); fflush(stdout); }
+                \(body)
+                """
+            let program = try Fixture.compile(source, ["-O1", "-pthread"] + flags, output: "odd")
+            return try withProcess(program) { process in
+                try process.waitForOutput("ready")
+                return try run(process)
+            }
+        }
+
+        private func borrow(_ pid: Int32) throws {
+            _ = try runTracer(deadline: .seconds(5)) {
+                try withBorrowedThread(pid) { caller in
+                    guard try caller.systemCall(39) == Int64(pid) else { throw ProcessError.failed("getpid") }
+                }
+                return []
+            }
+        }
+
+        private func stop(_ pid: Int32, times: Int = 1) throws -> Int {
+            let answer = try runTracer(deadline: .seconds(20)) {
+                var count = 0
+                for _ in 0..<times {
+                    count = try withStoppedProcess(pid, maximumStop: .milliseconds(500), attempts: 3) {
+                        $0.threads.count
+                    }.value
+                }
+                return [UInt8(truncatingIfNeeded: count)]
+            }
+            return Int(answer[0])
+        }
+
+        @Test("shared-memory-sibling: a process that shares the memory is found")
+        func sharedMemorySibling() throws {
+            let body = """
+                static int child(void *p) { for (;;) pause(); }
+                int main(void) {
+                    char *stack = malloc(65536);
+                    printf("child %d\\n", clone(child, stack + 65536, CLONE_VM | SIGCHLD, NULL));
+                    ready();
+                    for (;;) pause();
+                }
+                """
+            try with(body) { (process) throws in
+                let child = process.stdout.split { $0 == " " || $0 == "\n" }.compactMap { Int32($0) }.first
+                #expect(try processesSharingMemory(with: process.pid) == [child])
+            }
+            let output = try withWitness(["sleep=1"]) { (process) throws in
+                #expect(try processesSharingMemory(with: process.pid) == [])
+            }
+            #expect(isUndisturbed(output))
+        }
+
+        @Test("a thread in vfork is seen")
+        func vfork() throws {
+            let body = """
+                int main(void) {
+                    ready();
+                    if (vfork() == 0) { sleep(30); _exit(0); }
+                    return 0;
+                }
+                """
+            try with(body) { (process) throws in
+                usleep(50_000)
+                #expect(try threadsInVfork(of: process.pid) == [process.pid])
+                #expect(throws: ProcessError.didNotStop(pid: process.pid, threads: [process.pid])) {
+                    _ = try runTracer(deadline: .seconds(5)) {
+                        _ = try withStoppedProcess(process.pid) { _ in }
+                        return []
+                    }
+                }
+            }
+        }
+
+        @Test("a zombie leader does not hide its threads")
+        func zombieLeader() throws {
+            let body = """
+                static void *work(void *p) { ready(); for (;;) usleep(1000); }
+                int main(void) {
+                    pthread_t t;
+                    pthread_create(&t, NULL, work, NULL);
+                    pthread_create(&t, NULL, work, NULL);
+                    pthread_exit(NULL);
+                }
+                """
+            try with(body) { (process) throws in
+                usleep(50_000)
+                #expect(try stop(process.pid, times: 5) == 2)
+                try borrow(process.pid)
+            }
+        }
+
+        @Test("threads that come and go are caught")
+        func churn() throws {
+            let body = """
+                static long made;
+                static void *brief(void *p) { __atomic_fetch_add(&made, 1, 5); return NULL; }
+                static void *work(void *p) {
+                    for (;;) {
+                        pthread_t t[4];
+                        for (int i = 0; i < 4; i++) if (pthread_create(&t[i], NULL, brief, NULL)) abort();
+                        for (int i = 0; i < 4; i++) if (pthread_join(t[i], NULL)) abort();
+                    }
+                }
+                int main(void) {
+                    pthread_t t;
+                    for (int i = 0; i < 4; i++) pthread_create(&t, NULL, work, NULL);
+                    ready();
+                    for (;;) pause();
+                }
+                """
+            try with(body) { (process) throws in
+                #expect(try stop(process.pid, times: 100) >= 5)
+                usleep(20_000)
+                #expect(process.isRunning)
+                #expect(try ProcessInformation.read(pid: process.pid).tracer == 0)
+                #expect(try stop(process.pid) >= 5)
+            }
+        }
+
+        @Test("a stopped job stays stopped, and goes on when told")
+        func groupStop() throws {
+            let output = try withWitness(["epoll=2", "sleep=1"]) { (process) throws in
+                process.send(SIGSTOP)
+                usleep(20_000)
+                #expect(try stop(process.pid, times: 3) == 4)
+                usleep(20_000)
+                #expect(try ProcessInformation.read(pid: process.pid).state == UInt8(ascii: "T"))
+                process.send(SIGCONT)
+            }
+            // SIGCONT itself gives EINTR where signal(7) says so.
+            #expect(isUndisturbed(output, interruptions: 3), "\(output)")
+        }
+
+        @Test("rseq: a thread in a restartable sequence is not borrowed")
+        func rseq() throws {
+            let body = """
+                struct rseq { unsigned a, b; unsigned long cs; unsigned flags; } __attribute__((aligned(32)));
+                static struct { unsigned version, flags; unsigned long start, length, abort; }
+                    __attribute__((aligned(32))) cs;
+                extern const long __rseq_offset;
+                int main(void) {
+                    struct rseq *r = (void *)((char *)__builtin_thread_pointer() + __rseq_offset);
+                    ready();
+                    __asm__ volatile(
+                        "lea 1f(%%rip), %%rax\\n mov %%rax, 8(%1)\\n movq $2f - 1f, 16(%1)\\n lea 3f(%%rip), %%rax\\n"
+                        "mov %%rax, 24(%1)\\n jmp 4f\\n .long 0x53053053\\n3: jmp 4f\\n"
+                        "4: mov %1, 8(%0)\\n1: jmp 1b\\n2:\\n" : : "r"(r), "r"(&cs) : "rax", "memory");
+                }
+                """
+            try with(body, flags: ["-fcf-protection=none"]) { (process) throws in
+                usleep(20_000)
+                do {
+                    try borrow(process.pid)
+                    Issue.record("borrowed")
+                } catch ProcessError.noSuitableThread(_, let reasons) {
+                    #expect(reasons[0].contains("restartable"))
+                }
+                #expect(process.isRunning)
+            }
+        }
+
+        @Test("frame-room: neither a coroutine's stack nor a nearly full one is borrowed")
+        func frameRoom() throws {
+            let coroutine = """
+                static ucontext_t here, there;
+                static void run(void) { ready(); for (;;) ; }
+                int main(void) {
+                    getcontext(&there);
+                    there.uc_stack.ss_sp = malloc(8192);
+                    there.uc_stack.ss_size = 8192;
+                    makecontext(&there, run, 0);
+                    swapcontext(&here, &there);
+                }
+                """
+            let full = """
+                static void *work(void *p) {
+                    pthread_attr_t a;
+                    void *low;
+                    size_t size;
+                    pthread_getattr_np(pthread_self(), &a);
+                    pthread_attr_getstack(&a, &low, &size);
+                    ready();
+                    __asm__ volatile("lea 4096(%0), %%rsp\\n1: jmp 1b" : : "r"(low));
+                    return NULL;
+                }
+                int main(void) {
+                    pthread_t t;
+                    pthread_create(&t, NULL, work, NULL);
+                    pthread_exit(NULL);
+                }
+                """
+            for (body, reason) in [(coroutine, "own stack"), (full, "little room")] {
+                try with(body) { (process) throws in
+                    usleep(20_000)
+                    do {
+                        try borrow(process.pid)
+                        Issue.record("borrowed")
+                    } catch ProcessError.noSuitableThread(_, let reasons) {
+                        #expect(reasons.contains { $0.contains(reason) }, "\(reasons)")
+                    }
+                    #expect(process.isRunning)
+                }
+            }
+        }
+
+        @Test("restart-block: a sleeper is borrowed when there is nobody else, even after it was restarted")
+        func restartBlock() throws {
+            let body = """
+                #include <time.h>
+                int main(void) {
+                    struct timespec t = {0, 400000000}, a, b;
+                    clock_gettime(CLOCK_MONOTONIC, &a);
+                    ready();
+                    int r = clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
+                    clock_gettime(CLOCK_MONOTONIC, &b);
+                    long ms = (b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000;
+                    return r != 0 || ms < 400 || ms > 600;
+                }
+                """
+            try with(body) { (process) throws in
+                for _ in 0..<5 {
+                    #expect(try stop(process.pid) == 1)
+                    try borrow(process.pid)
+                }
+                #expect(try process.wait(seconds: 5).status == 0)
+            }
+        }
+
+        @Test("seccomp: refused before anything is touched")
+        func seccomp() throws {
+            let body = """
+                #include <linux/filter.h>
+                #include <linux/seccomp.h>
+                int main(void) {
+                    struct sock_filter f[] = {{6, 0, 0, 0x7fff0000}};
+                    struct sock_fprog p = {1, f};
+                    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+                    if (prctl(PR_SET_SECCOMP, 2, &p)) return 1;
+                    ready();
+                    for (;;) pause();
+                }
+                """
+            try with(body) { (process) throws in
+                #expect(throws: ProcessError.unsupported(pid: process.pid, what: "it runs under seccomp")) {
+                    try borrow(process.pid)
+                }
+                #expect(try ProcessInformation.read(pid: process.pid).noNewPrivileges)
+            }
+        }
+
+        @Test("static programs are borrowed too")
+        func staticProgram() throws {
+            try with("int main(void) { ready(); for (;;) pause(); }", flags: ["-static"]) { (process) throws in
+                try borrow(process.pid)
+                #expect(process.isRunning)
+            }
+        }
+
+        @Test("a process that another traces is refused")
+        func alreadyTraced() throws {
+            let output = try withWitness(["sleep=1"]) { (process) throws in
+                let answer = try runTracer(deadline: .seconds(5)) {
+                    let tracer = getpid()
+                    _ = try withStoppedProcess(process.pid, maximumStop: .seconds(2)) { _ in
+                        do {
+                            _ = try runTracer(deadline: .seconds(1)) {
+                                _ = try withStoppedProcess(process.pid) { _ in }
+                                return []
+                            }
+                            throw ProcessError.failed("traced twice")
+                        } catch ProcessError.alreadyTraced(_, tracer) {}
+                    }
+                    return [1]
+                }
+                #expect(answer == [1])
+            }
+            #expect(isUndisturbed(output), "\(output)")
+        }
+    }
+}
