@@ -34,8 +34,10 @@ struct DwarfHandle: ~Copyable {
     static func open(_ file: consuming ElfHandle, path: String) throws(ObjectFileError) -> DwarfHandle? {
         var header = GElf_Ehdr()
         guard gelf_getehdr(file.elf, &header) != nil else { throw libdwFault(path, libelfMessage()) }
-        guard hasDebugInfo(file) else { return nil }
-        return header.e_type == ET_REL ? try openObject(file, path: path) : try openLinked(file, path: path)
+        guard hasSection(file, named: [".debug_info", ".zdebug_info", ".gnu.debuglto_.debug_info"]) else { return nil }
+        // An alternate file of dwz says it is a relocatable object, and has no symbols.
+        let isObject = header.e_type == ET_REL && hasSection(file, named: [".symtab"])
+        return isObject ? try openObject(file, path: path) : try openLinked(file, path: path)
     }
 
     private static func libdwFault(_ path: String, _ message: String? = nil) -> ObjectFileError {
@@ -44,7 +46,7 @@ struct DwarfHandle: ~Copyable {
             path: path, reason: .malformed, detail: "debug info: \(message ?? said ?? "can't be read")")
     }
 
-    private static func hasDebugInfo(_ file: borrowing ElfHandle) -> Bool {
+    private static func hasSection(_ file: borrowing ElfHandle, named wanted: Set<String>) -> Bool {
         var names = 0
         guard elf_getshdrstrndx(file.elf, &names) == 0 else { return false }
         var scn: OpaquePointer?
@@ -54,9 +56,7 @@ struct DwarfHandle: ~Copyable {
             guard gelf_getshdr(next, &header) != nil, header.sh_type != SHT_NOBITS,
                 let name = elf_strptr(file.elf, names, Int(header.sh_name))
             else { continue }
-            if [".debug_info", ".zdebug_info", ".gnu.debuglto_.debug_info"].contains(String(cString: name)) {
-                return true
-            }
+            if wanted.contains(String(cString: name)) { return true }
         }
         return false
     }
@@ -75,20 +75,32 @@ struct DwarfHandle: ~Copyable {
             dwarf: dwarf, session: nil, module: nil, alternate: dwarf_getalt(dwarf), file: file, alternateFile: nil)
     }
 
-    /// The alternate file by the path that the debug file has for it, relative to itself: debug packages unpacked
-    /// anywhere keep that.
+    /// The alternate file by the path that the debug file has for it.
     private static func openAlternate(of dwarf: OpaquePointer, path: String) -> ElfHandle? {
         var name: UnsafePointer<CChar>?
         var buildID: UnsafeRawPointer?
         let length = dwelf_dwarf_gnu_debugaltlink(dwarf, &name, &buildID)
         guard length > 0, let name, let buildID else { return nil }
-        let link = String(cString: name)
-        let directory = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
-        guard let file = try? ElfHandle.open(path: link.hasPrefix("/") ? link : directory + link) else { return nil }
+        let id = UnsafeRawBufferPointer(start: buildID, count: length)
+        for candidate in alternatePaths(String(cString: name), of: path) {
+            if let file = openAlternate(candidate, buildID: id) { return file }
+        }
+        return nil
+    }
+
+    /// Debug packages unpacked anywhere keep their inner layout: a relative path starts at the debug file, an absolute
+    /// one at the directory that stands for the root.
+    private static func alternatePaths(_ link: String, of path: String) -> [String] {
+        guard link.hasPrefix("/") else { return [(path.lastIndex(of: "/").map { path[...$0] } ?? "") + link] }
+        let root = path.firstRange(of: "/usr/lib/debug/").map { String(path[..<$0.lowerBound]) } ?? ""
+        return root.isEmpty ? [link] : [root + link, link]
+    }
+
+    private static func openAlternate(_ path: String, buildID: UnsafeRawBufferPointer) -> ElfHandle? {
+        guard let file = try? ElfHandle.open(path: path) else { return nil }
         var found: UnsafeRawPointer?
-        guard dwelf_elf_gnu_build_id(file.elf, &found) == length, let found,
-            UnsafeRawBufferPointer(start: found, count: length).elementsEqual(
-                UnsafeRawBufferPointer(start: buildID, count: length))
+        guard dwelf_elf_gnu_build_id(file.elf, &found) == buildID.count, let found,
+            UnsafeRawBufferPointer(start: found, count: buildID.count).elementsEqual(buildID)
         else { return nil }
         return file
     }

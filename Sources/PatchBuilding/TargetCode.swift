@@ -11,11 +11,12 @@ public struct TargetCode: Sendable {
     var knownTargets: [UInt64]
     private var codeSections: [Section]
 
-    /// Disassembles every executable section of `file` once.
-    public init(_ file: ObjectFile) {
+    /// Disassembles every executable section of `file` once. `symbolFile` is the unstripped ELF of the same build, where
+    /// `file` has lost its symbols.
+    public init(_ file: ObjectFile, symbols symbolFile: ObjectFile? = nil) {
         self.file = file
         codeSections = file.sections.filter { $0.isAllocated && $0.isExecutable && !$0.data.isEmpty }
-        symbols = codeSymbols(file)
+        symbols = codeSymbols(symbolFile ?? file)
         knownTargets = []
         var targets = Set<UInt64>()
         sweep(&targets)

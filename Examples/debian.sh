@@ -1,0 +1,110 @@
+# For examples on packages of the distribution: fetches a pair of versions from the archive that the machine itself
+# uses, without touching its package sources. Sourced after common.sh; sets $work.
+
+# Ends with "skipped" unless this is the distribution that the pair belongs to.
+need_debian() {
+    # shellcheck disable=SC1091
+    [ "$(. /etc/os-release && echo "${ID:-} ${VERSION_CODENAME:-}")" = "debian $1" ] || skip "this is not Debian $1"
+    codename=$1
+    need_packages ca-certificates dpkg-dev fakeroot
+}
+
+# Writes to $work/apt the machine's own sources of the distribution, with source packages enabled, and sets apt_options.
+private_apt() {
+    local file
+    rm -rf "$work/apt/sources"
+    mkdir -p "$work/apt/sources" "$work/apt/lists/partial" "$work/apt/cache/archives/partial"
+    for file in /etc/apt/sources.list.d/*.sources; do
+        [ -f "$file" ] && awk -v codename="$codename" 'BEGIN { RS = ""; ORS = "\n\n"; FS = "\n" }
+            {
+                kept = ours = 0
+                for (i = 1; i <= NF; i++) {
+                    if ($i ~ "^Types:.*[ \t]deb([ \t]|$)") { $i = "Types: deb deb-src"; kept = 1 }
+                    if ($i ~ "^Suites:.*[ \t]" codename "(-[a-z-]*)?([ \t]|$)") ours = 1
+                }
+                text = ""
+                for (i = 1; i <= NF; i++) text = text (i > 1 ? "\n" : "") $i
+                if (kept && ours) print text
+            }' "$file" >"$work/apt/sources/$(basename "$file")"
+    done
+    for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+        [ -f "$file" ] && awk -v codename="$codename" '$1 == "deb" {
+                for (i = 2; i <= NF; i++) if ($i == codename || index($i, codename "-") == 1) {
+                    print; sub(/^deb/, "deb-src"); print; break
+                }
+            }' "$file" >"$work/apt/sources/$(basename "$file" .list).list"
+    done
+    apt_options=(-q -o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$work/apt/sources"
+        -o "Dir::State::lists=$work/apt/lists" -o "Dir::Cache=$work/apt/cache" -o APT::Sandbox::User=root)
+}
+
+# need_pair SOURCE OLD NEW BINARY...: the archive has both versions of the source and of each binary package.
+need_pair() {
+    local source=$1 old=$2 new=$3 name version
+    shift 3
+    private_apt
+    say "looking for $source $old and $new in the archive"
+    quietly apt-get "${apt_options[@]}" update || skip "the package archive can't be reached"
+    for version in "$old" "$new"; do
+        apt-cache "${apt_options[@]}" madison "$source" | grep -F "| $version |" | grep -q Sources ||
+            skip "the archive no longer has the source of $source $version"
+        for name; do
+            apt-cache "${apt_options[@]}" madison "$name" | grep -F "| $version |" | grep -q Packages ||
+                skip "the archive no longer has $name $version"
+        done
+    done
+}
+
+# unpack_binaries DIRECTORY VERSION NAME...: the official packages, unpacked, not installed.
+unpack_binaries() {
+    local directory=$1 version=$2 name
+    shift 2
+    [ -f "$directory/.done" ] && return 0
+    rm -rf "$directory" "$directory.deb"
+    mkdir -p "$directory" "$directory.deb"
+    for name; do
+        (cd "$directory.deb" && quietly apt-get "${apt_options[@]}" download "$name=$version") ||
+            die "download of $name $version"
+    done
+    for name in "$directory.deb"/*.deb; do dpkg -x "$name" "$directory"; done
+    touch "$directory/.done"
+}
+
+# recorded_build SOURCE VERSION: sets $tree to a built tree of the source package; $work/compile_commands.json says how.
+recorded_build() {
+    local source=$1 version=$2
+    if [ ! -f "$work/built/.done" ]; then
+        rm -rf "$work/built"
+        mkdir -p "$work/built"
+        say "what $source needs to be built"
+        quietly as_root apt-get "${apt_options[@]}" -y --no-install-recommends build-dep "$source=$version" ||
+            die "apt-get build-dep $source"
+        say "building $source $version as the distribution does, recorded (some minutes)"
+        (cd "$work/built" && quietly apt-get "${apt_options[@]}" source "$source=$version") || die "apt-get source"
+        (
+            cd "$work"/built/*/
+            export DEB_BUILD_OPTIONS="nocheck parallel=$(nproc)"
+            quietly patchbuild record -o "$work/compile_commands.json" -- dpkg-buildpackage -b -uc -us
+        ) || die "the build of $source"
+        touch "$work/built/.done"
+    fi
+    tree=$(echo "$work"/built/*/)
+    tree=${tree%/}
+}
+
+# added_patches SOURCE NEW: sets patches to the files that the new version's series adds, in its order.
+added_patches() {
+    local name
+    if [ ! -f "$work/new/.done" ]; then
+        rm -rf "$work/new"
+        mkdir -p "$work/new"
+        (cd "$work/new" && quietly apt-get "${apt_options[@]}" source --download-only "$1=$2") || die "apt-get source"
+        tar -xf "$work"/new/*.debian.tar.* -C "$work/new" debian/patches
+        touch "$work/new/.done"
+    fi
+    patches=()
+    for name in $(grep -vxFf "$tree/debian/patches/series" "$work/new/debian/patches/series"); do
+        patches+=("$work/new/debian/patches/$name")
+    done
+    [ ${#patches[@]} -gt 0 ] || die "the new version's series adds nothing"
+}

@@ -1,0 +1,149 @@
+import TestSupport
+import Testing
+
+extension EndToEnd {
+    /// Diffs that can't be patched into a running process, or not from what was given: `patchbuild build` says which rule,
+    /// and leaves no bundle behind.
+    @Suite(.serialized) struct BuildRefusalTests {
+        /// Two units that share a header: a structure and an inline function.
+        static let sources = [
+            "line.h": """
+            struct line { int number; int state; };
+            extern struct line lines[4];
+            static inline int tariff(int seconds) { return seconds * 3 + 1; }
+            int day_charge(const struct line *line, int seconds);
+            int night_charge(const struct line *line, int seconds);
+            """,
+            "day.c": """
+            #include "line.h"
+            static int limit = 1000;
+            int day_charge(const struct line *line, int seconds)
+            {
+                int units = tariff(seconds) + line->number;
+                if (line->state)
+                    limit++;
+                return units > limit ? limit : units;
+            }
+            """,
+            "night.c": """
+            #include "line.h"
+            int night_charge(const struct line *line, int seconds)
+            {
+                int units = tariff(seconds / 2) + line->state;
+                for (int i = 0; i < line->number; i++)
+                    units ^= i;
+                return units;
+            }
+            """,
+            "main.c": """
+            #include "line.h"
+            #include <stdio.h>
+            #include <unistd.h>
+            struct line lines[4] = {{1, 0}, {2, 0}, {3, 0}, {4, 0}};
+            int main(void)
+            {
+                setlinebuf(stdout);
+                for (;;) {
+                    printf("day %d night %d\\n", day_charge(&lines[1], 10), night_charge(&lines[2], 10));
+                    usleep(20000);
+                }
+            }
+            """,
+        ]
+
+        private func refused(
+            _ rule: String, _ edits: [SmallProgram.Edit], _ program: SmallProgram,
+            sourceLocation: SourceLocation = #_sourceLocation
+        ) throws {
+            try expectRefusal(rule, try program.build(edits), sourceLocation: sourceLocation)
+            #expect(!fileExists(program.bundle), "a bundle was left", sourceLocation: sourceLocation)
+        }
+
+        @Test func structureMember() throws {
+            let program = try SmallProgram("member", Self.sources)
+            try refused(
+                "type-layout", [.init(file: "line.h", old: "int state;", new: "int state; int flags;")], program)
+        }
+
+        @Test func staticInitialiser() throws {
+            let program = try SmallProgram("initialiser", Self.sources)
+            try refused("data-initial-value", [.init(file: "day.c", old: "= 1000", new: "= 2000")], program)
+        }
+
+        /// An inline function of a header, in two units that are both known: patched in both.
+        @Test func inlineFunctionInTwoUnits() throws {
+            let program = try SmallProgram("inline", Self.sources)
+            let built = try program.build([.init(file: "line.h", old: "* 3 + 1", new: "* 5 + 1")])
+            try #require(built.status == 0, "\(built)")
+            let shown = try JSON(try patchbuild("show", program.bundle, "--json").stdout)
+            let names = shown["targets"][0]["functions"].elements.compactMap { $0["name"].text }
+            #expect(names.contains("day_charge") && names.contains("night_charge"), "\(names)")
+            try program.running { process in
+                #expect(try process.nextLine() == "day 33 night 19")
+                let applied = try livepatch("apply", program.bundle, "--pid", "\(process.pid)", "--allow-unsigned")
+                #expect(applied.status == 0, "\(applied)")
+                #expect(try process.nextLine() == "day 53 night 25")
+                #expect(try livepatch("revert", program.bundle, "--pid", "\(process.pid)").status == 0)
+                #expect(try process.nextLine() == "day 33 night 19")
+            }
+        }
+
+        /// The same, but one of the units is not in the compile commands: the copy in it would stay.
+        @Test func inlinedCopyInAnUnknownUnit() throws {
+            let program = try SmallProgram("copy", Self.sources, unrecorded: ["night.c"])
+            try refused("inlined-copy", [.init(file: "line.h", old: "* 3 + 1", new: "* 5 + 1")], program)
+        }
+
+        @Test func grammarFile() throws {
+            var sources = Self.sources
+            sources["digits.y"] = "%%\nnumber: DIGIT;\n"
+            let program = try SmallProgram("grammar", sources)
+            try refused("unread-source", [.init(file: "digits.y", old: "DIGIT", new: "DIGIT number")], program)
+        }
+
+        @Test func diffOfAnotherSource() throws {
+            let program = try SmallProgram("fuzz", Self.sources)
+            try writeText(
+                "--- a/day.c\n+++ b/day.c\n@@ -2,1 +2,1 @@\n-static int limit = 17;\n+static int limit = 18;\n",
+                to: program.directory + "/other.diff")
+            let output = try patchbuild(
+                "build", "--source", program.directory, "--compile-commands",
+                "\(program.directory)/compile_commands.json",
+                "--diff", "\(program.directory)/other.diff", "--target", program.program, "-o", program.bundle, "--json"
+            )
+            try expectRefusal("diff-does-not-apply", output)
+        }
+
+        /// The program was built with other flags than the recorded ones.
+        @Test func targetOfAnotherBuild() throws {
+            let program = try SmallProgram("flags", Self.sources)
+            try runOrThrow("gcc", ["-O1", "-g", "day.c", "night.c", "main.c", "-o", "program"], in: program.directory)
+            try refused(
+                "unmatched-function", [.init(file: "day.c", old: "line->number", new: "line->number * 2")], program)
+        }
+
+        @Test func nothingToPatch() throws {
+            let program = try SmallProgram("nothing", Self.sources)
+            try refused(
+                "nothing-to-patch",
+                [.init(file: "day.c", old: "static int limit", new: "/* units */ static int limit")],
+                program)
+        }
+
+        @Test func newThreadLocal() throws {
+            let program = try SmallProgram("tls", Self.sources)
+            try refused(
+                "new-thread-local",
+                [
+                    .init(
+                        file: "day.c", old: "static int limit = 1000;\n",
+                        new: "static int limit = 1000;\n_Thread_local int calls;\n")
+                ] + [], program)
+        }
+
+        @Test func linkTimeOptimisation() throws {
+            let program = try SmallProgram("lto", Self.sources, flags: ["-O2", "-g", "-flto"])
+            try refused("lto-object", [.init(file: "day.c", old: "line->number", new: "line->number * 2")], program)
+        }
+    }
+}

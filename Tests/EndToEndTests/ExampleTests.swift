@@ -1,0 +1,22 @@
+import TestSupport
+import Testing
+
+extension EndToEnd {
+    /// The examples as their readers run them, with the tools built for the tests. Each checks its own claims.
+    @Suite(.serialized) struct ExampleTests {
+        /// Runs an example. Status 77 is a skip, recorded with the example's own reason (Tests/SKIPS.md lists it).
+        private func example(_ name: String) throws {
+            let tools = toolPath("").dropLast()
+            let output = try run(
+                packageRoot + "/Examples/" + name, environment: ["PATCHBUILD_TOOLS": String(tools)], seconds: 1200)
+            if output.status == 77 {
+                try Test.cancel(Comment(rawValue: String(output.stdout.split(separator: "\n").last ?? "skipped")))
+            }
+            #expect(output.status == 0, "\(output)")
+        }
+
+        @Test func quickstart() throws { try example("quickstart") }
+        @Test func stockRedis() throws { try example("stock-redis") }
+        @Test func stockLibxslt() throws { try example("stock-libxslt") }
+    }
+}
