@@ -65,10 +65,15 @@ private func use(of marker: String, in instruction: Instruction) -> MemoryUse {
     let name = instruction.mnemonic
     if operands[index].hasPrefix("$") || instruction.takesAddress { return .address }
     if instruction.kind == .call || instruction.kind == .jump || instruction.kind == .nop { return .load }
-    if operands.count == 1 { return useOfOnlyOperand(name) }
+    return useOfMemory(operand: index, of: operands.count, name: name)
+}
+
+/// What an instruction does with the memory that its operand `index` of `count` names.
+func useOfMemory(operand index: Int, of count: Int, name: String) -> MemoryUse {
+    if count == 1 { return useOfOnlyOperand(name) }
     if ["xchg", "xadd", "cmpxchg"].contains(where: name.hasPrefix) { return .store }
     // AT&T syntax: the destination is the last operand, but for instructions that only set flags.
-    let isDestination = index == operands.count - 1
+    let isDestination = index == count - 1
     return isDestination && !isInstruction(name, of: ["cmp", "test", "bt"]) ? .store : .load
 }
 
@@ -83,7 +88,7 @@ private func useOfOnlyOperand(_ name: String) -> MemoryUse {
 }
 
 /// Whether `name` is one of `stems`, with or without AT&T's suffix of the operand's size.
-private func isInstruction(_ name: String, of stems: [String]) -> Bool {
+func isInstruction(_ name: String, of stems: [String]) -> Bool {
     stems.contains { stem in
         guard name.hasPrefix(stem) else { return false }
         let suffix = name.dropFirst(stem.count)
@@ -92,7 +97,7 @@ private func isInstruction(_ name: String, of stems: [String]) -> Bool {
 }
 
 /// Splits at the commas outside parentheses.
-private func splitOperands(_ text: String) -> [String] {
+func splitOperands(_ text: String) -> [String] {
     var parts: [String] = [""]
     var depth = 0
     for letter in text {
