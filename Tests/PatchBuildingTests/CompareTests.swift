@@ -79,7 +79,7 @@ func changes(
 
     @Test func `a changed constant marks its readers`() throws {
         func source(_ value: Int) -> String {
-            "static const volatile int limit = \(value); int f(void) { return limit; } int g(void) { return 1; }"
+            "static const int limit[2] = {\(value), 7}; int f(int i) { return limit[i]; } int g(void) { return 1; }"
         }
         let result = try changes(source(64), source(256))
         #expect(result.changed["f"] == "reads the changed constant limit")

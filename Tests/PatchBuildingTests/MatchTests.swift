@@ -22,7 +22,7 @@ private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) 
         #include <stdio.h>
         extern int other(int);
         static int calls;
-        static __attribute__((noinline)) int helper(int x) { calls++; return x * 7; }
+        static __attribute__((noinline)) int helper(int x) { calls++; return x * 700; }
         int work(int x) { if (x > 3) puts("large"); return helper(x) + other(x); }
         """
     private static let rest = """
@@ -56,7 +56,7 @@ private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) 
 
     @Test func `another source does not match, and the function is named`() throws {
         let (_, target) = try program(Self.unit, Self.rest)
-        let changed = Self.unit.replacing("x * 7", with: "x * 9")
+        let changed = Self.unit.replacing("x * 700", with: "x * 900")
         let view = ObjectView(try ObjectFile.read(path: try Fixture.compile(changed, ["-O2", "-c"])))
         let matched = try #require(match(view, in: target))
         #expect(matched.matched.contains("work"))
@@ -110,7 +110,7 @@ private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) 
 
     @Test func `symbols of another build are refused`() throws {
         let (_, target) = try program(Self.unit, Self.rest)
-        let (_, other) = try program(Self.unit.replacing("x * 7", with: "x * 9"), Self.rest)
+        let (_, other) = try program(Self.unit.replacing("x * 700", with: "x * 900"), Self.rest)
         let stripped =
             try Fixture.cached([target.file.path, "strip"]) { directory in
                 try runOrThrow("strip", ["-o", directory + "/stripped", target.file.path])

@@ -11,6 +11,17 @@ public struct LoadedUnit: Sendable {
     public var plain: ObjectView
     public var original: ObjectView
     public var new: ObjectView
+
+    public init(
+        name: String, source: String, isCPlusPlus: Bool, plain: ObjectView, original: ObjectView, new: ObjectView
+    ) {
+        self.name = name
+        self.source = source
+        self.isCPlusPlus = isCPlusPlus
+        self.plain = plain
+        self.original = original
+        self.new = new
+    }
 }
 
 /// A unit's objects as files.
