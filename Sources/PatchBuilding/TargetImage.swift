@@ -8,6 +8,8 @@ public struct TargetImage: Sendable {
     /// Where names come from: the file itself or the one given with `--symbols`.
     public let symbolFile: ObjectFile
     public let buildID: String
+    /// Where the file's code is entered, for entry kinds.
+    let code: TargetCode
     /// Defined symbols by name, a version suffix (`stdout@GLIBC_2.2.5`) taken off.
     let named: [String: [Symbol]]
     /// Undefined dynamic symbols by name: what the target takes from libraries, at which version.
@@ -84,6 +86,7 @@ public struct TargetImage: Sendable {
         self.file = file
         self.symbolFile = symbolFile
         self.buildID = buildID
+        code = TargetCode(file, symbols: symbolFile)
         var named: [String: [Symbol]] = [:]
         for symbol in symbolFile.symbols where symbol.sectionIndex != nil && !symbol.name.isEmpty {
             guard symbol.kind != .section, symbol.kind != .file else { continue }

@@ -8,10 +8,8 @@ import PatchFormat
 func describeOriginal(
     range: AddressRange, cold: [AddressRange], names: [String], target: TargetImage, coupled: Bool
 ) -> Result<OriginalFunction, Refusal>? {
-    guard let main = part(range, target) else { return nil }
-    let coldParts = cold.compactMap { part($0, target) }
-    guard coldParts.count == cold.count else { return nil }
-    let analysis = analyzeEntry(code(main, coldParts, target))
+    guard let code = target.code.function(range, coldRanges: cold) else { return nil }
+    let analysis = analyzeEntry(code)
     guard let entry = entry(analysis) else {
         return .failure(
             Refusal(
@@ -29,33 +27,9 @@ func describeOriginal(
     }
     return .success(
         OriginalFunction(
-            range: range, coldRanges: cold, digest: Digest.sha256(main.bytes + coldParts.flatMap(\.bytes)),
+            range: range, coldRanges: cold, digest: Digest.sha256(code.main.bytes + code.coldParts.flatMap(\.bytes)),
             entry: entry, endsWithCall: analysis.endsWithCall,
             abiCoupled: coupled || analysis.loopsToEntry, aliases: Set(aliases).sorted()))
-}
-
-private func part(_ range: AddressRange, _ target: TargetImage) -> CodePart? {
-    target.bytes(at: range.address, size: range.size).map { CodePart(address: range.address, bytes: Array($0)) }
-}
-
-private func code(_ main: CodePart, _ coldParts: [CodePart], _ target: TargetImage) -> FunctionCode {
-    let nearby = target.symbolFile.symbols.filter { symbol in
-        symbol.sectionIndex != nil && symbol.kind != .section && symbol.kind != .threadLocal
-            && symbol.value >= main.address && symbol.value < main.address &+ 10
-    }
-    return FunctionCode(
-        main: main, coldParts: coldParts,
-        before: target.bytes(at: main.address &- 16, size: 16).map(Array.init) ?? [],
-        after: after(main, target),
-        symbols: nearby.map { SymbolSpan(name: $0.name, address: $0.value, size: $0.size) })
-}
-
-/// As many of the next 20 bytes as the file holds.
-private func after(_ main: CodePart, _ target: TargetImage) -> [UInt8] {
-    for count in stride(from: UInt64(20), to: 0, by: -1) {
-        if let bytes = target.bytes(at: main.end, size: count) { return Array(bytes) }
-    }
-    return []
 }
 
 private func entry(_ analysis: EntryAnalysis) -> Entry? {

@@ -70,14 +70,24 @@ private func escape(of number: Int, _ unit: ComparedUnit) -> String? {
         }
         guard !matching.isEmpty, section.name != ".eh_frame" else { continue }
         guard section.isExecutable else { return "\(section.name) holds its address" }
-        let instructions = disassemble(section.data, at: 0)
         for relocation in matching {
-            let use = memoryUse(
-                of: section.data, instructions: instructions, fieldOffset: Int(relocation.offset),
-                fieldSize: relocation.type.fieldSize)
-            let user = view.entity(section: section.index, offset: Int64(relocation.offset))
-            let name = user.map { view.entities[$0].name } ?? section.name
-            if use != .load { return "\(name) takes its address, which may have been stored where old code finds it" }
+            guard
+                let user = view.entity(section: section.index, offset: Int64(relocation.offset)).map({
+                    view.entities[$0]
+                }),
+                let bytes = view.bytes(section: section.index, from: user.offset, to: user.end)
+            else { return "\(section.name) refers to it" }
+            let fields = view.relocations(section: section.index, from: user.offset, to: user.end).map {
+                Int($0.offset - user.offset)
+            }
+            // A slot holds the address, whatever the instruction does with the slot.
+            let isDirect = relocation.type == .pc32 || relocation.type == .abs32s || relocation.type == .abs32
+            let use = addressUse(
+                of: Array(bytes), fieldOffset: Int(relocation.offset - user.offset),
+                fieldSize: relocation.type.fieldSize, relocatedFields: Set(fields))
+            if !isDirect || use != .load {
+                return "\(user.name) takes its address, which may have been stored where old code finds it"
+            }
         }
     }
     return nil
