@@ -225,7 +225,7 @@ extension ProcessControl {
                     } catch ProcessError.noSuitableThread(_, let reasons) {
                         #expect(reasons.contains { $0.contains(reason) }, "\(reasons)")
                     }
-                    #expect(process.isRunning)
+                    #expect(try stop(process.pid) == 1)
                 }
             }
         }

@@ -69,7 +69,7 @@ long lp_write_memory(int32_t pid, const struct lp_transfer *transfers, size_t co
 long lp_kcmp_vm(int32_t a, int32_t b);
 long lp_open_pidfd(int32_t pid);
 
-/// The child ends with its parent, has default signal dispositions and nothing blocked.
+/// The child ends with its parent, has default signal dispositions, nothing blocked, and the best nice value it may.
 long lp_prepare_tracer(int32_t parent);
 /// SCHED_FIFO at the priority given, SCHED_OTHER at 0.
 long lp_set_realtime(int32_t priority);
