@@ -85,6 +85,8 @@ struct IncludeScan {
         let end = bytes[at...].firstIndex(of: 10) ?? bytes.count
         let line = bytes[at..<end]
         let includes = ["include", "import", "embed"].contains { line.starts(with: $0.utf8) }
+        // `#inc\` and `lude` on the next line.
+        if !includes, line.last == UInt8(ascii: "\\"), "include".utf8.starts(with: line.dropLast()) { computes = true }
         guard includes || ["define", "if", "elif", "/", "\\"].contains(where: { line.starts(with: $0.utf8) }) else {
             return max(start, at)
         }
@@ -102,7 +104,10 @@ struct IncludeScan {
         var rest = line
         while let open = rest.firstIndex(where: { $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "<") }) {
             let close = rest[open] == UInt8(ascii: "<") ? UInt8(ascii: ">") : UInt8(ascii: "\"")
-            guard let end = rest[(open + 1)...].firstIndex(of: close) else { break }
+            guard let end = rest[(open + 1)...].firstIndex(of: close) else {
+                rest = rest[(open + 1)...]
+                continue
+            }
             let name = rest[(open + 1)..<end]
             let start = name.lastIndex(of: UInt8(ascii: "/")).map { $0 + 1 } ?? name.startIndex
             if start < end { names.insert(String(decoding: name[start...], as: UTF8.self)) }

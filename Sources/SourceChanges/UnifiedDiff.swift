@@ -12,6 +12,7 @@ struct FileDiff: Sendable {
     var isBinary = false
     /// Its `---` and `+++` lines have been read.
     var isNamed = false
+    var lacksHunks: Bool { isNamed && hunks.isEmpty }
     /// The new file's time stamp is the epoch: with an empty result, `diff -N` means that the file is removed.
     var isRemovedIfEmpty = false
     /// 1-based line of the diff where it begins.
@@ -72,7 +73,8 @@ struct DiffParser {
                 gitHeader(line)
             } else if line.hasPrefix("--- "), position + 1 < lines.count, text(position + 1).hasPrefix("+++ ") {
                 names()
-            } else if line.hasPrefix("@@ -"), !files.isEmpty {
+            } else if line.hasPrefix("@@ -") || (line.hasPrefix("@@") && files.last?.lacksHunks == true), !files.isEmpty
+            {
                 try hunk(line)
             } else if line.hasPrefix("*** "), position + 1 < lines.count, text(position + 1).hasPrefix("--- ") {
                 throw malformed("this is a context diff; a unified diff (diff -u) is needed")

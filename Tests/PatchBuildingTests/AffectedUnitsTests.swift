@@ -1,0 +1,188 @@
+import FoundationEssentials
+import SourceChanges
+import TestSupport
+import Testing
+
+@testable import PatchBuilding
+
+private func tree() throws -> SourceTree {
+    var tree = try SourceTree([
+        "a.c": "#include \"one.h\"\nint a(void) { return ONE; }\n",
+        "b.c": "#include \"two.h\"\nint b(void) { return TWO; }\n",
+        "c.c": "int c;\n", "one.h": "#define ONE 1\n", "two.h": "#if 0\n#include \"one.h\"\n#endif\n#define TWO 2\n",
+        "tests/t.c": "int t;\n", "README.md": "x\n", "lone.c": "int lone;\n", "Makefile": "all: a.o\n",
+    ])
+    for path in ["a.c", "b.c", "c.c"] { tree.add(path) }
+    return tree
+}
+
+private func names(_ tree: SourceTree, _ change: SourceChange) async throws -> [String] {
+    try await affectedUnits(of: change, in: tree.database).units.map { $0.name(relativeTo: tree.root) }
+}
+
+private func rules(_ tree: SourceTree, _ change: SourceChange) async -> [String] {
+    await refusedRules { _ = try await affectedUnits(of: change, in: tree.database) }
+}
+
+@Test func `a unit's own file affects it`() async throws {
+    let tree = try tree()
+    defer { tree.remove() }
+    #expect(try await names(tree, tree.change(["c.c": "int c = 1;\n"])) == ["c.o"])
+}
+
+@Test func `a header affects the units that the compiler says read it`() async throws {
+    let tree = try tree()
+    defer { tree.remove() }
+    #expect(try await names(tree, tree.change(["one.h": "#define ONE 3\n"])) == ["a.o"])
+}
+
+@Test func `a source that another includes affects both`() async throws {
+    var tree = try tree()
+    defer { tree.remove() }
+    try tree.write("#include \"c.c\"\n", to: "d.c")
+    tree.add("d.c")
+    #expect(try await names(tree, tree.change(["c.c": "int c = 1;\n"])) == ["c.o", "d.o"])
+}
+
+@Test func `a header whose name is a macro affects its readers`() async throws {
+    var tree = try tree()
+    defer { tree.remove() }
+    try tree.write("#include CONFIG\n", to: "d.c")
+    tree.add("d.c", ["-DCONFIG=\"one.h\""])
+    #expect(try await names(tree, tree.change(["one.h": "#define ONE 3\n"])) == ["a.o", "d.o"])
+}
+
+@Test func `a header that the command includes affects its unit`() async throws {
+    var tree = try tree()
+    defer { tree.remove() }
+    try tree.write("int d = ONE;\n", to: "d.c")
+    tree.add("d.c", ["-include", "one.h"])
+    #expect(try await names(tree, tree.change(["one.h": "#define ONE 3\n"])) == ["a.o", "d.o"])
+}
+
+@Test func `trap many-objects: every command of a source is affected`() async throws {
+    var tree = try tree()
+    defer { tree.remove() }
+    tree.add("c.c", ["-O2", "-fPIC"], output: ".libs/c.o")
+    #expect(try await names(tree, tree.change(["c.c": "int c = 1;\n"])) == ["c.o", ".libs/c.o"])
+}
+
+@Test func `a fresh dependency file answers for the compiler, a stale one does not`() async throws {
+    let tree = try tree()
+    defer { tree.remove() }
+    try tree.write("a.o: a.c\n", to: "a.d")
+    let unit = tree.units[0]
+    #expect(freshDependencies(of: unit) == ["a.c"])
+    try tree.write("a.o: a.c one.h gone.h\n", to: "a.d")
+    #expect(freshDependencies(of: unit) == nil)
+    try tree.write("a.o: a.c\n", to: "a.d")
+    try runOrThrow("touch", ["-d", "+1 minute", "a.c"], in: tree.root)
+    #expect(freshDependencies(of: unit) == nil)
+}
+
+@Test func `documentation and tests are ignored with a reason`() async throws {
+    let tree = try tree()
+    defer { tree.remove() }
+    let change = tree.change(["README.md": "y\n", "tests/t.c": "int u;\n", "c.c": "int c = 1;\n"])
+    let affected = try await affectedUnits(of: change, in: tree.database)
+    #expect(affected.ignored.map(\.path) == ["README.md", "tests/t.c"])
+    #expect(affected.ignored[1].why == "no unit reads it; it is part of the tests")
+}
+
+@Test func `source and build scripts that no unit reads are refused`() async throws {
+    let tree = try tree()
+    defer { tree.remove() }
+    #expect(await rules(tree, tree.change(["lone.c": "int l;\n"])) == ["unread-source"])
+    #expect(await rules(tree, tree.change(["Makefile": "all:\n"])) == ["unread-source"])
+    #expect(await rules(tree, tree.change(["parse.y": "%%\n"])) == ["unread-source"])
+}
+
+@Test func `trap source-and-generator: a new source without a command is refused`() async throws {
+    let tree = try tree()
+    defer { tree.remove() }
+    #expect(await rules(tree, tree.change(["new.c": "int n;\n"])) == ["no-compile-command"])
+}
+
+@Test func `a new source that a changed one includes is compiled with it`() async throws {
+    let tree = try tree()
+    defer { tree.remove() }
+    let change = tree.change(["new.c": "int n;\n", "c.c": "#include \"new.c\"\n"])
+    #expect(try await names(tree, change) == ["c.o"])
+}
+
+@Test func `a new header that hides another affects its readers`() async throws {
+    var tree = try tree()
+    defer { tree.remove() }
+    try tree.write("#include <one.h>\nint d = ONE;\n", to: "d.c")
+    tree.add("d.c", ["-Ifirst", "-I."])
+    #expect(try await names(tree, tree.change(["first/one.h": "#define ONE 9\n"])).contains("d.o"))
+}
+
+@Test func `trap source-and-generator: a file that a unit and a generator read is refused`() async throws {
+    let tree = try tree()
+    defer { tree.remove() }
+    try tree.write("names.c: one.h gen.awk\n\tawk -f gen.awk $< > $@\n", to: "Makefile")
+    let change = tree.change(["one.h": "#define ONE 3\n"])
+    #expect(await rules(tree, change) == ["source-and-generator"])
+    // A rule that only compiles it is no generator.
+    try tree.write("a.o: a.c one.h\n\tgcc -c a.c\n", to: "Makefile")
+    #expect(await rules(tree, change) == [])
+    // In a new tree that was built, what generators made is compared as well.
+    try tree.write("names.c: one.h\n", to: "Makefile")
+    #expect(await rules(tree, tree.change(["one.h": "#define ONE 3\n"], origin: .newSource(built: true))) == [])
+}
+
+@Test func `trap source-and-generator: a table is refused only if a build script names it`() async throws {
+    let tree = try tree()
+    defer { tree.remove() }
+    try tree.write("{}\n", to: "commands/get.json")
+    let change = tree.change(["commands/get.json": "{ }\n", "c.c": "int c = 1;\n"])
+    #expect(await rules(tree, change) == [])
+    try tree.write("c.c: commands/*.json\n", to: "Makefile")
+    #expect(await rules(tree, change) == ["unread-source"])
+}
+
+@Test func `a removed source is refused`() async throws {
+    let tree = try tree()
+    defer { tree.remove() }
+    #expect(await rules(tree, tree.change(["c.c": nil])) == ["no-compile-command"])
+}
+
+@Test func `commands of another tree are refused`() async throws {
+    let tree = try tree()
+    defer { tree.remove() }
+    var change = tree.change(["c.c": "int c = 1;\n"])
+    change.root = "/nowhere"
+    #expect(await rules(tree, change) == ["bad-input"])
+}
+
+@Test func `the text of includes is over-read, never under-read`() {
+    let scan = IncludeScan(
+        Array(
+            "#include \"a/b.h\"\n # include <c.h>\n#define X \"d.h\"\n#if __has_include(<e.h>)\n//#include \"f.h\"\n"
+                .utf8))
+    #expect(scan.names == ["b.h", "c.h", "d.h", "e.h", "f.h"])
+    #expect(!scan.computes)
+    #expect(IncludeScan(Array("#include MACRO\n".utf8)).computes)
+    #expect(IncludeScan(Array("#inc\\\nlude \"a.h\"\n".utf8)).computes)
+}
+
+@Test func `a make rule's names are read with their escapes`() {
+    let rule = "a.o: a.c b\\ c.h \\\n d\\#.h $$e.h\n\nb\\ c.h:\n"
+    #expect(dependencies(inRule: Array(rule.utf8)) == ["a.c", "b c.h", "d#.h", "$e.h"])
+}
+
+@Test func `a compile database is read with commands, launchers and duplicates`() throws {
+    let json = """
+        [{"directory": "/b", "file": "x.c", "command": "ccache gcc -DA='\\"q r\\"' -c x.c -o x.o"},
+         {"directory": "/b", "file": "../s/y.cc", "arguments": ["g++", "-c", "../s/y.cc"]},
+         {"directory": "/b", "file": "x.c", "arguments": ["gcc", "-O2", "-c", "x.c", "-o", "x.o"], "output": "x.o"},
+         {"directory": "/b", "file": "x.c", "arguments": ["gcc", "-S", "x.c"]},
+         {"directory": "/b", "file": "z.f", "arguments": ["gfortran", "-c", "z.f"]}]
+        """
+    let units = try CompileDatabase.parse(Data(json.utf8), path: "/b/compile_commands.json").units
+    #expect(units.map(\.output) == ["/b/x.o", "/b/y.o"])
+    #expect(units.map(\.file) == ["/b/x.c", "/s/y.cc"])
+    #expect(units[0].arguments == ["gcc", "-O2", "-c", "x.c", "-o", "x.o"])
+    #expect(shellWords("a 'b c' \"d\\\"e\" f\\ g ''") == ["a", "b c", "d\"e", "f g", ""])
+}
