@@ -1,4 +1,86 @@
 import ArgumentParser
+import Diagnostics
+import Glibc
+import PatchApplying
 
 @main
-struct Main: ParsableCommand {}
+struct LivePatch: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "livepatch", abstract: "Applies patch bundles to running processes, and takes them back.",
+        discussion: """
+            Exit status: 0 done; 1 refused, nothing changed; 2 bad usage; 3 busy, nothing changed, try again; \
+            4 failed midway, `livepatch status` says what is left.
+            """,
+        subcommands: [
+            Load.self, Activate.self, Deactivate.self, Unload.self, Apply.self, Revert.self, Status.self, Verify.self,
+        ])
+
+    /// ArgumentParser's own statuses are 64 and the like: bad usage is 2 here.
+    static func main() {
+        signal(SIGPIPE, SIG_IGN)
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch let code as ExitCode {
+            Glibc.exit(code.rawValue)
+        } catch let error as UsageError {
+            print("livepatch: \(error)", to: .standardError)
+            Glibc.exit(ExitStatus.usage.rawValue)
+        } catch {
+            let message = fullMessage(for: error)
+            let isHelp = exitCode(for: error) == .success
+            if !message.isEmpty { print(message, to: isHelp ? .standardOutput : .standardError) }
+            Glibc.exit(isHelp ? 0 : ExitStatus.usage.rawValue)
+        }
+    }
+}
+
+struct Load: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Map a bundle's modules into processes; nothing runs yet.")
+    @OptionGroup var change: ChangeOptions
+    func run() throws { try change.run(.load) }
+}
+
+struct Activate: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Switch a loaded patch on.")
+    @OptionGroup var change: ChangeOptions
+    func run() throws { try change.run(.activate) }
+}
+
+struct Deactivate: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Switch a patch off and restore every byte of the text.")
+    @OptionGroup var change: ChangeOptions
+    func run() throws { try change.run(.deactivate) }
+}
+
+struct Unload: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Unmap an inactive patch where nothing can point into it.")
+    @OptionGroup var change: ChangeOptions
+    func run() throws { try change.run(.unload) }
+}
+
+struct Apply: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Load and activate.")
+    @OptionGroup var change: ChangeOptions
+    func run() throws { try change.run(.apply) }
+}
+
+struct Revert: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Deactivate and unload.")
+    @OptionGroup var change: ChangeOptions
+    func run() throws { try change.run(.revert) }
+}
+
+struct Status: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Say what is applied to processes.")
+    @OptionGroup var inspection: InspectionOptions
+    func run() throws { try inspection.run(status) }
+}
+
+struct Verify: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Compare processes with what their registries say.")
+    @OptionGroup var inspection: InspectionOptions
+    func run() throws { try inspection.run(verify) }
+}

@@ -1,0 +1,82 @@
+import Diagnostics
+import PatchFormat
+import ProcessControl
+
+/// What is applied to a process, as its registry says; nothing is changed.
+public func status(pid: Int32, id: String?, options: ApplyOptions) -> ProcessResult {
+    inTracer(pid: pid, options) {
+        let session = try openWhenReady(pid: pid, options)
+        let patches = session.state.patches.filter { id == nil || $0.id == id }
+        if let id, patches.isEmpty { throw session.notLoaded(id) }
+        var report = ProcessReport(pid: pid, state: patches.isEmpty ? "clean" : "patched")
+        report.patches = patches.map(describe)
+        report.functions = patches.filter { $0.state == .active }.reduce(0) { $0 + $1.functions.count }
+        return report
+    }
+}
+
+/// Compares the process's memory with what its registry says: entries, jumps, module bytes, switches.
+public func verify(pid: Int32, id: String?, options: ApplyOptions) -> ProcessResult {
+    inTracer(pid: pid, options) {
+        let session = try openWhenReady(pid: pid, options)
+        let patches = session.state.patches.filter { id == nil || $0.id == id }
+        if let id, patches.isEmpty { throw session.notLoaded(id) }
+        var report = ProcessReport(pid: pid, state: patches.isEmpty ? "clean" : "patched")
+        report.patches = try patches.map { patch in
+            var description = describe(patch)
+            description.problems = try session.problems(of: patch)
+            return description
+        }
+        if report.patches?.contains(where: { !$0.problems.isEmpty }) == true { report.state = "damaged" }
+        return report
+    }
+}
+
+private func describe(_ patch: RegisteredPatch) -> PatchReport {
+    PatchReport(
+        id: patch.id, manifestDigest: patch.manifestDigest, sequence: patch.sequence, state: patch.state,
+        targets: patch.modules.map(\.file), functions: patch.functions.map(\.name), advice: advice(patch))
+}
+
+private func advice(_ patch: RegisteredPatch) -> String? {
+    switch patch.state {
+    case .loading: "a load did not finish; the next command that changes this process takes it back"
+    case .unloading: "an unload did not finish; the next command that changes this process completes it"
+    case .activating:
+        "an activation did not finish; `livepatch activate \(patch.id)` or `livepatch revert \(patch.id)` decides"
+    case .deactivating: "a deactivation did not finish; `livepatch deactivate \(patch.id)` completes it"
+    case .resident: "inactive; kept mapped because something may point into it; used again by the next load"
+    case .superseded: "inactive; the patch that supersedes it is active"
+    case .loaded, .active: nil
+    }
+}
+
+extension Session {
+    /// Everything about a patch that is not as its record says.
+    func problems(of patch: RegisteredPatch) throws -> [String] {
+        var problems: [String] = []
+        if patch.state.isIntent { problems.append("a command did not finish (\(patch.state.rawValue))") }
+        guard patch.state != .loading, patch.state != .unloading else { return problems }
+        if try !isIntact(patch) { problems.append("the code or the constants of its module have changed") }
+        let isOn = try view.read(patch.switchAddress, 1).bytes == [1]
+        if isOn != (patch.state == .active), !patch.state.isIntent {
+            problems.append("its switch is \(isOn ? "on" : "off"), its state \(patch.state.rawValue)")
+        }
+        for module in patch.modules {
+            guard isPresent(module) else {
+                problems.append("\(module.file) is not mapped any more")
+                continue
+            }
+            for function in module.functions { problems += try entryProblems(of: function, patch) }
+        }
+        return problems
+    }
+
+    private func entryProblems(of function: RegisteredFunction, _ patch: RegisteredPatch) throws -> [String] {
+        let found = Digest.hexadecimal(try view.read(function.entry, UInt64(Entry.jumpLength)).bytes)
+        let holder = state.holder(ofEntry: function.entry)
+        let expected = holder?.1.jump ?? function.saved
+        if patch.state.isIntent ? [function.jump, expected].contains(found) : found == expected { return [] }
+        return ["the entry of \(function.name) at \(hex(function.entry)) holds \(found), not \(expected)"]
+    }
+}

@@ -1,0 +1,129 @@
+import Diagnostics
+import PatchFormat
+
+/// One mapping that a module needs: whole pages with one protection.
+struct ModuleSegment: Sendable, Hashable {
+    /// Addresses in the module, page-aligned.
+    var start: UInt64
+    var size: UInt64
+    /// `PF_…`
+    var flags: UInt32
+    /// Bytes from `start` that the file gives; the rest is zero, as a new mapping is.
+    var fileSize: UInt64
+
+    /// `PROT_…` of mmap.
+    var protection: Int32 {
+        (flags & PF.read != 0 ? 1 : 0) | (flags & PF.write != 0 ? 2 : 0) | (flags & PF.execute != 0 ? 4 : 0)
+    }
+}
+
+/// A module as it will lie in memory, from its address 0: read from the bundle's bytes, every number checked.
+struct ModuleImage: Sendable {
+    var segments: [ModuleSegment]
+    /// The memory of the module, relocated by `relocate`.
+    var memory: CheckedBytes
+    var tables: DynamicTables
+    var records: [BindingRecord]
+
+    static let maximumSize: UInt64 = 256 << 20
+
+    /// - Throws: `Refusal` bad-bundle when the file is not a module that the manifest can speak of.
+    static func read(_ bytes: [UInt8], target: ManifestTarget) throws -> ModuleImage {
+        let file = CheckedBytes(bytes, rule: .badBundle, subject: target.module)
+        let header = try ElfHeader(file)
+        guard header.type == ElfHeader.sharedObject else { throw file.refusal("it is not a shared object") }
+        let headers = try (0..<UInt64(header.programHeaderCount)).map {
+            try ProgramHeader(file, at: header.programHeaderOffset &+ $0 * ProgramHeader.size)
+        }
+        guard !headers.contains(where: { $0.type == PT.tls || $0.type == PT.interpreter }) else {
+            throw file.refusal("it has thread-local storage or an interpreter, which a module can't have")
+        }
+        let segments = try segments(headers.filter { $0.type == PT.load && $0.memorySize > 0 }, file)
+        let memory = try lay(
+            headers.filter { $0.type == PT.load }, file, size: segments.map { $0.start + $0.size }.max() ?? 0)
+        guard let dynamic = headers.first(where: { $0.type == PT.dynamic }) else {
+            throw file.refusal("it has no dynamic section")
+        }
+        let tables = try DynamicTables(
+            address: dynamic.address, size: dynamic.memorySize, bias: 0, span: .max,
+            read: { CheckedBytes(try memory.slice($0, $1), rule: .badBundle, subject: target.module) })
+        var image = ModuleImage(segments: segments, memory: memory, tables: tables, records: [])
+        try image.refuseInitialisers()
+        try image.checkLayout(target)
+        image.records = try BindingRecord.decode(
+            table: try memory.slice(
+                target.layout.bindingTable, UInt64(max(0, target.layout.bindingCount)) &* UInt64(BindingRecord.size)),
+            layout: target.layout, bindingCount: target.bindings.count)
+        return image
+    }
+
+    private static func segments(_ loads: [ProgramHeader], _ file: CheckedBytes) throws -> [ModuleSegment] {
+        var segments: [ModuleSegment] = []
+        for load in loads {
+            guard load.address <= maximumSize, load.memorySize <= maximumSize, load.fileSize <= load.memorySize else {
+                throw file.refusal("a segment is too large")
+            }
+            guard load.flags & PF.read != 0, !(load.isWritable && load.isExecutable) else {
+                throw file.refusal("a segment is writable and executable, or not readable (trap mdwe)")
+            }
+            let start = roundDown(load.address, pageSize)
+            let end = roundDown(load.address + load.memorySize + pageSize - 1, pageSize)
+            if let last = segments.last, start < last.start + last.size {
+                throw file.refusal("two segments share a page")
+            }
+            segments.append(
+                ModuleSegment(
+                    start: start, size: end - start, flags: load.flags, fileSize: load.address - start + load.fileSize))
+        }
+        guard segments.first?.start == 0 else { throw file.refusal("its first segment is not at address 0") }
+        return segments
+    }
+
+    private static func lay(_ loads: [ProgramHeader], _ file: CheckedBytes, size: UInt64) throws -> CheckedBytes {
+        var memory = CheckedBytes([UInt8](repeating: 0, count: Int(size)), rule: .badBundle, subject: file.subject)
+        for load in loads where load.fileSize > 0 {
+            let source = try file.slice(load.offset, load.fileSize)
+            memory.bytes.replaceSubrange(try memory.range(load.address, load.fileSize), with: source)
+        }
+        return memory
+    }
+
+    /// Code of the module runs only when the program calls a replaced function: nothing would call initialisers.
+    private func refuseInitialisers() throws {
+        for tag in [DT.initArraySize, DT.finiArraySize, DT.preinitArraySize, DT.initialiser, DT.finaliser, DT.relrSize]
+        {
+            guard tables.entries[tag, default: 0] == 0 else {
+                throw memory.refusal("it has initialisers or relocations of a kind that is not supported (tag \(tag))")
+            }
+        }
+    }
+
+    /// Every address that the applier will write or jump to lies in a segment that fits it.
+    private func checkLayout(_ target: ManifestTarget) throws {
+        let layout = target.layout
+        guard layout.memorySize <= memory.count, isInside(layout.switchAddress, 1, PF.write),
+            layout.switchPointer.map({ isInside($0, 8, PF.write) }) ?? true
+        else { throw memory.refusal("the switch lies outside the module's data") }
+        for function in target.functions {
+            let code = function.newRanges + function.oldRanges
+            guard code.allSatisfy({ isInside($0.address, $0.size, PF.execute) }),
+                function.stub.map({ isInside($0, 1, PF.execute) }) ?? true,
+                function.oldSlot.map({ isInside($0, 8, PF.write) }) ?? true
+            else {
+                throw memory.refusal("\(function.name) lies outside the module's code, or its slot outside the data")
+            }
+            guard (function.original == nil) == (function.stub == nil),
+                (function.stub == nil) == (function.oldSlot == nil)
+            else {
+                throw memory.refusal("\(function.name) must have a stub and a slot if, and only if, it replaces one")
+            }
+        }
+    }
+
+    /// Whether `count` bytes at `address` lie in one segment that has the flag.
+    func isInside(_ address: UInt64, _ count: UInt64, _ flag: UInt32) -> Bool {
+        segments.contains {
+            $0.flags & flag != 0 && address >= $0.start && count <= $0.size && address - $0.start <= $0.size - count
+        }
+    }
+}

@@ -1,0 +1,128 @@
+import Diagnostics
+import PatchFormat
+
+/// What a binding is worth in one process.
+enum BindingValue: Sendable, Hashable {
+    case address(UInt64)
+    case threadLocal(ThreadLocal)
+}
+
+/// Where a thread-local of the target lies.
+struct ThreadLocal: Sendable, Hashable {
+    /// Offset in the target's TLS segment.
+    var offset: UInt64
+    /// Distance of the TLS segment's first byte from the thread pointer (negative on x86-64); nil when not static.
+    var staticOffset: Int64?
+    /// The module id that ld.so gave the target; nil when it can't be known.
+    var moduleID: UInt64?
+}
+
+/// A library's symbol that a relocation of the module names.
+struct ImportedSymbol: Sendable, Hashable {
+    var name: String
+    var version: String?
+    var library: String?
+    var isWeak: Bool
+}
+
+extension ModuleImage {
+    /// Applies the binding records and the module's own dynamic relocations for a module that will lie at `base`.
+    ///
+    /// - Parameters:
+    ///   - values: one per binding of the manifest.
+    ///   - resolve: the address of a library's symbol.
+    /// - Throws: `Refusal` relocation-type for a type outside the closed list, no-near-hole when a value does not fit
+    ///   its field.
+    mutating func relocate(
+        base: UInt64, bindings: [Binding], values: [BindingValue], resolve: (ImportedSymbol) throws -> UInt64
+    ) throws {
+        for record in records {
+            try apply(record, name: bindings[record.binding].symbol, value: values[record.binding], base: base)
+        }
+        for relocation in tables.relocations { try apply(relocation, base: base, resolve: resolve) }
+    }
+
+    /// The psABI's formulas, with S = the binding's value and P = the place's address in the process.
+    private mutating func apply(_ record: BindingRecord, name: String, value: BindingValue, base: UInt64) throws {
+        let addend = UInt64(bitPattern: record.addend)
+        let place = base &+ record.place
+        switch (record.type, value) {
+        case (R.abs64, .address(let value)): try memory.store(value &+ addend, size: 8, at: record.place)
+        case (R.pc64, .address(let value)): try memory.store(value &+ addend &- place, size: 8, at: record.place)
+        case (R.pc32, .address(let value)), (R.plt32, .address(let value)):
+            try storeSigned(value &+ addend &- place, at: record.place, name)
+        case (R.abs32S, .address(let value)): try storeSigned(value &+ addend, at: record.place, name)
+        case (R.abs32, .address(let value)):
+            guard value &+ addend <= UInt64(UInt32.max) else { throw tooFar(name) }
+            try memory.store(value &+ addend, size: 4, at: record.place)
+        case (_, .threadLocal(let variable)): try apply(record, name: name, variable: variable)
+        default: throw unknown(record.type, name)
+        }
+    }
+
+    private mutating func apply(_ record: BindingRecord, name: String, variable: ThreadLocal) throws {
+        let offset = variable.offset &+ UInt64(bitPattern: record.addend)
+        switch record.type {
+        case R.tpoff64, R.tpoff32:
+            guard let start = variable.staticOffset else {
+                throw Refusal(
+                    .unboundSymbol, subject: name,
+                    why: "the target has no static place for its thread-locals that could be read from its slots")
+            }
+            let value = UInt64(bitPattern: start) &+ offset
+            if record.type == R.tpoff64 { return try memory.store(value, size: 8, at: record.place) }
+            try storeSigned(value, at: record.place, name)
+        case R.dtpmod64:
+            guard let id = variable.moduleID else {
+                throw Refusal(
+                    .unboundSymbol, subject: name, why: "the target's TLS module id can't be read from its slots")
+            }
+            try memory.store(id, size: 8, at: record.place)
+        case R.dtpoff64: try memory.store(offset, size: 8, at: record.place)
+        case R.dtpoff32: try storeSigned(offset, at: record.place, name)
+        default: throw unknown(record.type, name)
+        }
+    }
+
+    private mutating func apply(
+        _ relocation: DynamicRelocation, base: UInt64, resolve: (ImportedSymbol) throws -> UInt64
+    ) throws {
+        let addend = UInt64(bitPattern: relocation.addend)
+        switch relocation.type {
+        case R.none: return
+        case R.relative: try memory.store(base &+ addend, size: 8, at: relocation.offset)
+        case R.globDat, R.jumpSlot:
+            try memory.store(try value(relocation, base, resolve), size: 8, at: relocation.offset)
+        case R.abs64: try memory.store(try value(relocation, base, resolve) &+ addend, size: 8, at: relocation.offset)
+        default: throw unknown(relocation.type, "the module's dynamic relocations")
+        }
+    }
+
+    private func value(
+        _ relocation: DynamicRelocation, _ base: UInt64, _ resolve: (ImportedSymbol) throws -> UInt64
+    ) throws -> UInt64 {
+        guard relocation.symbol < tables.symbols.count else { throw memory.refusal("a relocation names no symbol") }
+        let symbol = tables.symbols[relocation.symbol]
+        if symbol.isDefined { return base &+ symbol.value }
+        let version = tables.version(ofSymbol: relocation.symbol)
+        return try resolve(
+            ImportedSymbol(
+                name: try tables.name(of: symbol), version: version?.name, library: version?.library,
+                isWeak: symbol.binding == STB.weak))
+    }
+
+    private mutating func storeSigned(_ value: UInt64, at place: UInt64, _ name: String) throws {
+        guard Int32(exactly: Int64(bitPattern: value)) != nil else { throw tooFar(name) }
+        try memory.store(value, size: 4, at: place)
+    }
+
+    private func tooFar(_ name: String) -> Refusal {
+        Refusal(.noHole, subject: name, why: "its address does not fit the 32-bit field that refers to it")
+    }
+
+    private func unknown(_ type: UInt32, _ name: String) -> Refusal {
+        Refusal(
+            .relocationType, subject: name,
+            why: "the relocation type \(type) is not one that the applier computes for this kind of binding")
+    }
+}

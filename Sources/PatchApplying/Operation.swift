@@ -1,0 +1,166 @@
+import Diagnostics
+import FoundationEssentials
+import Glibc
+import PatchFormat
+import ProcessControl
+
+/// What a command changes in a process.
+public enum Operation: String, Sendable {
+    case load, activate, deactivate, unload, apply, revert
+
+    /// Whether the patch's file is needed; the others know all they need from the registry.
+    public var needsBundle: Bool { self == .load || self == .apply }
+}
+
+/// Which patch a command speaks of.
+public enum PatchSelector: Sendable {
+    case bundle(Bundle)
+    case id(String)
+
+    public var id: String {
+        switch self {
+        case .bundle(let bundle): bundle.manifest.id
+        case .id(let id): id
+        }
+    }
+}
+
+/// Runs one operation on one process, in a tracer child that may die at any instant without harm.
+public func perform(
+    _ operation: Operation, _ selector: PatchSelector, pid: Int32, options: ApplyOptions
+) -> ProcessResult {
+    inTracer(pid: pid, options) {
+        if operation.needsBundle { try checkTrust(selector, options) }
+        var session = try openWhenReady(pid: pid, options)
+        try session.recover()
+        return try session.perform(operation, selector)
+    }
+}
+
+/// Runs `body` in a tracer; every error becomes a result.
+func inTracer(pid: Int32, _ options: ApplyOptions, _ body: () throws -> ProcessReport) -> ProcessResult {
+    do {
+        let deadline = Duration.seconds(max(0, min(options.timeout, 3600)) + 30)
+        let answer = try runTracer(deadline: deadline) {
+            let result: ProcessResult
+            do { result = ProcessResult(report: try body()) } catch { result = ProcessResult(pid: pid, error: error) }
+            return Array(try JSONEncoder().encode(result))
+        }
+        return try JSONDecoder().decode(ProcessResult.self, from: Data(answer))
+    } catch {
+        return ProcessResult(pid: pid, error: error)
+    }
+}
+
+/// Waits while ld.so is at work.
+func openWhenReady(pid: Int32, _ options: ApplyOptions) throws -> Session {
+    let end = monotonicNanoseconds() + UInt64(max(0, min(options.timeout, 3600)) * 1e9)
+    while true {
+        do { return try Session.open(pid: pid, options: options) } catch let busy as Busy {
+            guard monotonicNanoseconds() < end else { throw busy }
+        }
+        pauseMicroseconds(5_000)
+    }
+}
+
+/// Signatures are not checked by this version: the user says that the file's origin is trusted.
+func checkTrust(_ selector: PatchSelector, _ options: ApplyOptions) throws {
+    guard case .bundle(let bundle) = selector else {
+        throw UsageError("\(selector.id): give the bundle's file, not an id")
+    }
+    if let expires = bundle.manifest.expires, expires < currentTime() {
+        throw Refusal(
+            .badBundle, subject: bundle.manifest.id, why: "it has expired on \(expires)",
+            remedy: "fetch a newer bundle; reverting is always possible")
+    }
+    guard options.allowUnsigned else {
+        let signatures = bundle.signatures.count
+        throw Refusal(
+            .unsigned, subject: bundle.manifest.id,
+            why: signatures == 0 ? "it carries no signature" : "its \(signatures) signatures can't be checked")
+    }
+}
+
+/// RFC 3339, UTC.
+private func currentTime() -> String {
+    var (now, parts) = (time(nil), tm())
+    gmtime_r(&now, &parts)
+    let digits = { (value: Int32, count: Int) in
+        let text = String(value)
+        return String(repeating: "0", count: max(0, count - text.count)) + text
+    }
+    let date = [digits(parts.tm_year + 1900, 4), digits(parts.tm_mon + 1, 2), digits(parts.tm_mday, 2)]
+    let clock = [digits(parts.tm_hour, 2), digits(parts.tm_min, 2), digits(parts.tm_sec, 2)]
+    return date.joined(separator: "-") + "T" + clock.joined(separator: ":") + "Z"
+}
+
+extension Session {
+    mutating func perform(_ operation: Operation, _ selector: PatchSelector) throws -> ProcessReport {
+        switch (operation, selector) {
+        case (.load, .bundle(let bundle)):
+            if try !load(bundle) { notes.append("it was loaded already") }
+            return report(bundle.reference)
+        case (.apply, .bundle(let bundle)): return try apply(bundle)
+        default: break
+        }
+        let reference = try reference(selector)
+        let functions = patch(reference)?.functions.count ?? 0
+        switch operation {
+        case .activate:
+            if try !activate(reference) { notes.append("it was active already") }
+        case .deactivate:
+            if try !deactivate(reference) { notes.append("it was not active") }
+        default:
+            if operation == .revert { _ = try deactivate(reference) }
+            if let why = try unload(reference) { notes.append("the module stays mapped, inactive: \(why)") }
+        }
+        var report = report(reference)
+        report.functions = functions
+        return report
+    }
+
+    /// Load and activate; what can't be activated is not left loaded.
+    private mutating func apply(_ bundle: Bundle) throws -> ProcessReport {
+        let reference = bundle.reference
+        let isNew = try load(bundle)
+        do {
+            if try !activate(reference) { notes.append("it was active already") }
+        } catch {
+            if isNew { _ = try? unload(reference) }
+            throw error
+        }
+        return report(reference)
+    }
+
+    /// The patch that the selector means, which must be in the process.
+    private func reference(_ selector: PatchSelector) throws -> PatchReference {
+        if case .bundle(let bundle) = selector {
+            guard let known = patch(bundle.reference) else {
+                if let other = state.patches.first(where: { $0.id == bundle.manifest.id }) {
+                    throw Refusal(
+                        .notLoaded, subject: bundle.manifest.id,
+                        why: "another bundle of this id is \(other.state.rawValue) in \(subject) (trap same-id)",
+                        remedy: "give that bundle, or the id")
+                }
+                throw notLoaded(bundle.manifest.id)
+            }
+            try checkAgainstBundle(known, bundle)
+            return bundle.reference
+        }
+        let known = state.patches.filter { $0.id == selector.id }
+        guard let found = known.first(where: { $0.state != .resident }) ?? known.last else {
+            throw notLoaded(selector.id)
+        }
+        return found.reference
+    }
+
+    /// What the registry says now.
+    private func report(_ reference: PatchReference) -> ProcessReport {
+        let known = patch(reference)
+        var report = ProcessReport(pid: pid, state: known?.state.rawValue ?? "unloaded")
+        report.functions = known?.functions.count ?? 0
+        (report.stopMicroseconds, report.threads, report.attempts) = (stop.microseconds, stop.threads, stop.attempts)
+        report.notes = notes
+        return report
+    }
+}

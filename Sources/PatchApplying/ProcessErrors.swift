@@ -1,0 +1,16 @@
+import Diagnostics
+import ProcessControl
+
+extension ProcessError {
+    /// As a refusal (nothing changed), busy (nothing changed, try again), or a failure.
+    func meaning(pid: Int32) -> any Error {
+        switch self {
+        case .noSuchProcess: Refusal(.noProcess, subject: "pid \(pid)", why: "there is no such process")
+        case .noPermission(_, let operation):
+            Refusal(.noPermission, subject: "pid \(pid)", why: "the kernel does not allow it: \(operation)")
+        case .unsupported(_, let what): Refusal(.unsupportedProcess, subject: "pid \(pid)", why: what)
+        case .alreadyTraced, .didNotStop, .noSuitableThread: Busy(description)
+        default: Failure(description)
+        }
+    }
+}

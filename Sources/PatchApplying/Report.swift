@@ -1,0 +1,77 @@
+import Diagnostics
+import PatchFormat
+import ProcessControl
+
+/// What a command did to one process, or found in it.
+public struct ProcessReport: Codable, Hashable, Sendable {
+    public var pid: Int32
+    /// The patch's state afterwards; `unloaded` when it is gone; `refused`, `busy` or `failed`; for `status` and
+    /// `verify` `clean`, `patched` or `damaged`.
+    public var state: String
+    /// Of the stop that made the switch; 0 when the process was not stopped.
+    public var stopMicroseconds = 0
+    public var threads = 0
+    /// Stops that were tried.
+    public var attempts = 0
+    /// Functions that the patch replaces.
+    public var functions = 0
+    public var notes: [String] = []
+    /// For `status` and `verify`.
+    public var patches: [PatchReport]?
+
+    public init(pid: Int32, state: String) {
+        self.pid = pid
+        self.state = state
+    }
+}
+
+/// A patch in one process.
+public struct PatchReport: Codable, Hashable, Sendable {
+    public var id: String
+    public var manifestDigest: String
+    public var sequence: Int
+    public var state: PatchState
+    public var targets: [String]
+    public var functions: [String]
+    /// What to do about a command that did not finish.
+    public var advice: String?
+    /// For `verify`: what is not as it must be; empty when all is well.
+    public var problems: [String] = []
+}
+
+/// How one process fared: exactly one of report alone, refusals, busy or failure says it.
+public struct ProcessResult: Codable, Sendable {
+    public var report: ProcessReport
+    public var refusals: [Refusal] = []
+    public var busy: String?
+    public var failure: String?
+
+    /// Exit status for this process alone.
+    public var status: ExitStatus {
+        if failure != nil { return .failed }
+        if !refusals.isEmpty { return .refused }
+        return busy == nil ? .done : .busy
+    }
+
+    public init(report: ProcessReport) { self.report = report }
+
+    /// The result that an error stands for.
+    public init(pid: Int32, error: any Error) {
+        report = ProcessReport(pid: pid, state: "failed")
+        switch (error as? ProcessError)?.meaning(pid: pid) ?? error {
+        case let refusal as Refusal: (refusals, report.state) = ([refusal], "refused")
+        case let several as Refusals: (refusals, report.state) = (several.refusals, "refused")
+        case let busy as Busy: (self.busy, report.state) = (busy.description, "busy")
+        case let other: failure = "\(other)"
+        }
+    }
+
+    /// The status of a command over several processes: `done` or one kind of decline only when all say the same, since
+    /// 1 and 3 mean that nothing changed.
+    public static func status(of results: [ProcessResult]) -> ExitStatus {
+        let all = Set(results.map(\.status))
+        if all.contains(.failed) { return .failed }
+        if all.count == 1, let only = all.first { return only }
+        return all.isEmpty ? .done : all.contains(.done) ? .failed : .refused
+    }
+}

@@ -1,0 +1,42 @@
+import Diagnostics
+import PatchFormat
+import ProcessControl
+
+extension Session {
+    /// Uses the mapped module of the same bundle again, so that memory does not grow with every cycle.
+    /// - Returns: false when there is none, or when something it was bound to lies elsewhere by now.
+    mutating func reuseResident(_ bundle: Bundle, _ objects: [LoadedObject]) throws -> Bool {
+        let reference = bundle.reference
+        guard let known = patch(reference), known.state == .resident else { return false }
+        let modules = try plan(bundle, objects, at: known.modules.map(\.base))
+        var record = try describe(bundle, modules)
+        guard record.linkDigest == known.linkDigest, try isIntact(record) else {
+            throw Refusal(
+                .patchState, subject: known.id,
+                why: "it is resident in \(subject), but something that it is bound to has moved since it was loaded",
+                remedy: "restart the process with the fixed program")
+        }
+        record.state = .loaded
+        record.wasActive = known.wasActive
+        for module in modules {
+            for slot in module.target.functions.compactMap(\.oldSlot) {
+                try view.memory.write(try module.image.memory.slice(slot, 8), at: RemoteAddress(module.base &+ slot))
+            }
+        }
+        try writeStackedSlots(record)
+        try registry?.update { state in
+            state.patches.removeAll { $0.reference == reference }
+            state.patches.append(record)
+        }
+        return true
+    }
+
+    /// Whether the module's code and constants are as they were written.
+    func isIntact(_ record: RegisteredPatch) throws -> Bool {
+        for segment in record.modules.flatMap(\.segments) {
+            guard let digest = segment.digest else { continue }
+            if Digest.sha256(try view.read(segment.address, segment.size).bytes) != digest { return false }
+        }
+        return true
+    }
+}

@@ -1,0 +1,122 @@
+import PatchFormat
+
+/// Five bytes at an entry, and what must stand there before.
+struct EntryWrite: Sendable, Hashable {
+    var address: UInt64
+    var expected: [UInt8]
+    var bytes: [UInt8]
+    var function: String
+}
+
+/// One byte switch, and the value it gets.
+struct SwitchWrite: Sendable, Hashable {
+    var address: UInt64
+    var value: UInt8
+}
+
+/// All that happens while a process stands still, computed before.
+struct SwitchPlan: Sendable {
+    var reference: PatchReference
+    /// What no thread may be in or return to.
+    var forbidden: ScanTable
+    /// What no thread's registers may point into, in addition.
+    var forbiddenInRegisters: ScanTable
+    /// Written first, when switching on: changes nothing that the program does.
+    var entries: [EntryWrite]
+    /// Written before the entries when switching off, and after them when switching on.
+    var switches: [SwitchWrite]
+    var isActivation: Bool
+    /// The registry's selector word, and the value that it must still have.
+    var selectorAddress: UInt64
+    var selector: UInt64
+}
+
+extension RegistryState {
+    /// The patch whose jump stands at this entry, if any patch's does.
+    func holder(ofEntry address: UInt64, except reference: PatchReference? = nil) -> (
+        RegisteredPatch, RegisteredFunction
+    )? {
+        // The latest patch built on another one is entered first.
+        for patch in patches.reversed() where patch.state == .active && patch.reference != reference {
+            if let function = patch.functions.first(where: { $0.entry == address }) { return (patch, function) }
+        }
+        return nil
+    }
+
+    /// Active patches that replace a function which this one replaces too.
+    func overlapping(_ functions: [RegisteredFunction], except reference: PatchReference) -> [RegisteredPatch] {
+        let ranges = functions.flatMap(\.ranges).sorted { $0.address < $1.address }
+        return patches.filter { patch in
+            patch.reference != reference && patch.state == .active
+                && patch.functions.flatMap(\.ranges).contains { other in
+                    ranges.contains { $0.overlaps(other) }
+                }
+        }
+    }
+}
+
+extension SwitchPlan {
+    /// Switching a loaded patch on.
+    /// - Parameter consistency: what is asked for, the manifest's or the command line's.
+    static func activation(
+        of patch: RegisteredPatch, in state: RegistryState, consistency: Consistency, registry: Registry
+    ) -> SwitchPlan {
+        let functions = patch.functions
+        let others = state.overlapping(functions, except: patch.reference)
+        var forbidden = functions.map(ScanTable.insideEntry)
+        var registers: [ScanTable.Interval] = []
+        if consistency == .stack {
+            forbidden += functions.flatMap(ScanTable.original)
+            forbidden += patch.modules.flatMap(ScanTable.code)
+            for other in others {
+                forbidden += replacedCode(of: other, by: patch)
+                registers += other.modules.flatMap(ScanTable.code)
+            }
+        }
+        let entries = functions.map { function in
+            let holder = state.holder(ofEntry: function.entry, except: patch.reference)?.1
+            return EntryWrite(
+                address: function.entry, expected: bytesOfHex(holder?.jump ?? function.saved) ?? [],
+                bytes: bytesOfHex(function.jump) ?? [], function: function.name)
+        }
+        let superseded = others.filter { patch.supersedes.contains($0.reference) }
+        return SwitchPlan(
+            reference: patch.reference, forbidden: ScanTable(forbidden),
+            forbiddenInRegisters: ScanTable(forbidden + registers), entries: entries,
+            switches: [SwitchWrite(address: patch.switchAddress, value: 1)]
+                + superseded.map { SwitchWrite(address: $0.switchAddress, value: 0) },
+            isActivation: true, selectorAddress: registry.address + Registry.selectorOffset,
+            selector: registry.selector)
+    }
+
+    /// The code of another active patch that no call may be in when this one takes its place.
+    private static func replacedCode(of other: RegisteredPatch, by patch: RegisteredPatch) -> [ScanTable.Interval] {
+        if patch.supersedes.contains(other.reference) { return other.modules.flatMap(ScanTable.code) }
+        let entries = Set(patch.functions.map(\.entry))
+        return other.functions.filter { entries.contains($0.entry) }.flatMap { function in
+            (function.newRanges + function.oldRanges).filter { $0.size > 0 }.map {
+                ScanTable.Interval(first: $0.address, last: $0.end, name: function.name)
+            }
+        }
+    }
+
+    /// Switching a patch off, every entry restored.
+    /// - Parameter present: whether the function's target is still mapped (trap dlclosed).
+    static func deactivation(
+        of patch: RegisteredPatch, in state: RegistryState, consistency: Consistency, registry: Registry,
+        present: (RegisteredModule) -> Bool
+    ) -> SwitchPlan {
+        var forbidden = patch.functions.map(ScanTable.insideEntry)
+        if consistency == .stack { forbidden += patch.modules.flatMap(ScanTable.code) }
+        let entries = patch.modules.filter(present).flatMap(\.functions).map { function in
+            let below = state.holder(ofEntry: function.entry, except: patch.reference)?.1
+            return EntryWrite(
+                address: function.entry, expected: bytesOfHex(function.jump) ?? [],
+                bytes: bytesOfHex(below?.jump ?? function.saved) ?? [], function: function.name)
+        }
+        return SwitchPlan(
+            reference: patch.reference, forbidden: ScanTable(forbidden), forbiddenInRegisters: ScanTable(forbidden),
+            entries: entries, switches: [SwitchWrite(address: patch.switchAddress, value: 0)], isActivation: false,
+            selectorAddress: registry.address + Registry.selectorOffset, selector: registry.selector)
+    }
+}

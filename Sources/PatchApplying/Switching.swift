@@ -1,0 +1,91 @@
+import Diagnostics
+import PatchFormat
+import ProcessControl
+
+extension Session {
+    /// Stops the process as often as it takes, checks, and switches; every attempt that fails leaves it unchanged.
+    ///
+    /// - Parameter makePlan: computed anew before each attempt.
+    /// - Throws: `Busy` naming who was in the way when the time is over; `Refusal`.
+    mutating func makeSwitch(_ consistency: Consistency, _ makePlan: (Session) throws -> SwitchPlan) throws {
+        let ability = StackSwitching.find(in: view, linkMap)
+        if consistency == .stack { try ability.refuseMovingStacks(subject) }
+        let text = TextWriter(pid: pid)
+        defer { text.close() }
+        var workspace = StopWorkspace(
+            arena: RemoteArena(capacity: 4 << 20), text: text, map: view.map,
+            switchesStacks: consistency == .stack && ability.canSwitch, excluded: livepatchRanges())
+        var pause: UInt32 = 1_000
+        while true {
+            stop.attempts += 1
+            let plan = try makePlan(self)
+            do {
+                try refuseSiblings()
+                try prepare(plan, &workspace)
+                let maximum = Duration.milliseconds(options.maximumStop)
+                let stopped = try withStoppedProcess(pid, maximumStop: maximum) { process in
+                    try StopCheck.perform(plan, on: process, &workspace)
+                }
+                stop.microseconds = stopped.stopMicroseconds
+                stop.threads = stopped.threads
+                return
+            } catch let obstacle as SwitchObstacle {
+                if case .registryChanged = obstacle { throw Busy(obstacle.message(pid: pid)) }
+                guard timeIsLeft else { throw Busy(obstacle.message(pid: pid)) }
+            } catch let error as ProcessError {
+                guard case .didNotStop = error, timeIsLeft else { throw error }
+            } catch let busy as Busy {
+                guard timeIsLeft else { throw busy }
+            }
+            pauseMicroseconds(pause)
+            pause = min(pause * 2, 100_000)
+        }
+    }
+
+    /// Pages that the stop will need are made ready: copied on write, and read once (trap blocked-read).
+    private mutating func prepare(_ plan: SwitchPlan, _ workspace: inout StopWorkspace) throws {
+        try view.refresh()
+        workspace.map = view.map
+        for page in Set(plan.entries.map { RemoteAddress($0.address).page }) {
+            try view.memory.copyOnWrite(pageOf: page)
+        }
+        for write in plan.switches { _ = try view.memory.read(RemoteAddress(write.address), count: 1) }
+        if workspace.switchesStacks { try measureSearch(plan) }
+    }
+
+    /// The search of all writable memory has to fit into a stop: measured while the program runs.
+    private func measureSearch(_ plan: SwitchPlan) throws {
+        let start = monotonicNanoseconds()
+        let search = MemorySearch(map: view.map, memory: view.memory)
+        do { try search.refuseHits(plan.forbidden, except: livepatchRanges()) } catch is SwitchObstacle { return }
+        let milliseconds = Int((monotonicNanoseconds() - start) / 1_000_000)
+        guard milliseconds < options.maximumStop else {
+            throw Refusal(
+                .foreignStacks, subject: subject,
+                why:
+                    "the program can switch stacks, and searching its memory for suspended calls takes \(milliseconds) ms",
+                remedy: "give --max-stop \(milliseconds * 2 + 20), or --consistency entry if calls in progress may "
+                    + "finish in the old code")
+        }
+    }
+
+    /// Other processes that share the memory would not be stopped (trap shared-memory-sibling).
+    private func refuseSiblings() throws {
+        if let waiting = try threadsInVfork(of: pid).first {
+            throw Busy("\(subject): thread \(waiting) waits in vfork for its child's exec")
+        }
+        guard let other = try processesSharingMemory(with: pid).first else { return }
+        let parent = (try? parentProcess(of: other)) ?? 0
+        if parent == pid { throw Busy("\(subject): its child \(other) shares its memory and has not called exec yet") }
+        throw Refusal(
+            .sharedMemory, subject: subject,
+            why: "process \(other) shares its memory and would run on during the switch")
+    }
+
+    /// The modules and the registry: not the program's memory.
+    func livepatchRanges() -> [RemoteRange] {
+        var ranges = state.patches.flatMap(\.modules).map { RemoteRange(start: RemoteAddress($0.base), count: $0.size) }
+        if let registry { ranges.append(RemoteRange(start: RemoteAddress(registry.address), count: registry.size)) }
+        return ranges
+    }
+}

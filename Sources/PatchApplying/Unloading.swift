@@ -1,0 +1,121 @@
+import Diagnostics
+import PatchFormat
+import ProcessControl
+
+extension Session {
+    /// Unmaps an inactive patch if nothing can point into it; otherwise it stays, resident and harmless.
+    /// - Returns: why it stays; nil when it is gone.
+    mutating func unload(_ reference: PatchReference) throws -> String? {
+        guard let patch = patch(reference) else { throw notLoaded(reference.id) }
+        guard patch.state == .loaded || patch.state == .resident else {
+            throw Refusal(
+                .patchState, subject: patch.id, why: "it is \(patch.state.rawValue) in \(subject)",
+                remedy: patch.state == .active ? "deactivate it first" : nil)
+        }
+        try refuseDependents(of: patch)
+        if let upper = stackedUpon(patch).first {
+            if upper.state != .resident {
+                throw Refusal(.requiredByOthers, subject: patch.id, why: "\(upper.id) in \(subject) leads through it")
+            }
+            return try stay(reference, "\(upper.id), which is resident, leads through it")
+        }
+        if patch.wasActive {
+            if let why = patch.resident { return try stay(reference, why) }
+            if let why = try proveUnused(patch) { return try stay(reference, why) }
+        }
+        try update(reference) { $0.state = .unloading }
+        try finishUnloading(reference)
+        return nil
+    }
+
+    private mutating func stay(_ reference: PatchReference, _ why: String) throws -> String {
+        try update(reference) { $0.state = .resident }
+        return why
+    }
+
+    /// Unmaps what is left of a patch and forgets it.
+    mutating func finishUnloading(_ reference: PatchReference) throws {
+        guard let patch = patch(reference) else { return }
+        try view.refresh()
+        let ranges = patch.modules.flatMap { leftovers(of: $0, view.map) }
+        if !ranges.isEmpty {
+            try withThread { caller in for range in ranges { try caller.unmap(range) } }
+        }
+        try registry?.update { $0.patches.removeAll { $0.reference == reference } }
+    }
+
+    /// The mappings of an unfinished load or unload that are provably ours, code last.
+    ///
+    /// The module's code is mapped first and unmapped last: where an executable mapping of exactly its place and size
+    /// stands, the other parts are ours if they have exactly their places too. Anything else is left alone: the program
+    /// may have got that memory since.
+    func leftovers(of module: RegisteredModule, _ map: MemoryMap) -> [RemoteRange] {
+        let present = module.segments.filter { segment in
+            let range = RemoteRange(start: RemoteAddress(segment.address), count: segment.size)
+            return map.mappings.contains { $0.range == range && $0.matches(segment.protection) }
+        }
+        guard present.contains(where: { $0.protection & 4 != 0 }) else { return [] }
+        return present.sorted { $0.protection & 4 < $1.protection & 4 }.map {
+            RemoteRange(start: RemoteAddress($0.address), count: $0.size)
+        }
+    }
+
+    /// The unfinished load of an earlier command, or of this one, taken away again.
+    mutating func takeBackLoading(_ reference: PatchReference) throws {
+        guard patch(reference)?.state == .loading else { return }
+        try finishUnloading(reference)
+    }
+
+    // MARK: Proof that nothing points into the module (trap unload-proof)
+
+    /// Searches registers, stacks and all writable memory while the process stands still.
+    /// - Returns: nil when nothing points into the patch's modules; else where, for the reader.
+    private mutating func proveUnused(_ patch: RegisteredPatch) throws -> String? {
+        try view.refresh()
+        let modules = patch.modules.map { RemoteRange(start: RemoteAddress($0.base), count: $0.size) }
+        let table = ScanTable(
+            patch.modules.map { ScanTable.Interval(first: $0.base, last: $0.base &+ $0.size &- 1, name: "the module") })
+        var own = modules
+        if let registry { own.append(RemoteRange(start: RemoteAddress(registry.address), count: registry.size)) }
+        let search = MemorySearch(map: view.map, memory: view.memory)
+        let size = try search.presentRanges(except: own).reduce(0) { $0 + $1.count }
+        // About 2 GB a second are copied and searched; beyond that the stop would be felt.
+        guard size < UInt64(options.maximumStop) * 1_000_000 else {
+            return "its \(size >> 20) MiB of writable memory can't be searched for pointers within --max-stop"
+        }
+        var reason: String?
+        var pause: UInt32 = 2_000
+        for _ in 0..<8 where timeIsLeft {
+            do {
+                let maximum = Duration.milliseconds(options.maximumStop)
+                let stopped = try withStoppedProcess(pid, maximumStop: maximum) { process in
+                    try searchStopped(process, table, own)
+                }
+                if stop.microseconds < stopped.stopMicroseconds { stop.microseconds = stopped.stopMicroseconds }
+                return nil
+            } catch let obstacle as SwitchObstacle {
+                reason = obstacle.message(pid: pid)
+            } catch let error as ProcessError {
+                guard case .didNotStop = error else { throw error }
+                reason = "\(error)"
+            }
+            pauseMicroseconds(pause)
+            pause *= 2
+        }
+        return reason ?? "the proof that nothing points into it could not be finished in time"
+    }
+
+    private func searchStopped(
+        _ process: borrowing StoppedProcess, _ table: ScanTable, _ own: [RemoteRange]
+    ) throws {
+        for thread in process.threads {
+            if let value = thread.registers.generalPurpose.first(where: table.contains) {
+                throw SwitchObstacle.inUse(tid: thread.tid, name: "the module", value: value, place: nil)
+            }
+        }
+        let map = try MemoryMap.read(pid: process.pid)
+        let live = OwnStack.ranges(of: process, map).compactMap { $0 }
+        let search = MemorySearch(map: map, memory: process.memory, deadline: process.deadline)
+        try search.refuseHits(table, except: own + OwnStack.unused(live, map))
+    }
+}

@@ -1,0 +1,103 @@
+import ArgumentParser
+import Diagnostics
+import PatchApplying
+import PatchFormat
+
+extension Consistency: ExpressibleByArgument {}
+
+/// Arguments of the commands that change processes.
+struct ChangeOptions: ParsableArguments {
+    @Argument(help: "The bundle's file, or the id of a patch that is loaded.")
+    var patch: String
+
+    @Option(help: "A process; may be given several times.")
+    var pid: [Int32] = []
+
+    @Flag(help: "Every process that maps a target of the bundle (with an id: that holds the patch).")
+    var all = false
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    @Option(help: "Longest stop of the process in one attempt, in milliseconds.")
+    var maxStop = 20
+
+    @Option(help: "stack: no replaced function may be in use; entry: calls in progress finish in the old code.")
+    var consistency: Consistency?
+
+    @Option(help: "How long to go on trying, in seconds.")
+    var timeout = 10.0
+
+    @Flag(help: "Trust the file's origin: this version does not check signatures.")
+    var allowUnsigned = false
+
+    func validate() throws {
+        guard all != !pid.isEmpty else { throw ValidationError("give --pid (once or several times) or --all") }
+        guard pid.allSatisfy({ $0 > 0 }) else { throw ValidationError("a process id is a positive number") }
+        guard (1...60_000).contains(maxStop) else { throw ValidationError("--max-stop is from 1 to 60000 ms") }
+        guard timeout >= 0, timeout <= 3600 else { throw ValidationError("--timeout is from 0 to 3600 s") }
+    }
+
+    func run(_ operation: Operation) throws {
+        let presentation = Presentation(json: json)
+        var options = ApplyOptions()
+        options.maximumStop = maxStop
+        options.consistency = consistency
+        options.timeout = timeout
+        options.allowUnsigned = allowUnsigned
+        do {
+            let selector = try selector(operation)
+            let discovery = all ? try discover(selector) : Discovery(pids: pid)
+            presentation.warn(discovery)
+            let pids = discovery.pids.reduce(into: [Int32]()) { if !$0.contains($1) { $0.append($1) } }
+            if pids.isEmpty {
+                throw Refusal(.notMapped, subject: selector.id, why: "no process maps a target of it, or holds it")
+            }
+            let results = pids.map { perform(operation, selector, pid: $0, options: options) }
+            throw ExitCode(presentation.show(results, patch: selector.id).rawValue)
+        } catch let error where !(error is ExitCode) && !(error is UsageError) {
+            throw ExitCode(presentation.show(error).rawValue)
+        }
+    }
+
+    /// A file where a bundle is needed or the argument looks like one; else an id.
+    private func selector(_ operation: Operation) throws -> PatchSelector {
+        if operation.needsBundle || patch.contains("/") || patch.hasSuffix(".lpatch") {
+            return .bundle(try Bundle.read(path: patch))
+        }
+        return .id(patch)
+    }
+}
+
+/// Arguments of the commands that only look.
+struct InspectionOptions: ParsableArguments {
+    @Argument(help: "The id of a patch, or its bundle's file; without it, every patch.")
+    var patch: String?
+
+    @Option(help: "A process; may be given several times. Without it, every process that has a patch.")
+    var pid: [Int32] = []
+
+    @Flag(help: "Every process that has a patch (the same as no --pid).")
+    var all = false
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    @Option(help: "How long to wait for a process that is busy, in seconds.")
+    var timeout = 10.0
+
+    func run(_ inspect: (Int32, String?, ApplyOptions) -> ProcessResult) throws {
+        let presentation = Presentation(json: json)
+        var options = ApplyOptions()
+        options.timeout = timeout
+        do {
+            let id = try patch.map { try $0.hasSuffix(".lpatch") ? Bundle.read(path: $0).manifest.id : $0 }
+            let discovery =
+                pid.isEmpty ? try id.map { try discover(.id($0)) } ?? discoverPatched() : Discovery(pids: pid)
+            let results = discovery.pids.map { inspect($0, id, options) }
+            throw ExitCode(presentation.show(results, patch: id ?? "").rawValue)
+        } catch let error where !(error is ExitCode) {
+            throw ExitCode(presentation.show(error).rawValue)
+        }
+    }
+}

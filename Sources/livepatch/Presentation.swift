@@ -1,0 +1,129 @@
+import Diagnostics
+import FoundationEssentials
+import Glibc
+import PatchApplying
+
+/// Where text goes. A reader that has gone away is no reason to fail: what was asked for is done.
+struct Stream: TextOutputStream, Sendable {
+    var descriptor: Int32
+    static let standardOutput = Stream(descriptor: 1)
+    static let standardError = Stream(descriptor: 2)
+
+    mutating func write(_ string: String) {
+        var bytes = Array(string.utf8)[...]
+        while !bytes.isEmpty {
+            let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { return }
+            bytes = bytes.dropFirst(count)
+        }
+    }
+}
+
+func print(_ text: String, to stream: Stream) {
+    var stream = stream
+    Swift.print(text, to: &stream)
+}
+
+/// Results as text made for reading, or as one JSON object; diagnostics on standard error.
+struct Presentation {
+    var json: Bool
+
+    private struct Answer: Encodable {
+        var processes: [ProcessReport]?
+        var refused: [Refusal]?
+        var busy: [String]?
+        var failed: [String]?
+    }
+
+    func warn(_ discovery: Discovery) {
+        if discovery.forbidden.isEmpty { return }
+        let pids = discovery.forbidden.map(String.init).joined(separator: ", ")
+        print("livepatch: no permission to look at: \(pids)", to: .standardError)
+    }
+
+    /// Shows how each process fared; returns the exit status.
+    func show(_ results: [ProcessResult], patch: String) -> ExitStatus {
+        for result in results { showDiagnostics(result) }
+        let refusals = results.flatMap(\.refusals)
+        let busy = results.compactMap(\.busy)
+        let failures = results.compactMap(\.failure)
+        if json {
+            write(
+                Answer(
+                    processes: results.map(\.report), refused: refusals.isEmpty ? nil : refusals,
+                    busy: busy.isEmpty ? nil : busy, failed: failures.isEmpty ? nil : failures))
+        } else {
+            for result in results where result.status == .done { showText(result.report, patch) }
+            if results.isEmpty { print("no process has a patch", to: .standardOutput) }
+        }
+        let damaged = results.contains { $0.report.state == "damaged" }
+        return damaged ? .failed : ProcessResult.status(of: results)
+    }
+
+    /// Shows an error that has nothing to do with a process.
+    func show(_ error: any Error) -> ExitStatus {
+        print("livepatch: \(error)", to: .standardError)
+        if json {
+            switch error {
+            case let refusal as Refusal: write(Answer(refused: [refusal]))
+            case let refusals as Refusals: write(Answer(refused: refusals.refusals))
+            default: write(Answer(failed: ["\(error)"]))
+            }
+        }
+        return ExitStatus(for: error)
+    }
+
+    private func write(_ answer: Answer) {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        guard let data = try? encoder.encode(answer) else { return }
+        print(String(decoding: data, as: UTF8.self), to: .standardOutput)
+    }
+
+    private func showDiagnostics(_ result: ProcessResult) {
+        for refusal in result.refusals { print("livepatch: pid \(result.report.pid): \(refusal)", to: .standardError) }
+        if let busy = result.busy { print("livepatch: busy: \(busy)", to: .standardError) }
+        if let failure = result.failure {
+            print(
+                "livepatch: pid \(result.report.pid): failed: \(failure)\n"
+                    + "  `livepatch status --pid \(result.report.pid)` says what is left", to: .standardError)
+        }
+    }
+
+    private func showText(_ report: ProcessReport, _ patch: String) {
+        if let patches = report.patches { return showPatches(report, patches) }
+        var details: [String] = []
+        if report.functions > 0 { details.append(count(report.functions, "function")) }
+        if report.threads > 0 {
+            details.append("stopped \(milliseconds(report.stopMicroseconds)) ms")
+            details.append(count(report.threads, "thread"))
+            details.append("attempt \(report.attempts)")
+        }
+        let tail = details.isEmpty ? "" : " (\(details.joined(separator: ", ")))"
+        print("pid \(report.pid): \(report.state)\(tail)", to: .standardOutput)
+        for note in report.notes { print("  \(note)", to: .standardOutput) }
+    }
+
+    private func showPatches(_ report: ProcessReport, _ patches: [PatchReport]) {
+        print("pid \(report.pid): \(count(patches.count, "patch", "patches"))", to: .standardOutput)
+        for patch in patches {
+            let targets = patch.targets.joined(separator: ", ")
+            print(
+                "  \(patch.id): \(patch.state.rawValue), \(count(patch.functions.count, "function")) of \(targets), "
+                    + "manifest \(patch.manifestDigest.prefix(16))", to: .standardOutput)
+            if let advice = patch.advice { print("    \(advice)", to: .standardOutput) }
+            for problem in patch.problems { print("    problem: \(problem)", to: .standardOutput) }
+        }
+    }
+
+    private func count(_ number: Int, _ one: String, _ many: String? = nil) -> String {
+        "\(number) \(number == 1 ? one : many ?? one + "s")"
+    }
+
+    /// Two digits after the point.
+    private func milliseconds(_ microseconds: Int) -> String {
+        let hundredths = (microseconds + 5) / 10
+        return "\(hundredths / 100)." + (hundredths % 100 < 10 ? "0" : "") + "\(hundredths % 100)"
+    }
+}
