@@ -62,6 +62,7 @@ need_tools() {
 }
 
 patchbuild() { "$tools/patchbuild" "$@"; }
+show_functions() { patchbuild show "$1" | sed '/^  new data,/,$d; /^  bound to:/,$d'; }
 
 # The kernel may let only root look into processes that are not its own children (Yama).
 privileged() {
