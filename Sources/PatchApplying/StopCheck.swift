@@ -36,6 +36,10 @@ struct StopWorkspace: ~Copyable {
     var switchesStacks: Bool
     /// Modules and registry: not the program's memory.
     var excluded: [RemoteRange]
+    /// The stacks of the last attempt; their bytes are in the arena.
+    var copied: [CopiedStack] = []
+    /// Stacks whose hits are known to be stale.
+    var proofs: [StaleProof] = []
 }
 
 /// Checks a stopped process and makes the switch.
@@ -83,15 +87,18 @@ enum StopCheck {
         }
         let own = stacks.compactMap { $0 }
         let copies = try workspace.arena.read(own, of: stopped.memory)
-        let tids = zip(stopped.threads, stacks).filter { $0.1 != nil }.map(\.0.tid)
-        for (index, copy) in copies.enumerated() {
-            let bytes = workspace.arena.bytes(copy)
-            guard UInt64(copy.count) == own[index].count else { throw SwitchObstacle.tooLong }
-            if let hit = plan.forbidden.firstHit(in: bytes) {
+        let threads = zip(stopped.threads, stacks).filter { $0.1 != nil }.map(\.0)
+        workspace.copied = threads.indices.map {
+            CopiedStack(tid: threads[$0].tid, registers: threads[$0].registers, range: own[$0], slice: copies[$0])
+        }
+        for stack in workspace.copied {
+            guard UInt64(stack.slice.count) == stack.range.count else { throw SwitchObstacle.tooLong }
+            if let hit = workspace.firstHit(in: stack, plan.forbidden) {
+                let bytes = workspace.arena.bytes(stack.slice)
                 let value = bytes.loadUnaligned(fromByteOffset: hit * 8, as: UInt64.self)
                 throw SwitchObstacle.inUse(
-                    tid: tids[index], name: plan.forbidden.interval(holding: value)?.name ?? "", value: value,
-                    place: own[index].start.rawValue &+ UInt64(hit) * 8)
+                    tid: stack.tid, name: plan.forbidden.interval(holding: value)?.name ?? "", value: value,
+                    place: stack.range.start.rawValue &+ UInt64(hit) * 8)
             }
             guard stopped.nanosecondsLeft > 0 else { throw SwitchObstacle.tooLong }
         }

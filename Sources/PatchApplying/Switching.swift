@@ -15,6 +15,7 @@ extension Session {
         var workspace = StopWorkspace(
             arena: RemoteArena(capacity: 4 << 20), text: text, map: view.map,
             switchesStacks: consistency == .stack && ability.canSwitch, excluded: livepatchRanges())
+        let watchdog = StopWatchdog()
         var pause: UInt32 = 1_000
         while true {
             stop.attempts += 1
@@ -23,6 +24,8 @@ extension Session {
                 try refuseSiblings()
                 try prepare(plan, &workspace)
                 let maximum = Duration.milliseconds(options.maximumStop)
+                watchdog.arm(milliseconds: options.maximumStop * 4 + 2000)
+                defer { watchdog.arm(milliseconds: 0) }
                 let stopped = try withStoppedProcess(pid, maximumStop: maximum) { process in
                     try StopCheck.perform(plan, on: process, &workspace)
                 }
@@ -31,7 +34,8 @@ extension Session {
                 return
             } catch let obstacle as SwitchObstacle {
                 if case .registryChanged = obstacle { throw Busy(obstacle.message(pid: pid)) }
-                guard timeIsLeft else { throw Busy(obstacle.message(pid: pid)) }
+                let inTheWay = workspace.examine(plan.forbidden, memory: view.memory)
+                guard timeIsLeft else { throw Busy(inTheWay.map { "\(subject): \($0)" } ?? obstacle.message(pid: pid)) }
             } catch let error as ProcessError {
                 guard case .didNotStop = error, timeIsLeft else { throw error }
             } catch let busy as Busy {

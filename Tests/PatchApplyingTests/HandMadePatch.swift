@@ -38,7 +38,7 @@ struct HandMadePatch {
     }
 
     private func describe(_ module: String) throws -> ManifestTarget {
-        let (inTarget, inModule) = (try symbols(target), try symbols(module))
+        let (inTarget, inModule) = (try Fixture.symbols(target), try Fixture.symbols(module))
         let file = CheckedBytes(readBytes(target), rule: .badInput, subject: target)
         let patched = try functions.map { name -> PatchedFunction in
             let range = inTarget[name] ?? AddressRange(address: 0, size: 0)
@@ -60,17 +60,6 @@ struct HandMadePatch {
             layout: ModuleLayout(
                 switchAddress: try #require(inModule["patch_switch"]).address, bindingTable: table.address,
                 bindingCount: Int(table.size) / BindingRecord.size, memorySize: end, resident: resident))
-    }
-
-    private func symbols(_ path: String) throws -> [String: AddressRange] {
-        var result: [String: AddressRange] = [:]
-        for line in try runOrThrow("nm", ["-S", path]).stdout.split(separator: "\n") {
-            let fields = line.split(separator: " ")
-            guard fields.count == 4, let address = UInt64(fields[0], radix: 16), let size = UInt64(fields[1], radix: 16)
-            else { continue }
-            result[String(fields[3])] = AddressRange(address: address, size: size)
-        }
-        return result
     }
 
     private func headers(_ file: CheckedBytes) throws -> [ProgramHeader] {

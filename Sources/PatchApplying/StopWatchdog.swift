@@ -1,0 +1,27 @@
+import Glibc
+
+/// Ends this process by SIGKILL unless it is disarmed in time.
+///
+/// While a process stands still, the tracer may block without end on a page that somebody else must provide (trap
+/// blocked-read). Its death harms nobody: the kernel lets the process go on.
+struct StopWatchdog: ~Copyable {
+    private let timer: timer_t?
+
+    init() {
+        var event = sigevent()
+        event.sigev_notify = Int32(SIGEV_SIGNAL)
+        event.sigev_signo = SIGKILL
+        var timer: timer_t?
+        self.timer = timer_create(CLOCK_MONOTONIC, &event, &timer) == 0 ? timer : nil
+    }
+
+    deinit { if let timer { timer_delete(timer) } }
+
+    /// 0 disarms it.
+    borrowing func arm(milliseconds: Int) {
+        guard let timer else { return }
+        var setting = itimerspec()
+        setting.it_value = timespec(tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000)
+        timer_settime(timer, 0, &setting, nil)
+    }
+}
