@@ -6,15 +6,14 @@ import SourceChanges
 /// Make, CMake and Meson files are read as text. It is evidence, not proof: a generator that takes its input from a
 /// variable or by a pattern of its own is not seen.
 struct BuildScripts {
-    private var scripts: [(path: String, lines: [String])] = []
+    private var scripts: [(path: String, bytes: [UInt8])] = []
 
     init(root: String) throws {
         for path in try files(below: root).sorted() where BuildScripts.isRead(path) {
             guard let data = FileManager.default.contents(atPath: root + "/" + path), data.count < 1 << 20 else {
                 continue
             }
-            let text = String(decoding: data, as: UTF8.self)
-            scripts.append((path, text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)))
+            scripts.append((path, [UInt8](data)))
         }
     }
 
@@ -26,7 +25,7 @@ struct BuildScripts {
 
     /// A line that makes source from the file: `table.c: table.txt`, or a recipe that runs an interpreter on it.
     func generates(from path: String) -> String? {
-        place { line in
+        place(path) { line in
             guard mentions(line, path) else { return false }
             return makesSource(line, from: baseName(path))
         }
@@ -34,17 +33,36 @@ struct BuildScripts {
 
     /// A line that names the file, or its kind (`commands/*.json`), other than to install it.
     func names(_ path: String) -> String? {
-        place { line in
+        place(path) { line in
             let word = line.lowercased()
             return mentions(line, path) && !["install", "dist", "clean", "rm -"].contains { word.contains($0) }
         }
     }
 
-    private func place(where predicate: (String) -> Bool) -> String? {
-        for script in scripts {
-            if let index = script.lines.firstIndex(where: predicate) { return "\(script.path):\(index + 1)" }
+    private func place(_ path: String, where predicate: (String) -> Bool) -> String? {
+        let name = baseName(path)
+        let type = name.split(separator: ".").dropFirst().last.map { "*.\($0)" } ?? name
+        // Most scripts say nothing of the file: only those that do are read line by line.
+        for script in scripts where contains(script.bytes, name) || contains(script.bytes, type) {
+            let lines = script.bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+            if let index = lines.firstIndex(where: { predicate(String(decoding: $0, as: UTF8.self)) }) {
+                return "\(script.path):\(index + 1)"
+            }
         }
         return nil
+    }
+
+    private func contains(_ bytes: [UInt8], _ text: String) -> Bool {
+        let pattern = Array(text.utf8)
+        guard let first = pattern.first else { return false }
+        return bytes.withUnsafeBufferPointer { bytes in
+            var at = 0
+            while let next = bytes[at...].firstIndex(of: first) {
+                if bytes[next...].starts(with: pattern) { return true }
+                at = next + 1
+            }
+            return false
+        }
     }
 
     private func mentions(_ line: String, _ path: String) -> Bool {

@@ -1,11 +1,12 @@
 import Diagnostics
 import FoundationEssentials
+import Toolchain
 
 /// One compile command: one translation unit, one object.
 public struct CompileUnit: Sendable, Hashable {
-    /// Where the command runs, absolute.
+    /// Where the command runs, absolute, as recorded.
     public var directory: String
-    /// The source file, absolute.
+    /// The source file, absolute, symbolic links resolved.
     public var file: String
     /// The compiler and its arguments, as recorded; launchers such as ccache are left out.
     public var arguments: [String]
@@ -103,8 +104,10 @@ public struct CompileDatabase: Sendable {
             let words = withoutLauncher(arguments ?? command.map(shellWords) ?? [])
             guard words.count > 1, !words.contains(where: stopsBeforeAssembling) else { return nil }
             let directory = normalized(directory, in: base)
-            let file = normalized(file, in: directory)
-            let output = normalized(output ?? outputArgument(words) ?? objectName(file), in: directory)
+            // A tree may be known by several names: everything is compared by the one without symbolic links.
+            let file = resolvedPath(normalized(file, in: directory))
+            let written = normalized(output ?? outputArgument(words) ?? objectName(file), in: directory)
+            let output = resolvedPath(normalized("..", in: written)) + "/" + baseName(written)
             let unit = CompileUnit(directory: directory, file: file, arguments: words, output: output)
             return unit.language == nil ? nil : unit
         }

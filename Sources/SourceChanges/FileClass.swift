@@ -28,6 +28,7 @@ public enum FileClass: Sendable, Hashable {
         } else if FileClass.isBuildScript(name: name, type: type, path: path) {
             self = .buildScript
         } else if parts.first == "debian" || parts.first == "rpm" || name.hasPrefix(".")
+            || ["spec", "dsc", "ebuild"].contains(type)
             || directories.contains(where: { $0.hasPrefix(".") })
         {
             self = .packaging

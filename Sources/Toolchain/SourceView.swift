@@ -50,6 +50,7 @@ public struct SourceView: Sendable {
         _ executable: String, _ arguments: [String], directory: String, layer: SourceLayer?,
         environment: [String: String?] = [:], title: String
     ) -> Job {
+        let directory = resolvedPath(directory)
         switch method {
         case .namespace(let options):
             let script = mountScript(layer: layer, directory: directory)
@@ -160,6 +161,13 @@ extension SourceView {
         guard let range = argument.firstRange(of: root + "/") else { return argument }
         return argument[..<range.lowerBound] + copy + "/" + argument[range.upperBound...]
     }
+}
+
+/// `path` without symbolic links; as it came when there is no such file.
+public func resolvedPath(_ path: String) -> String {
+    guard let resolved = realpath(path, nil) else { return path }
+    defer { free(resolved) }
+    return String(cString: resolved)
 }
 
 /// Creates a directory and those above it.

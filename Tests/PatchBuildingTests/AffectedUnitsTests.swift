@@ -142,6 +142,18 @@ private func rules(_ tree: SourceTree, _ change: SourceChange) async -> [String]
     #expect(await rules(tree, change) == ["unread-source"])
 }
 
+@Test func `what the autotools made anew in a second tree is ignored unless their input changed`() async throws {
+    let tree = try tree()
+    defer { tree.remove() }
+    try tree.write("a\n", to: "configure")
+    try tree.write("a\n", to: "configure.ac")
+    let unbuilt = SourceChange.Origin.newSource(built: false)
+    #expect(await rules(tree, tree.change(["configure": "b\n"], origin: unbuilt)) == [])
+    #expect(await rules(tree, tree.change(["configure": "b\n"])) == ["unread-source"])
+    let both = tree.change(["configure": "b\n", "configure.ac": "b\n"], origin: unbuilt)
+    #expect(await rules(tree, both) == ["unread-source", "unread-source"])
+}
+
 @Test func `a removed source is refused`() async throws {
     let tree = try tree()
     defer { tree.remove() }
@@ -165,6 +177,22 @@ private func rules(_ tree: SourceTree, _ change: SourceChange) async -> [String]
     #expect(!scan.computes)
     #expect(IncludeScan(Array("#include MACRO\n".utf8)).computes)
     #expect(IncludeScan(Array("#inc\\\nlude \"a.h\"\n".utf8)).computes)
+}
+
+@Test func `a tree that was recorded under another name is found`() async throws {
+    let tree = try tree()
+    defer { tree.remove() }
+    let link = tree.root + "-link"
+    try runOrThrow("ln", ["-s", tree.root, link])
+    let json = "[{\"directory\": \"\(link)\", \"file\": \"c.c\", \"command\": \"gcc -c c.c\"}]"
+    try tree.write(json, to: "compile_commands.json")
+    let database = try CompileDatabase.read(tree.root + "/compile_commands.json")
+    #expect(database.units.map(\.file) == [tree.root + "/c.c"])
+    #expect(database.units.map(\.output) == [tree.root + "/c.o"])
+    let change = tree.change(["c.c": "int c = 1;\n"])
+    let affected = try await affectedUnits(of: change, in: database)
+    let compiled = try await compileTwice(affected.units, change: change, scratch: tree.scratch)
+    #expect(readBytes(compiled.units[0].newObject) != readBytes(compiled.units[0].originalObject))
 }
 
 @Test func `a make rule's names are read with their escapes`() {

@@ -48,12 +48,14 @@ private func readingUnits(of change: SourceChange, units: [CompileUnit]) async t
     var asked: [Int: [Int]] = [:]
     for (index, file) in change.files.enumerated() {
         let path = change.path(of: file)
-        let possible = graph.readers(of: path, computed: !mains.contains(path))
+        // What a macro might name is a header, and hardly a makefile or a page of the manual.
+        let kind = FileClass(path: file.path)
+        let unknown = !mains.contains(path) && !kind.isHarmless && kind != .buildScript
+        let possible = graph.readers(of: path, computed: unknown)
         for (number, unit) in units.enumerated() {
             if unit.file == path || (file.original == nil && possible.contains(unit.file)) {
                 certain[index].insert(number)
-            } else if possible.contains(unit.file) || (unit.language == .preprocessedAssembler && !mains.contains(path))
-            {
+            } else if possible.contains(unit.file) || (unknown && unit.language == .preprocessedAssembler) {
                 asked[number, default: []].append(index)
             }
         }
@@ -126,13 +128,6 @@ private struct PathResolver {
         known[absolute] = resolved
         return resolved
     }
-}
-
-/// `path` without symbolic links; as it came when there is no such file.
-public func resolvedPath(_ path: String) -> String {
-    guard let resolved = realpath(path, nil) else { return absolutePath(path) }
-    defer { free(resolved) }
-    return String(cString: resolved)
 }
 
 /// Messages in English, and no cache between us and the compiler.

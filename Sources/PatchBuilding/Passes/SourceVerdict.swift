@@ -34,6 +34,7 @@ struct SourceVerdict {
 
     private mutating func judgeUnread(_ file: ChangedFile, _ kind: FileClass) {
         let built = change.origin == .newSource(built: true)
+        if isRegenerated(file) { return ignore(file, "the autotools made it anew; what they make it from is the same") }
         switch kind {
         case .tests, .packaging: ignore(file, "no unit reads it; it is \(kind.words)")
         case .source where file.original == nil:
@@ -55,6 +56,21 @@ struct SourceVerdict {
             }
             ignore(file, "no unit reads it and no build script names it")
         }
+    }
+
+    /// In a second tree: a file of the autotools of another version, while all they work from is as it was.
+    private func isRegenerated(_ file: ChangedFile) -> Bool {
+        guard change.origin != .diffs else { return false }
+        let names: Set<String> = [
+            "configure", "aclocal.m4", "ltmain.sh", "config.guess", "config.sub", "Makefile.in", "config.h.in",
+            "install-sh",
+            "missing", "depcomp", "compile", "test-driver", "libtool.m4", "ltoptions.m4", "ltsugar.m4", "ltversion.m4",
+            "lt~obsolete.m4", "ylwrap", "mkinstalldirs",
+        ]
+        let inputs = change.files.contains { other in
+            other.name.hasSuffix(".am") || other.name == "configure.ac" || other.name == "configure.in"
+        }
+        return names.contains(file.name) && !inputs
     }
 
     /// Grammars and templates have no other use; `foo.conf.in` has that of `foo.conf`.
