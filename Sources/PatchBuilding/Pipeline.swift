@@ -50,15 +50,18 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     let held = zip(targets, matched).filter { !$0.1.isEmpty }
     let plans = try held.map { try close($0.1, target: $0.0.image, sharesSwitch: held.count > 1) }
     clock.lap("close")
+    let debug = DebugFacts(units: held.flatMap(\.1))
     let decisions = try guardPatch(
-        held.map { HeldTarget(target: $0.0, units: $0.1) }, plans: plans, sources: compiled, allowed: options.allowed)
+        held.map { HeldTarget(target: $0.0, units: $0.1) }, plans: plans, debug: debug, sources: compiled,
+        allowed: options.allowed)
     clock.lap("guard")
 
     var linked: [(plan: ModulePlan, linked: LinkedModule)] = []
     for plan in plans { linked.append((plan, try await link(plan))) }
     clock.lap("extract and link")
 
-    let metadata = try describeRequest(options, decisions: decisions, compiled: compiled, matched: matched)
+    var metadata = try describeRequest(options, decisions: decisions, compiled: compiled, matched: matched)
+    metadata.provenance.compilers = debug.producers
     let (manifest, bytes) = try makeBundle(id: options.bundleID, targets: linked, metadata: metadata)
     clock.lap("pack")
     return BuiltBundle(manifest: manifest, bytes: bytes, stages: clock.stages, notes: compiled.notes + homeless)

@@ -174,7 +174,8 @@ public struct OriginalFunction: Codable, Hashable, Sendable {
     /// The range (or a cold one) ends with a call that does not return, so a return address may equal its end
     /// (trap noreturn-end).
     public var endsWithCall: Bool
-    /// Unpatched callers that changed too rely on its register use: entry consistency is refused (trap ipa-contract).
+    /// Calls in progress in the old code can't go on beside new ones, so entry consistency is refused: callers that
+    /// changed too rely on its register use (trap ipa-contract), or it loops to its own entry (trap loop-to-entry).
     public var abiCoupled: Bool
     /// Other names of the same address.
     public var aliases: [String]

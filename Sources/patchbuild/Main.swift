@@ -16,6 +16,7 @@ struct Patchbuild: AsyncParsableCommand {
 
             Exit status: 0 done; 1 refused, nothing written; 2 bad usage; 4 the machine failed midway.
             """,
+        version: "0.1.0",
         subcommands: [Record.self, Build.self, Diff.self, Check.self, Show.self])
 
     /// Every way out of the program goes through here: the exit statuses are a contract.

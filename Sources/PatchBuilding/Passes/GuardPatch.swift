@@ -13,14 +13,12 @@ struct HeldTarget {
 /// - Returns: the decisions that an engineer gave for what a rule found, for the manifest.
 /// - Throws: `Refusals` with all that nobody allowed.
 func guardPatch(
-    _ held: [HeldTarget], plans: [ModulePlan], sources: CompiledInput, allowed: [AllowedRule]
+    _ held: [HeldTarget], plans: [ModulePlan], debug: DebugFacts, sources: CompiledInput, allowed: [AllowedRule]
 ) throws -> [Decision] {
     var refusals: [Refusal] = []
     for (target, plan) in zip(held, plans) {
         for (unit, unitPlan) in zip(target.units, plan.units) { refusals += guardUnit(unit, plan: unitPlan) }
     }
-    let units = held.flatMap(\.units)
-    let debug = DebugFacts(units: units)
     refusals += debug.languageRefusals() + debug.layoutRefusals()
     for target in held {
         refusals += debug.inlinedCopyRefusals(

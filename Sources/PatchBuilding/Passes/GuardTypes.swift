@@ -22,6 +22,11 @@ struct DebugFacts {
         }
     }
 
+    /// The compilers and their options, as debug information names them.
+    var producers: [String] {
+        Set(pairs.compactMap { $0.new?.producer }.filter { !$0.isEmpty }).sorted()
+    }
+
     /// C++ code can't be taken without its unwind data, whatever the file is called.
     func languageRefusals() -> [Refusal] {
         pairs.filter { $0.unit.isCPlusPlus || $0.new?.isCPlusPlus == true }.map {

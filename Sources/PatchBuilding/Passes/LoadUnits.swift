@@ -60,7 +60,7 @@ private func readObject(_ path: String, name: String) throws -> ObjectFile {
         }
         return file
     } catch let error as ObjectFileError {
-        throw Refusals(.badInput, subject: name, why: "\(path): \(error)")
+        throw Refusals(.badInput, subject: name, why: "\(error)")
     }
 }
 
