@@ -29,6 +29,16 @@ long lp_get_regset(int32_t tid, uint64_t type, void *buffer, size_t size) {
 }
 
 long lp_waitpid(int32_t tid, int32_t *status, int32_t flags) { return result(waitpid(tid, status, flags)); }
+
+long lp_peek_status(int32_t tid, int32_t *status, int32_t flags) {
+    siginfo_t info = {0};
+    int any = tid < 0;
+    if (waitid(any ? P_ALL : P_PID, any ? 0 : (id_t)tid, &info, WEXITED | WSTOPPED | WNOWAIT | flags) < 0) return -errno;
+    int ended = info.si_code == CLD_EXITED || info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED;
+    *status = ended ? 0 : info.si_status << 8 | 0x7f;
+    return info.si_pid;
+}
+
 long lp_fork(void) { return result(fork()); }
 void lp_exit(int32_t status) { _exit(status); }
 

@@ -9,6 +9,8 @@ struct BorrowedThread {
     let mask: UInt64
     /// XSAVE image, standard format.
     let extended: [UInt8]
+    /// Nil when it has some and they can't be read.
+    let filters: SeccompFilters?
 
     /// The frame that takes it back without us. There is no interrupted call for the kernel to restart after
     /// `rt_sigreturn`, so the frame stands before the `syscall` instruction.
@@ -57,14 +59,14 @@ private let callsWithRestartBlock: Set<UInt64> = [7, 35, 202, 230]
 /// Only inside `runTracer`. Each call is made by code the process has; memory mappings that were made stay if the
 /// tracer dies, everything else is as before.
 ///
-/// - Throws: `noSuitableThread` (trying again may help), `unsupported` (seccomp, shadow stacks, 32-bit code),
-///   `vanished`, `alreadyTraced`, `noPermission`, or what `body` throws.
+/// - Throws: `noSuitableThread` (trying again may help unless all threads have a shadow stack or unreadable seccomp
+///   filters), `unsupported` (no code to run, a call that seccomp forbids), `vanished`, `alreadyTraced`, `noPermission`, or what `body` throws.
 public func withBorrowedThread<Value>(
     _ pid: Int32, _ body: (inout RemoteCaller) throws -> Value
 ) throws -> Value {
     let map = try MemoryMap.read(pid: pid)
     let gadgets = try CallGadgets.find(in: map, of: RemoteMemory(pid: pid))
-    let thread = try ThreadSelection(pid: pid, map: map).borrow()
+    let thread = try ThreadSelection(pid: pid, gadgets: gadgets, map: map).borrow()
     var caller: RemoteCaller
     do {
         caller = try RemoteCaller.prepare(pid: pid, thread: thread, gadgets: gadgets)

@@ -32,15 +32,20 @@ public struct RemoteCaller: ~Copyable {
     }
 
     /// One system call with the kernel's result; values from -4095 to -1 are `-errno`.
-    /// Throws `vanished` when the process ends, `didNotStop` when the call takes more than two seconds.
+    /// Throws `vanished` when the process ends, `didNotStop` when the call takes more than two seconds,
+    /// `unsupported` when a seccomp filter forbids it.
     public mutating func systemCall(_ number: Int, _ arguments: UInt64...) throws(ProcessError) -> Int64 {
+        let padded = arguments + [UInt64](repeating: 0, count: max(0, 6 - arguments.count))
+        // A filter could kill the process (trap seccomp), or change the result.
+        guard borrowed.filters?.allow(number, padded, at: call.rawValue + 2) == true else {
+            throw .unsupported(pid: pid, what: "its seccomp filter forbids system call \(number)")
+        }
         var registers = borrowed.registers
         registers.rsp = frame.rawValue
         registers.rip = call.rawValue
         registers.rax = UInt64(number)
         // Or else the kernel would take the result for that of an interrupted call, and start it again.
         registers.orig_rax = .max
-        let padded = arguments + [UInt64](repeating: 0, count: max(0, 6 - arguments.count))
         (registers.rdi, registers.rsi, registers.rdx) = (padded[0], padded[1], padded[2])
         (registers.r10, registers.r8, registers.r9) = (padded[3], padded[4], padded[5])
         try setRegisters(registers)
@@ -134,8 +139,7 @@ func waitForThread(_ tid: Int32, pid: Int32, nanoseconds: UInt64) throws(Process
     _ = lp_tick(nanoseconds, 1_000_000)
     defer { _ = lp_tick(0, 0) }
     while true {
-        var status: Int32 = 0
-        let result = lp_waitpid(tid, &status, Int32(LP_WALL))
+        let (result, status) = takeStatus(tid)
         if result == -Int(EINTR) {
             guard lp_monotonic_ns() < deadline else { throw .didNotStop(pid: pid, threads: [tid]) }
             continue

@@ -4,11 +4,11 @@ import Glibc
 /// Chooses the thread that will notice least, and refuses those that would notice at all.
 struct ThreadSelection {
     let pid: Int32
+    let gadgets: CallGadgets
     var map: MemoryMap
 
     /// The first fit thread, seized and standing. Throws `noSuitableThread` with a reason for each.
     func borrow() throws(ProcessError) -> BorrowedThread {
-        try refuseUnsupported()
         let candidates = try threadIDs(of: pid).map { (tid: $0, rank: rank($0)) }
         var reasons: [String] = []
         for allowsSleepers in [false, true] {
@@ -24,13 +24,6 @@ struct ThreadSelection {
             }
         }
         throw .noSuitableThread(pid: pid, reasons: Array(reasons.prefix(8)))
-    }
-
-    private func refuseUnsupported() throws(ProcessError) {
-        let information = try ProcessInformation.read(pid: pid)
-        // A filter may kill on any call we make (trap shadow stack, seccomp).
-        if information.seccomp != 0 { throw .unsupported(pid: pid, what: "it runs under seccomp") }
-        if information.hasShadowStack { throw .unsupported(pid: pid, what: "it has a shadow stack") }
     }
 
     private let unfit = 9
@@ -102,7 +95,9 @@ struct ThreadSelection {
         }
         guard count > 0 else { throw processError(count, "PTRACE_GETREGSET", pid: pid) }
         extended.removeLast(extended.count - count)
-        return BorrowedThread(tid: tid, registers: registers, mask: mask, extended: extended)
+        return BorrowedThread(
+            tid: tid, registers: registers, mask: mask, extended: extended,
+            filters: try SeccompFilters.read(pid: pid, tid: tid))
     }
 
     /// Why the thread must be left alone, or nil.
@@ -110,6 +105,10 @@ struct ThreadSelection {
         if thread.registers.cs != 0x33 { return "runs 32-bit code" }
         let sleeps = Int64(bitPattern: thread.registers.rax) == RestartCode.block && thread.registers.systemCall != nil
         if sleeps, !allowsSleepers { return "sleeps" }
+        if try ProcessInformation.read(pid: thread.tid).hasShadowStack { return "has a shadow stack" }
+        guard let filters = thread.filters else { return "has seccomp filters that can't be read" }
+        let signalReturn = 15
+        if !filters.allow(signalReturn, [], at: gadgets.call.rawValue + 2) { return "may not return from a signal" }
         if try isInRestartableSequence(thread.tid) { return "is in a restartable sequence" }
         return try stackUnfitness(thread)
     }

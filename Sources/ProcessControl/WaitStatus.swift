@@ -1,4 +1,5 @@
 import CLinuxPtrace
+import Glibc
 
 /// What `waitpid` said of a traced thread.
 enum WaitStatus {
@@ -27,4 +28,18 @@ enum WaitStatus {
         default: self = .otherEvent
         }
     }
+}
+
+/// A status of one traced thread, or of any with -1: its id and the status, or the kernel's negative answer, or 0 with
+/// LP_WNOHANG.
+///
+/// Only an exit is taken from the kernel. The status of a stop stays until the thread goes on: when we die, the kernel
+/// delivers the signal that a thread stopped for, unless the status had been taken (`wait_task_stopped` clears it).
+func takeStatus(_ tid: Int32, flags: Int = 0) -> (tid: Int, status: Int32) {
+    var status: Int32 = 0
+    let result = lp_peek_status(tid, &status, Int32(LP_WALL | flags))
+    if result > 0, case .exited = WaitStatus(status) {
+        _ = lp_waitpid(Int32(result), &status, Int32(LP_WALL | LP_WNOHANG))
+    }
+    return (result, status)
 }

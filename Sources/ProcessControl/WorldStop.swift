@@ -117,9 +117,9 @@ struct WorldStop {
 
     /// While seizing, nobody is kept waiting: whatever stops by itself goes on at once.
     private mutating func drain() throws(ProcessError) {
-        var status: Int32 = 0
-        while true {
-            let tid = lp_waitpid(-1, &status, Int32(LP_WALL | LP_WNOHANG))
+        // Bounded: a process that stops as fast as we let it go on must not keep us here.
+        for _ in 0..<4096 {
+            let (tid, status) = takeStatus(-1, flags: LP_WNOHANG)
             guard tid > 0 else { return }
             try passOn(Int32(tid), WaitStatus(status), stopSignal: (status >> 8) & 0xff)
         }
@@ -131,7 +131,7 @@ struct WorldStop {
         switch status {
         case .exited: entries[index].state = .gone
         case .signal(let number): _ = lp_ptrace(LP_CONT, tid, 0, UInt64(number))
-        case .stop where stopSignal != SIGTRAP: _ = lp_ptrace(LP_LISTEN, tid, 0, 0)
+        case .stop where stopSignal != SIGTRAP && lp_ptrace(LP_LISTEN, tid, 0, 0) == 0: break
         case .exec: throw .executed(pid: pid)
         default: _ = lp_ptrace(LP_CONT, tid, 0, 0)
         }
@@ -158,8 +158,7 @@ struct WorldStop {
             zombies.insert(tid)
             return
         }
-        var status: Int32 = 0
-        let result = lp_waitpid(tid, &status, Int32(LP_WALL))
+        let (result, status) = takeStatus(tid)
         if result == -Int(EINTR) { return }
         try record(index, result, status)
     }
@@ -169,8 +168,7 @@ struct WorldStop {
     }
 
     private mutating func poll(_ index: Int) {
-        var status: Int32 = 0
-        let result = lp_waitpid(entries[index].tid, &status, Int32(LP_WALL | LP_WNOHANG))
+        let (result, status) = takeStatus(entries[index].tid, flags: LP_WNOHANG)
         if result != 0 { try? record(index, result, status) }
     }
 

@@ -253,25 +253,88 @@ extension ProcessControl {
             }
         }
 
-        @Test("seccomp: refused before anything is touched")
-        func seccomp() throws {
+        private func filtered(_ filter: String) -> String {
+            """
+            #include <linux/filter.h>
+            #include <linux/seccomp.h>
+            int main(void) {
+                struct sock_filter f[] = {\(filter)};
+                struct sock_fprog p = {sizeof f / sizeof *f, f};
+                prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+                if (prctl(PR_SET_SECCOMP, 2, &p)) return 1;
+                ready();
+                for (;;) pause();
+            }
+            """
+        }
+
+        @Test("seccomp: a call that a filter would kill for is not made")
+        func seccompKills() throws {
+            // getpid: kill the process; everything else: allowed.
+            let filter = "{0x20, 0, 0, 0}, {0x15, 0, 1, 39}, {6, 0, 0, 0x80000000}, {6, 0, 0, 0x7fff0000}"
+            try with(filtered(filter)) { (process) throws in
+                let what = "its seccomp filter forbids system call 39"
+                #expect(throws: ProcessError.unsupported(pid: process.pid, what: what)) { try borrow(process.pid) }
+                #expect(process.isRunning)
+                #expect(try ProcessInformation.read(pid: process.pid).noNewPrivileges)
+                _ = try runTracer(deadline: .seconds(5)) {
+                    try withBorrowedThread(process.pid) { _ = try $0.systemCall(110) }
+                    return []
+                }
+                #expect(process.isRunning)
+            }
+        }
+
+        @Test("mdwe: systemd's filter against writable and executable memory does not stand in the way")
+        func mdweFilter() throws {
+            // mmap: EPERM when the protection (argument 2) has PROT_WRITE and PROT_EXEC.
+            let filter = """
+                {0x20, 0, 0, 0}, {0x15, 0, 4, 9}, {0x20, 0, 0, 32}, {0x54, 0, 0, 6}, {0x15, 0, 1, 6},
+                {6, 0, 0, 0x50001}, {6, 0, 0, 0x7fff0000}
+                """
+            try with(filtered(filter)) { (process) throws in
+                let map = try MemoryMap.read(pid: process.pid)
+                let text = try #require(map.mappings.first { $0.isExecutable })
+                let hole = try #require(findHole(in: map, near: text.range, size: 4096, rules: HoleRules()))
+                _ = try runTracer(deadline: .seconds(5)) {
+                    try withBorrowedThread(process.pid) { try $0.map(at: hole, size: 4096, .readExecute) }
+                    return []
+                }
+                #expect(try MemoryMap.read(pid: process.pid).mapping(containing: hole)?.isExecutable == true)
+                #expect(throws: ProcessError.self) {
+                    _ = try runTracer(deadline: .seconds(5)) {
+                        try withBorrowedThread(process.pid) { _ = try $0.systemCall(9, 0, 4096, 7, 0x22, .max, 0) }
+                        return []
+                    }
+                }
+            }
+        }
+
+        @Test("a process that calls exec while it is being stopped is left alone")
+        func execWhileStopping() throws {
             let body = """
-                #include <linux/filter.h>
-                #include <linux/seccomp.h>
-                int main(void) {
-                    struct sock_filter f[] = {{6, 0, 0, 0x7fff0000}};
-                    struct sock_fprog p = {1, f};
-                    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-                    if (prctl(PR_SET_SECCOMP, 2, &p)) return 1;
+                int main(int argc, char **argv) {
                     ready();
+                    if (argc < 200) {
+                        char *next[300];
+                        memcpy(next, argv, argc * sizeof *argv);
+                        next[argc] = "x";
+                        next[argc + 1] = NULL;
+                        usleep(3000);
+                        execv("/proc/self/exe", next);
+                    }
                     for (;;) pause();
                 }
                 """
             try with(body) { (process) throws in
-                #expect(throws: ProcessError.unsupported(pid: process.pid, what: "it runs under seccomp")) {
-                    try borrow(process.pid)
+                for _ in 0..<60 {
+                    do {
+                        #expect(try stop(process.pid) == 1)
+                    } catch ProcessError.executed, ProcessError.didNotStop {}
                 }
-                #expect(try ProcessInformation.read(pid: process.pid).noNewPrivileges)
+                usleep(50_000)
+                #expect(process.isRunning)
+                #expect(try ProcessInformation.read(pid: process.pid).tracer == 0)
             }
         }
 

@@ -41,6 +41,22 @@ extension ProcessControl {
             #expect(isUndisturbed(output), "\(output)")
         }
 
+        @Test("SIGKILL of the tracer during a stop: everything goes on")
+        func killedTracer() throws {
+            let kinds = ["sleep=4", "epoll=4", "recv=4", "futex=4", "busy=1", "altstack=1", "signal=4"]
+            let output = try withWitness(kinds) { process in
+                for _ in 0..<60 {
+                    _ = try? runTracer(deadline: .microseconds(Int.random(in: 500...8000))) {
+                        while true { _ = try withStoppedProcess(process.pid, maximumStop: .seconds(1)) { _ in } }
+                    }
+                }
+            }
+            // A call that is interrupted at that moment may see EINTR. No signal may be lost.
+            let numbers = output.stdout.split { $0 == " " || $0 == "\n" }.compactMap { Int($0) }
+            try #require(numbers.count == 4, "\(output)")
+            #expect(numbers[0] == 0 && numbers[1] == numbers[2], "\(output)")
+        }
+
         @Test("the process stands still while it is stopped")
         func standsStill() throws {
             let output = try withWitness(["signal=4", "busy=2"]) { process in

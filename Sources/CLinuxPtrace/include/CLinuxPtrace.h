@@ -16,6 +16,13 @@ struct lp_rseq_configuration {
     uint32_t abi_size, signature, flags, pad;
 };
 
+/// `sock_filter`: one instruction of classic BPF.
+struct lp_filter {
+    uint16_t code;
+    uint8_t jt, jf;
+    uint32_t k;
+};
+
 /// One range of another process's memory and where its bytes go.
 struct lp_transfer {
     uint64_t remote;
@@ -39,6 +46,7 @@ enum {
     LP_LISTEN = 0x4208,
     LP_GETSIGMASK = 0x420a,
     LP_SETSIGMASK = 0x420b,
+    LP_SECCOMP_GET_FILTER = 0x420c,
     LP_GET_RSEQ_CONFIGURATION = 0x420f,
 
     LP_O_TRACESYSGOOD = 1,
@@ -58,6 +66,8 @@ long lp_ptrace(long request, int32_t tid, uint64_t address, uint64_t data);
 /// PTRACE_GETREGSET: the number of bytes the kernel filled in.
 long lp_get_regset(int32_t tid, uint64_t type, void *buffer, size_t size);
 long lp_waitpid(int32_t tid, int32_t *status, int32_t flags);
+/// The same status, left in place: the id of the thread, 0 when there is none with LP_WNOHANG.
+long lp_peek_status(int32_t tid, int32_t *status, int32_t flags);
 long lp_fork(void);
 _Noreturn void lp_exit(int32_t status);
 
