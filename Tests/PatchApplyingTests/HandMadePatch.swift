@@ -20,13 +20,15 @@ struct HandMadePatch {
     var resident: String?
     var endsWithCall = false
     var abiCoupled = false
-    var spoilDigest = false
+    /// Libraries that the module is linked against.
+    var linkFlags: [String] = []
 
     /// Writes the bundle and returns its path.
     func write(to directory: String) throws -> String {
         let module = try Fixture.compile(
             ["module.S": source],
-            ["-shared", "-nostdlib", "-Wl,-z,separate-code", "-Wl,-z,now", "-Wl,--build-id=none", "-Wl,-z,norelro"],
+            ["-shared", "-nostdlib", "-Wl,-z,separate-code", "-Wl,-z,now", "-Wl,--build-id=none", "-Wl,-z,norelro"]
+                + linkFlags,
             output: "module.so")
         let path = directory + "/\(id).lpatch"
         var manifest = Manifest(id: id, targets: [try describe(module)])
@@ -43,11 +45,10 @@ struct HandMadePatch {
         let patched = try functions.map { name -> PatchedFunction in
             let range = inTarget[name] ?? AddressRange(address: 0, size: 0)
             let digest = Digest.sha256(try file.slice(try offset(of: range.address, in: file), range.size))
-            let spoiled = spoilDigest ? String(digest.reversed()) : digest
             return PatchedFunction(
                 name: name, object: "main.o", change: .changed, reason: "hand-made",
                 original: OriginalFunction(
-                    range: range, coldRanges: [], digest: spoiled,
+                    range: range, coldRanges: [], digest: digest,
                     entry: Entry(kind: .bare, jumpOffset: 0, resumeOffset: 0), endsWithCall: endsWithCall,
                     abiCoupled: abiCoupled),
                 newRanges: [try #require(inModule["new_" + name])], oldRanges: [try #require(inModule["old_" + name])],
