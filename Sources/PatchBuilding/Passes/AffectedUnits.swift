@@ -60,7 +60,7 @@ private func readingUnits(of change: SourceChange, units: [CompileUnit]) async t
             }
         }
     }
-    let answers = try await unitDependencies(of: asked.keys.sorted().map { ($0, units[$0]) })
+    let answers = try await unitDependencies(of: asked.keys.sorted().map { ($0, units[$0]) }, trustingFiles: true)
     for (number, files) in asked {
         for index in files where answers[number]?.contains(change.path(of: change.files[index])) ?? true {
             certain[index].insert(number)
@@ -70,12 +70,15 @@ private func readingUnits(of change: SourceChange, units: [CompileUnit]) async t
 }
 
 /// What each unit reads, absolute, symbolic links resolved; no entry for a unit whose compiler does not tell.
-func unitDependencies(of units: [(number: Int, unit: CompileUnit)]) async throws -> [Int: Set<String>] {
+/// - Parameter trustingFiles: a fresh dependency file will do, which may lack system headers.
+func unitDependencies(
+    of units: [(number: Int, unit: CompileUnit)], trustingFiles: Bool
+) async throws -> [Int: Set<String>] {
     var answers: [Int: Set<String>] = [:]
     var resolver = PathResolver()
     var open: [(number: Int, unit: CompileUnit)] = []
     for (number, unit) in units {
-        if let known = freshDependencies(of: unit) {
+        if trustingFiles, let known = freshDependencies(of: unit) {
             answers[number] = Set(known.map { resolver.resolve($0, in: unit.directory) })
         } else {
             open.append((number, unit))

@@ -189,12 +189,20 @@ extension Compilation {
             guard let made = modificationTime(units[index].output), made <= recorded else { return false }
             return isRelocatableObject(units[index].output)
         }
-        let answers = try await unitDependencies(of: candidates.map { ($0, units[$0]) })
+        let answers = try await unitDependencies(of: candidates.map { ($0, units[$0]) }, trustingFiles: false)
         return Set(
             candidates.filter { index in
                 guard let files = answers[index], let made = modificationTime(units[index].output) else { return false }
-                return files.allSatisfy { modificationTime($0).map { $0 < made } ?? false }
+                return files.allSatisfy { isOlder($0, than: made) }
             })
+    }
+
+    /// Packages keep the times of their files, so what lies outside of the tree is judged by when it was installed.
+    private func isOlder(_ path: String, than made: Int) -> Bool {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return false }
+        let time = path.hasPrefix(change.root + "/") ? status.st_mtim : status.st_ctim
+        return time.tv_sec &* 1_000_000_000 &+ time.tv_nsec < made
     }
 }
 
