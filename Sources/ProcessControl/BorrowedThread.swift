@@ -16,6 +16,7 @@ struct BorrowedThread {
     /// `rt_sigreturn`, so the frame stands before the `syscall` instruction.
     func frame(restorer: RemoteAddress, pid: Int32) throws(ProcessError) -> SignalFrame {
         var after = registers
+        after.orig_rax = .max
         if let number = try restartNumber(pid: pid) {
             after.rip = registers.rip &- 2
             after.rax = number
@@ -59,14 +60,20 @@ private let callsWithRestartBlock: Set<UInt64> = [7, 35, 202, 230]
 /// Only inside `runTracer`. Each call is made by code the process has; memory mappings that were made stay if the
 /// tracer dies, everything else is as before.
 ///
+/// - Parameters:
+///   - unfitness: why a thread, as it stands, must not be borrowed for what `body` will do; nil when it may.
 /// - Throws: `noSuitableThread` (trying again may help unless all threads have a shadow stack or unreadable seccomp
-///   filters), `unsupported` (no code to run, a call that seccomp forbids), `vanished`, `alreadyTraced`, `noPermission`, or what `body` throws.
+///   filters), `unsupported` (no code to run, a call that seccomp forbids), `vanished`, `alreadyTraced`, `noPermission`,
+///   or what `body` throws.
 public func withBorrowedThread<Value>(
-    _ pid: Int32, _ body: (inout RemoteCaller) throws -> Value
+    _ pid: Int32, unfitness: (StoppedThread) throws(ProcessError) -> String? = { _ in nil },
+    _ body: (inout RemoteCaller) throws -> Value
 ) throws -> Value {
     let map = try MemoryMap.read(pid: pid)
     let gadgets = try CallGadgets.find(in: map, of: RemoteMemory(pid: pid))
-    let thread = try ThreadSelection(pid: pid, gadgets: gadgets, map: map).borrow()
+    var selection = ThreadSelection(pid: pid, gadgets: gadgets, map: map)
+    defer { selection.releaseStragglers() }
+    let thread = try selection.borrow(unfitness)
     var caller: RemoteCaller
     do {
         caller = try RemoteCaller.prepare(pid: pid, thread: thread, gadgets: gadgets)

@@ -11,15 +11,22 @@ public struct RemoteCaller: ~Copyable {
     private let borrowed: BorrowedThread
     private let call: RemoteAddress
     private let frame: RemoteAddress
+    private let afterReturn: Registers
+    /// Registers lead to `rt_sigreturn` and signals are blocked.
     private var isPrepared = false
     private var isRunning = false
+    /// Has gone through `rt_sigreturn`, and stands behind it.
+    private var hasReturned = false
+    /// Is still in code we had it run, and comes back by itself.
+    private var isAbandoned = false
 
-    private init(pid: Int32, thread: BorrowedThread, call: RemoteAddress, frame: RemoteAddress) {
+    private init(pid: Int32, thread: BorrowedThread, call: RemoteAddress, frame: SignalFrame) {
         self.pid = pid
         self.tid = thread.tid
         self.borrowed = thread
         self.call = call
-        self.frame = frame
+        self.frame = frame.address
+        afterReturn = frame.registers
     }
 
     /// Writes the frame; nothing of the thread has changed yet.
@@ -28,7 +35,7 @@ public struct RemoteCaller: ~Copyable {
     ) throws(ProcessError) -> RemoteCaller {
         let frame = try thread.frame(restorer: gadgets.restorer, pid: pid)
         try RemoteMemory(pid: pid, thread: thread.tid).write(frame.bytes, at: frame.address)
-        return RemoteCaller(pid: pid, thread: thread, call: gadgets.call, frame: frame.address)
+        return RemoteCaller(pid: pid, thread: thread, call: gadgets.call, frame: frame)
     }
 
     /// One system call with the kernel's result; values from -4095 to -1 are `-errno`.
@@ -48,35 +55,80 @@ public struct RemoteCaller: ~Copyable {
         registers.orig_rax = .max
         (registers.rdi, registers.rsi, registers.rdx) = (padded[0], padded[1], padded[2])
         (registers.r10, registers.r8, registers.r9) = (padded[3], padded[4], padded[5])
-        try setRegisters(registers)
-        if !isPrepared {
-            // Only now: a handler may have to wait, but never longer than the registers lead back (trap
-            // signals-while-borrowed).
-            try setMask(.max)
-            isPrepared = true
-        }
+        try prepare(registers)
         isRunning = true
         try step()
         try step()
         isRunning = false
-        return Int64(bitPattern: try currentRegisters().rax)
+        return Int64(bitPattern: try readRegisters(tid, pid: pid).rax)
+    }
+
+    /// Runs code of the process as a function on the borrowed thread, up to its return.
+    ///
+    /// The code must not depend on anything the interrupted code may hold, a lock above all: choose the thread (trap
+    /// unsafe-point). There is no result: whoever wants one calls a stub that stores it. If the tracer dies, the
+    /// function runs to its end and the thread goes on as before.
+    ///
+    /// - Throws: `didNotStop` when it takes more than two seconds; the thread is left in it and comes back by itself.
+    public mutating func run(_ function: RemoteAddress, _ arguments: UInt64...) throws(ProcessError) {
+        guard borrowed.filters?.hasNone == true else {
+            throw .unsupported(pid: pid, what: "it runs under seccomp, and the code's system calls are not known")
+        }
+        let padded = arguments + [UInt64](repeating: 0, count: max(0, 6 - arguments.count))
+        var registers = borrowed.registers
+        registers.rsp = frame.rawValue
+        registers.rip = function.rawValue
+        registers.orig_rax = .max
+        // A function may rely on the direction flag being clear.
+        let directionFlag: UInt64 = 1 << 10
+        registers.eflags &= ~directionFlag
+        (registers.rax, registers.rdi, registers.rsi, registers.rdx) = (0, padded[0], padded[1], padded[2])
+        (registers.rcx, registers.r8, registers.r9) = (padded[3], padded[4], padded[5])
+        try prepare(registers)
+        isAbandoned = true
+        let deadline = lp_monotonic_ns() &+ 2_000_000_000
+        while true {
+            try step()
+            let entered = try readRegisters(tid, pid: pid)
+            try step()
+            let signalReturn: UInt64 = 15
+            if entered.orig_rax == signalReturn, entered.rsp == frame.rawValue &+ 8 { break }
+            guard lp_monotonic_ns() < deadline else { throw .didNotStop(pid: pid, threads: [tid]) }
+        }
+        (isAbandoned, isPrepared, hasReturned) = (false, false, true)
+    }
+
+    /// From here on the thread leads to `rt_sigreturn`.
+    private mutating func prepare(_ registers: Registers) throws(ProcessError) {
+        try setRegisters(registers)
+        guard !isPrepared else { return }
+        // Only now: a handler may have to wait, but never longer than the registers lead back (trap
+        // signals-while-borrowed).
+        try setMask(.max)
+        isPrepared = true
     }
 
     /// Gives the thread back as it was. Called once, on every way out.
     mutating func finish() throws(ProcessError) {
-        if isPrepared {
-            // The thread stands at the exit of a system call, where the kernel would not restart the interrupted one:
-            // it only does so on its way out of a stop like the one in which we found the thread.
+        if isAbandoned {
             try resumeToStop()
-            try setMask(borrowed.mask)
+        } else {
+            if isPrepared || hasReturned {
+                // The thread stands at the exit of a system call, where the kernel would not restart the interrupted
+                // one: it only does so on its way out of a stop like the one in which we found the thread.
+                try resumeToStop()
+                try setMask(borrowed.mask)
+            }
+            // `rt_sigreturn` has made the kernel forget how to go on sleeping (trap restart-block).
+            let forgot = hasReturned && Int64(bitPattern: borrowed.registers.rax) == RestartCode.block
+            try setRegisters(forgot ? afterReturn : borrowed.registers)
         }
-        try setRegisters(borrowed.registers)
         try check(lp_ptrace(LP_DETACH, tid, 0, 0), "PTRACE_DETACH")
     }
 
     private func resumeToStop() throws(ProcessError) {
         try check(lp_ptrace(LP_INTERRUPT, tid, 0, 0), "PTRACE_INTERRUPT")
-        if !isRunning { try check(lp_ptrace(LP_CONT, tid, 0, 0), "PTRACE_CONT") }
+        if !isRunning && !isAbandoned { try check(lp_ptrace(LP_CONT, tid, 0, 0), "PTRACE_CONT") }
         while true {
             switch try waitForThread(tid, pid: pid, nanoseconds: 2_000_000_000) {
             case .stop: return
@@ -100,8 +152,6 @@ public struct RemoteCaller: ~Copyable {
             }
         }
     }
-
-    private func currentRegisters() throws(ProcessError) -> Registers { try readRegisters(tid, pid: pid) }
 
     private func setRegisters(_ registers: Registers) throws(ProcessError) {
         var registers = registers

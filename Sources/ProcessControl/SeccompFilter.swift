@@ -9,6 +9,8 @@ struct SeccompFilters {
     private static let maximumLength = 4096
     private static let maximumCount = 256
 
+    var hasNone: Bool { programs.isEmpty }
+
     /// Nil when the thread has filters and the kernel does not show them (it needs CAP_SYS_ADMIN).
     ///
     /// - Parameter tid: a thread we have stopped.

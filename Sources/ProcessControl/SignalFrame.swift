@@ -6,6 +6,8 @@ struct SignalFrame {
     /// Where the frame's first byte, the return address `pretcode`, goes.
     let address: RemoteAddress
     let bytes: [UInt8]
+    /// As they are after `rt_sigreturn`.
+    let registers: Registers
 
     /// Nothing of the frame may lie in these bytes below the stack pointer: leaf functions keep data there.
     static let redZone: UInt64 = 128
@@ -22,6 +24,7 @@ struct SignalFrame {
         registers: Registers, stackPointer: RemoteAddress, mask: UInt64, extended: [UInt8], restorer: RemoteAddress
     ) {
         guard let image = ExtendedState(extended) else { return nil }
+        self.registers = registers
         let end = stackPointer - SignalFrame.redZone
         let imageStart = RemoteAddress((end - UInt64(image.bytes.count)).rawValue & ~63)
         address = RemoteAddress(((imageStart - UInt64(SignalFrame.frameSize)).rawValue & ~15) &- 8)

@@ -5,10 +5,20 @@ import Glibc
 struct ThreadSelection {
     let pid: Int32
     let gadgets: CallGadgets
-    var map: MemoryMap
+    let map: MemoryMap
+    /// Asked to stop and not yet there: still ours.
+    private var stragglers: [Int32] = []
+
+    init(pid: Int32, gadgets: CallGadgets, map: MemoryMap) {
+        self.pid = pid
+        self.gadgets = gadgets
+        self.map = map
+    }
 
     /// The first fit thread, seized and standing. Throws `noSuitableThread` with a reason for each.
-    func borrow() throws(ProcessError) -> BorrowedThread {
+    mutating func borrow(
+        _ unfitness: (StoppedThread) throws(ProcessError) -> String?
+    ) throws(ProcessError) -> BorrowedThread {
         let candidates = try threadIDs(of: pid).map { (tid: $0, rank: rank($0)) }
         var reasons: [String] = []
         for allowsSleepers in [false, true] {
@@ -17,13 +27,23 @@ struct ThreadSelection {
                     if allowsSleepers { reasons.append("thread \(candidate.tid) is in an uninterruptible state") }
                     continue
                 }
-                switch try examine(candidate.tid, allowsSleepers: allowsSleepers) {
+                switch try examine(candidate.tid, allowsSleepers: allowsSleepers, unfitness) {
                 case .success(let thread): return thread
                 case .failure(let reason): if allowsSleepers { reasons.append(reason.text) }
                 }
             }
         }
         throw .noSuitableThread(pid: pid, reasons: Array(reasons.prefix(8)))
+    }
+
+    /// Lets go, as soon as they stop, the threads that took too long. What still does not stop within a second is let go
+    /// by the end of this process.
+    func releaseStragglers() {
+        for tid in stragglers {
+            guard (try? waitForStop(tid, nanoseconds: 1_000_000_000)) != nil else { continue }
+            if var registers = try? readRegisters(tid, pid: pid) { restartIfNeeded(tid, &registers) }
+            _ = lp_ptrace(LP_DETACH, tid, 0, 0)
+        }
     }
 
     private let unfit = 9
@@ -45,22 +65,34 @@ struct ThreadSelection {
 
     struct Reason: Error { var text: String }
 
-    private func examine(_ tid: Int32, allowsSleepers: Bool) throws(ProcessError) -> Result<BorrowedThread, Reason> {
+    private mutating func examine(
+        _ tid: Int32, allowsSleepers: Bool, _ objection: (StoppedThread) throws(ProcessError) -> String?
+    ) throws(ProcessError) -> Result<BorrowedThread, Reason> {
+        if stragglers.contains(tid) { return .failure(Reason(text: "thread \(tid) did not stop")) }
         let result = lp_ptrace(LP_SEIZE, tid, 0, UInt64(LP_O_TRACESYSGOOD))
         if result == -Int(ESRCH) { return .failure(Reason(text: "thread \(tid) has ended")) }
         let ours = result != 0 && (try? ProcessInformation.read(pid: tid))?.tracer == getpid()
         if result != 0, !ours { throw try seizeError(tid) }
         _ = lp_ptrace(LP_INTERRUPT, tid, 0, 0)
-        do {
-            try waitForStop(tid)
+        do throws(ProcessError) {
+            try waitForStop(tid, nanoseconds: 300_000_000)
             let thread = try read(tid)
-            guard let reason = try unfitness(thread, allowsSleepers: allowsSleepers) else { return .success(thread) }
+            let stopped = StoppedThread(tid: tid, registers: thread.registers)
+            var reason = try unfitness(thread, allowsSleepers: allowsSleepers)
+            if reason == nil { reason = try objection(stopped) }
+            guard let reason else { return .success(thread) }
             _ = lp_ptrace(LP_DETACH, tid, 0, 0)
             return .failure(Reason(text: "thread \(tid) \(reason)"))
-        } catch ProcessError.vanished {
-            return .failure(Reason(text: "thread \(tid) has ended"))
-        } catch ProcessError.didNotStop {
-            return .failure(Reason(text: "thread \(tid) did not stop"))
+        } catch {
+            switch error {
+            case .vanished: return .failure(Reason(text: "thread \(tid) has ended"))
+            case .didNotStop:
+                stragglers.append(tid)
+                return .failure(Reason(text: "thread \(tid) did not stop"))
+            default: break
+            }
+            _ = lp_ptrace(LP_DETACH, tid, 0, 0)
+            throw error
         }
     }
 
@@ -71,9 +103,9 @@ struct ThreadSelection {
     }
 
     /// Until the stop we asked for: a signal that comes first is given to the thread, not held.
-    private func waitForStop(_ tid: Int32) throws(ProcessError) {
+    private func waitForStop(_ tid: Int32, nanoseconds: UInt64) throws(ProcessError) {
         while true {
-            switch try waitForThread(tid, pid: pid, nanoseconds: 100_000_000) {
+            switch try waitForThread(tid, pid: pid, nanoseconds: nanoseconds) {
             case .stop: return
             case .signal(let number): _ = lp_ptrace(LP_CONT, tid, 0, UInt64(number))
             default: _ = lp_ptrace(LP_CONT, tid, 0, 0)

@@ -31,6 +31,43 @@ extension ProcessControl {
             #expect(isUndisturbed(output), "\(output)")
         }
 
+        @Test(
+            "code of the process runs on a borrowed thread", arguments: ["busy=2", "epoll=1", "sleep=1", "altstack=2"])
+        func runsCode(kind: String) throws {
+            // push %rbx; mov %rdi, %rbx; mov $39, %eax; syscall; add %rsi, %rax; add %rax, (%rbx); xorps %xmm7, %xmm7;
+            // pop %rbx; ret
+            let code: [UInt8] = [
+                0x53, 0x48, 0x89, 0xfb, 0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0x48, 0x01, 0xf0, 0x48, 0x01, 0x03, 0x0f, 0x57,
+                0xff,
+                0x5b, 0xc3,
+            ]
+            let output = try withWitness([kind]) { process in
+                let answer = try runTracer(deadline: .seconds(10)) {
+                    let map = try MemoryMap.read(pid: process.pid)
+                    let text = try #require(map.mappings.first { $0.isExecutable })
+                    let rules = try HoleRules.read(pid: process.pid)
+                    let hole = try #require(findHole(in: map, near: text.range, size: 8192, rules: rules))
+                    try withBorrowedThread(process.pid) { caller in
+                        try caller.map(at: hole, size: 4096, .readExecute)
+                        try caller.map(at: hole + 4096, size: 4096, .readWrite)
+                    }
+                    let memory = RemoteMemory(pid: process.pid)
+                    try memory.writeForced(code, at: hole)
+                    for _ in 0..<30 {
+                        try withBorrowedThread(process.pid) { caller in
+                            try caller.run(hole, (hole + 4096).rawValue, 1)
+                            _ = try caller.systemCall(39)
+                            try caller.run(hole, (hole + 4096).rawValue, 2)
+                        }
+                    }
+                    let sum = try memory.read(hole + 4096, as: UInt64.self)
+                    return sum == UInt64(process.pid) * 60 + 90 ? [1] : []
+                }
+                #expect(answer == [1])
+            }
+            #expect(isUndisturbed(output), "\(output)")
+        }
+
         @Test("mdwe: memory is mapped read-execute and filled from outside")
         func mdwe() throws {
             let output = try withWitness(["sleep=2"]) { process in

@@ -106,11 +106,12 @@ extension ProcessControl {
                     pthread_t t;
                     pthread_create(&t, NULL, work, NULL);
                     pthread_create(&t, NULL, work, NULL);
+                    usleep(50000);
                     pthread_exit(NULL);
                 }
                 """
             try with(body) { (process) throws in
-                usleep(50_000)
+                usleep(150_000)
                 #expect(try stop(process.pid, times: 5) == 2)
                 try borrow(process.pid)
             }
@@ -213,12 +214,13 @@ extension ProcessControl {
                 int main(void) {
                     pthread_t t;
                     pthread_create(&t, NULL, work, NULL);
+                    usleep(50000);
                     pthread_exit(NULL);
                 }
                 """
             for (body, reason) in [(coroutine, "own stack"), (full, "little room")] {
                 try with(body) { (process) throws in
-                    usleep(20_000)
+                    usleep(150_000)
                     do {
                         try borrow(process.pid)
                         Issue.record("borrowed")
