@@ -96,16 +96,18 @@ public struct TargetImage: Sendable {
         imports = Self.byName(file.dynamicSymbols.filter { !$0.isDefined })
         exports = Self.byName(file.dynamicSymbols.filter(\.isDefined))
         var slots: [String: UInt64] = [:]
+        var slotNamesByAddress: [UInt64: String] = [:]
         for relocation in file.dynamicRelocations where relocation.symbol > 0 {
             guard relocation.type == .globDat || relocation.type == .jumpSlot,
                 file.dynamicSymbols.indices.contains(relocation.symbol)
             else { continue }
             let name = file.dynamicSymbols[relocation.symbol].name
+            slotNamesByAddress[relocation.offset] = name
             // A GLOB_DAT slot is resolved before the program starts, a lazy JUMP_SLOT perhaps never.
             if relocation.type == .globDat || slots[name] == nil { slots[name] = relocation.offset }
         }
         self.slots = slots
-        slotNames = Dictionary(slots.map { ($0.value, $0.key) }, uniquingKeysWith: { first, _ in first })
+        slotNames = slotNamesByAddress
         loaded = file.segments.filter { $0.type == 1 && $0.fileSize > 0 }.compactMap { segment in
             file.bytes(address: segment.address, size: Int(segment.fileSize)).map { (segment.address, $0) }
         }
@@ -128,6 +130,19 @@ public struct TargetImage: Sendable {
             return segment.bytes[Int(offset)..<Int(offset + size)]
         }
         return nil
+    }
+
+    /// The slot that a PLT entry jumps through (`[endbr64] [bnd] jmp *slot(%rip)`); nil for any other code.
+    func slotOfPLTEntry(at address: UInt64) -> UInt64? {
+        let section = file.sections.first { $0.isAllocated && address >= $0.address && address - $0.address < $0.size }
+        guard let section, section.name.hasPrefix(".plt"), var code = bytes(at: address, size: 11) else { return nil }
+        if code.starts(with: [0xf3, 0x0f, 0x1e, 0xfa]) { code = code.dropFirst(4) }
+        if code.first == 0xf2 { code = code.dropFirst() }
+        guard code.count >= 6, code.starts(with: [0xff, 0x25]) else { return nil }
+        let field = code.dropFirst(2).prefix(4).reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+        // The jump ends where the field does; `code` is a slice, so count from the entry.
+        let length = UInt64(11 - code.count + 6)
+        return address &+ length &+ UInt64(bitPattern: Int64(Int32(bitPattern: field)))
     }
 
     /// Everything that the symbol table says of a global name; several when statics share it.

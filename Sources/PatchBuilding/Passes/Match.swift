@@ -120,7 +120,7 @@ private struct Matcher {
         guard let symbolAddress = reading.symbolAddress else { return nil }
         let symbol = plain.file.symbols[reading.relocation.symbol]
         guard let section = symbol.sectionIndex, !plain.file.sections[section].isMergeable,
-            !plain.file.sections[section].isThreadLocal
+            !plain.file.sections[section].isThreadLocal, target.slotOfPLTEntry(at: symbolAddress) == nil
         else { return nil }
         return (section, symbolAddress &- symbol.value)
     }
@@ -131,10 +131,13 @@ private struct Matcher {
             // The slot's own name is the proof; a slot without a name is relocated to a definition of the target.
             return target.slotNames[slot].map { $0 == symbol.name } ?? true
         }
+        // Defined elsewhere, or exported and so preemptible: a PLT entry of the linker's making, whose slot has the name.
+        if let address = reading.symbolAddress, let slot = target.slotOfPLTEntry(at: address) {
+            return target.slotNames[slot].map { $0 == symbol.name } ?? true
+        }
         if let (section, place) = sectionPlace(reading) { return places[section] == place }
         guard let address = reading.symbolAddress, !symbol.isDefined, symbol.kind != .threadLocal else { return true }
         let definitions = target.definitions(of: symbol.name)
-        // Not defined here: a PLT entry of the linker's making.
         return definitions.isEmpty || definitions.contains { $0.value == address }
     }
 
