@@ -7,8 +7,8 @@ extension Session {
     /// - Returns: false when the patch is active already.
     mutating func activate(_ reference: PatchReference) throws -> Bool {
         guard let patch = patch(reference) else { throw notLoaded(reference.id) }
-        if patch.state == .active { return false }
-        guard patch.state == .loaded || patch.state == .resident else {
+        if patch.state == .active, try isInPlace(patch) { return false }
+        guard patch.state == .loaded || patch.state == .resident || patch.state == .active else {
             throw Refusal(
                 .patchState, subject: patch.id, why: "it is \(patch.state.rawValue) in \(subject), not loaded")
         }
@@ -61,6 +61,23 @@ extension Session {
             throw Refusal(
                 .notMapped, subject: "\(module.file) in \(subject)",
                 why: "the file that \(patch.id) was loaded for is not mapped any more (trap dlclosed)")
+        }
+    }
+
+    /// Whether every entry of an active patch holds a jump: a library that was closed and opened again has none (trap
+    /// dlclosed).
+    private func isInPlace(_ patch: RegisteredPatch) throws -> Bool {
+        for module in patch.modules where !isPresent(module) {
+            guard linkMap.objects.contains(where: { $0.buildID == module.buildID }) else { continue }
+            throw Refusal(
+                .patchState, subject: "\(module.file) in \(subject)",
+                why: "it was closed and opened again at another address since \(patch.id) was applied",
+                remedy: "revert the patch and apply it again")
+        }
+        return try patch.modules.filter(isPresent).flatMap(\.functions).allSatisfy { function in
+            let expected = state.holder(ofEntry: function.entry)?.1.jump ?? function.saved
+            let found = try view.read(function.entry, UInt64(Entry.jumpLength)).bytes
+            return Digest.hexadecimal(found) == expected
         }
     }
 

@@ -11,8 +11,27 @@ struct MemorySearch: Sendable {
     private static let chunk = 1 << 20
 
     /// - Parameter excluded: ranges that were looked at already, or need not be: own stacks, modules, the registry.
-    /// - Throws: `SwitchObstacle.pointedTo`, or `tooLong`.
+    /// - Throws: `SwitchObstacle.pointedTo` at the first hit, or `tooLong`.
     func refuseHits(_ table: ScanTable, except excluded: [RemoteRange]) throws {
+        try forEachHit(table, except: excluded) { place, value in
+            throw SwitchObstacle.pointedTo(place: place, name: table.interval(holding: value)?.name ?? "")
+        }
+    }
+
+    /// Addresses of all words that hold an address in the table, at most 65,536.
+    /// - Throws: `SwitchObstacle.tooLong` when there are more.
+    func hits(_ table: ScanTable, except excluded: [RemoteRange]) throws -> [UInt64] {
+        var places: [UInt64] = []
+        try forEachHit(table, except: excluded) { place, _ in
+            guard places.count < 1 << 16 else { throw SwitchObstacle.tooLong }
+            places.append(place)
+        }
+        return places
+    }
+
+    private func forEachHit(
+        _ table: ScanTable, except excluded: [RemoteRange], _ body: (UInt64, UInt64) throws -> Void
+    ) throws {
         var arena = RemoteArena(capacity: 4 * MemorySearch.chunk)
         var batch: [RemoteRange] = []
         var size = 0
@@ -20,22 +39,26 @@ struct MemorySearch: Sendable {
             batch.append(range)
             size += Int(range.count)
             if size >= MemorySearch.chunk {
-                try scan(batch, table, &arena)
+                try scan(batch, table, &arena, body)
                 (batch, size) = ([], 0)
             }
         }
-        try scan(batch, table, &arena)
+        try scan(batch, table, &arena, body)
     }
 
-    private func scan(_ ranges: [RemoteRange], _ table: ScanTable, _ arena: inout RemoteArena) throws {
+    private func scan(
+        _ ranges: [RemoteRange], _ table: ScanTable, _ arena: inout RemoteArena, _ body: (UInt64, UInt64) throws -> Void
+    ) throws {
         if let deadline, monotonicNanoseconds() > deadline { throw SwitchObstacle.tooLong }
         let copies = try arena.read(ranges, of: memory)
         for (range, copy) in zip(ranges, copies) {
             let bytes = arena.bytes(copy)
-            guard let hit = table.firstHit(in: bytes) else { continue }
-            let value = bytes.loadUnaligned(fromByteOffset: hit * 8, as: UInt64.self)
-            throw SwitchObstacle.pointedTo(
-                place: range.start.rawValue &+ UInt64(hit) * 8, name: table.interval(holding: value)?.name ?? "")
+            var from = 0
+            while let hit = table.firstHit(in: bytes, from: from) {
+                let value = bytes.loadUnaligned(fromByteOffset: hit * 8, as: UInt64.self)
+                try body(range.start.rawValue &+ UInt64(hit) * 8, value)
+                from = hit + 1
+            }
         }
     }
 
@@ -47,7 +70,7 @@ struct MemorySearch: Sendable {
         var result: [RemoteRange] = []
         for mapping in map.mappings where mapping.isWritable && mapping.isReadable && mapping.kind != .kernel {
             for piece in subtract(holes, from: mapping.range) {
-                result += pages.present(piece, isFile: mapping.kind == .file).flatMap(split)
+                result += try pages.present(piece, isFile: mapping.kind == .file, deadline: deadline).flatMap(split)
             }
         }
         return result
@@ -88,7 +111,8 @@ struct PageMap: Sendable {
     }
 
     /// The parts of `range` whose pages exist; all of it for files, or when the kernel does not tell.
-    func present(_ range: RemoteRange, isFile: Bool) -> [RemoteRange] {
+    /// - Throws: `SwitchObstacle.tooLong`: a sanitizer's mappings span terabytes.
+    func present(_ range: RemoteRange, isFile: Bool, deadline: UInt64?) throws -> [RemoteRange] {
         guard descriptor >= 0, !isFile else { return [range] }
         let first = range.start.rawValue / pageSize
         let count = Int((range.end.rawValue - 1) / pageSize - first) + 1
@@ -96,6 +120,7 @@ struct PageMap: Sendable {
         var entries = [UInt64](repeating: 0, count: min(count, 1 << 16))
         var done = 0
         while done < count {
+            if let deadline, monotonicNanoseconds() > deadline { throw SwitchObstacle.tooLong }
             let wanted = min(entries.count, count - done)
             let offset = off_t((first + UInt64(done)) * 8)
             let got = entries.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress, wanted * 8, offset) } / 8

@@ -18,6 +18,8 @@ struct Registry: Sendable {
     static let selectorOffset: UInt64 = 64
     static let smallestSize: UInt64 = 1 << 20
     static let largestSize: UInt64 = 64 << 20
+    /// Mappings of terabytes are a sanitizer's.
+    private static let largestSearched: UInt64 = 1 << 40
     private static let slotHeader: UInt64 = 40
 
     let memory: RemoteMemory
@@ -47,6 +49,7 @@ struct Registry: Sendable {
         // By fixed layout and magic: names of mappings are not everywhere (trap anon-name).
         let candidates = view.map.mappings.filter {
             $0.kind == .anonymous && $0.isReadable && $0.isWritable && !$0.isExecutable && !$0.isShared
+                && $0.range.count < largestSearched
         }
         // Neighbouring anonymous mappings are merged by the kernel: the magic may stand at any page of one. A
         // registry is created at a multiple of its smallest size, so only those places are looked at.

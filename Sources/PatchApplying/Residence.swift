@@ -11,10 +11,11 @@ extension Session {
         let modules = try plan(bundle, objects, at: known.modules.map(\.base))
         var record = try describe(bundle, modules)
         guard record.linkDigest == known.linkDigest, try isIntact(record) else {
-            throw Refusal(
-                .patchState, subject: known.id,
-                why: "it is resident in \(subject), but something that it is bound to has moved since it was loaded",
-                remedy: "restart the process with the fixed program")
+            // What it was bound to lies elsewhere by now (a library closed and opened again): it stays mapped, as
+            // whatever points into it expects, and is forgotten.
+            notes.append("an older copy of the module stays mapped, inactive: what it was bound to has moved")
+            try registry?.update { $0.patches.removeAll { $0.reference == reference } }
+            return false
         }
         record.state = .loaded
         record.wasActive = known.wasActive

@@ -3,8 +3,14 @@ import ProcessControl
 
 /// Whether a program can leave a call suspended on a stack that is not a thread's own (trap foreign-stacks).
 struct StackSwitching: Sendable {
-    /// It imports, or carries, a function that switches stacks.
-    var canSwitch: Bool
+    enum Ability: Sendable {
+        case none
+        /// Only OpenSSL's asynchronous jobs could, in programs that ask for them: a suspended one lies in the heap.
+        case openSSL
+        case any
+    }
+    /// Whether it imports, or carries, a function that switches stacks.
+    var ability: Ability
     /// Go and its like move stacks about.
     var movesStacks: Bool
 
@@ -14,11 +20,12 @@ struct StackSwitching: Sendable {
     ]
 
     static func find(in view: ProcessView, _ linkMap: LinkMap) -> StackSwitching {
-        var result = StackSwitching(canSwitch: false, movesStacks: false)
+        var result = StackSwitching(ability: .none, movesStacks: false)
         for object in linkMap.objects {
             result.movesStacks = result.movesStacks || holdsGo(object, view)
-            guard !result.canSwitch, let tables = try? view.tables(of: object) else { continue }
-            result.canSwitch = switches(tables)
+            guard result.ability != .any, let tables = try? view.tables(of: object), switches(tables) else { continue }
+            let isOpenSSL = (try? tables.lookup("ASYNC_start_job", version: nil)) ?? nil != nil
+            result.ability = isOpenSSL ? .openSSL : .any
         }
         return result
     }

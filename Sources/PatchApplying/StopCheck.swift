@@ -13,6 +13,14 @@ enum SwitchObstacle: Error, Sendable {
     /// Another livepatch stored a state in between.
     case registryChanged
 
+    /// Says which function, or where.
+    var isNamed: Bool {
+        switch self {
+        case .inUse, .pointedTo: true
+        case .tooLong, .registryChanged: false
+        }
+    }
+
     func message(pid: Int32) -> String {
         switch self {
         case .inUse(let tid, let name, let value, let place):
@@ -33,7 +41,9 @@ struct StopWorkspace: ~Copyable {
     /// Mappings as they were just before the stop.
     var map: MemoryMap
     /// The program can switch stacks: suspended calls may lie anywhere in writable memory.
-    var switchesStacks: Bool
+    var stackSwitching: StackSwitching.Ability
+    /// Places outside the stacks that may belong to suspended calls, found before the stop.
+    var candidates: [UInt64] = []
     /// Modules and registry: not the program's memory.
     var excluded: [RemoteRange]
     /// The stacks of the last attempt; their bytes are in the arena.
@@ -102,10 +112,28 @@ enum StopCheck {
             }
             guard stopped.nanosecondsLeft > 0 else { throw SwitchObstacle.tooLong }
         }
-        if own.count < stacks.count || workspace.switchesStacks {
+        try checkCandidates(plan, stopped.memory, workspace, own)
+        if own.count < stacks.count || workspace.stackSwitching == .any {
             let search = MemorySearch(map: workspace.map, memory: stopped.memory, deadline: stopped.deadline)
             let unused = OwnStack.unused(own, workspace.map)
             try search.refuseHits(plan.forbidden, except: own + unused + workspace.excluded)
+        }
+    }
+
+    /// What was found before the stop and lies on no thread's own stack: looked at again.
+    private static func checkCandidates(
+        _ plan: SwitchPlan, _ memory: RemoteMemory, _ workspace: borrowing StopWorkspace, _ own: [RemoteRange]
+    ) throws {
+        if workspace.candidates.isEmpty { return }
+        let known = own + OwnStack.unused(own, workspace.map)
+        let open = workspace.candidates.map { RemoteRange(start: RemoteAddress($0), count: 8) }.filter { range in
+            !known.contains { $0.contains(range.start) }
+        }
+        for (range, bytes) in zip(open, try memory.readMany(open)) {
+            guard let value = bytes?.withUnsafeBytes({ $0.loadUnaligned(as: UInt64.self) }),
+                let hit = plan.forbidden.interval(holding: value)
+            else { continue }
+            throw SwitchObstacle.pointedTo(place: range.start.rawValue, name: hit.name)
         }
     }
 

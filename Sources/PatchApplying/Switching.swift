@@ -14,8 +14,9 @@ extension Session {
         defer { text.close() }
         var workspace = StopWorkspace(
             arena: RemoteArena(capacity: 4 << 20), text: text, map: view.map,
-            switchesStacks: consistency == .stack && ability.canSwitch, excluded: livepatchRanges())
+            stackSwitching: consistency == .stack ? ability.ability : .none, excluded: livepatchRanges())
         let watchdog = StopWatchdog()
+        var reason: String?
         var pause: UInt32 = 1_000
         while true {
             stop.attempts += 1
@@ -35,9 +36,13 @@ extension Session {
             } catch let obstacle as SwitchObstacle {
                 if case .registryChanged = obstacle { throw Busy(obstacle.message(pid: pid)) }
                 let inTheWay = workspace.examine(plan.forbidden, memory: view.memory)
-                guard timeIsLeft else { throw Busy(inTheWay.map { "\(subject): \($0)" } ?? obstacle.message(pid: pid)) }
+                let message = inTheWay.map { "\(subject): \($0)" } ?? obstacle.message(pid: pid)
+                // Who was in the way says more than that an attempt took too long.
+                if obstacle.isNamed || reason == nil { reason = message }
+                guard timeIsLeft else { throw Busy(reason ?? message) }
             } catch let error as ProcessError {
-                guard case .didNotStop = error, timeIsLeft else { throw error }
+                guard case .didNotStop = error else { throw error }
+                guard timeIsLeft else { throw reason.map { Busy($0) } ?? error }
             } catch let busy as Busy {
                 guard timeIsLeft else { throw busy }
             }
@@ -54,16 +59,17 @@ extension Session {
             try view.memory.copyOnWrite(pageOf: page)
         }
         for write in plan.switches { _ = try view.memory.read(RemoteAddress(write.address), count: 1) }
-        if workspace.switchesStacks { try measureSearch(plan) }
+        if workspace.stackSwitching != .none { try searchRunning(plan, &workspace) }
     }
 
-    /// The search of all writable memory has to fit into a stop: measured while the program runs.
-    private func measureSearch(_ plan: SwitchPlan) throws {
+    /// Searches all writable memory while the program runs. Where any code may switch stacks, that is done again in the
+    /// stop, so it has to fit into one; for OpenSSL's jobs the places found now are looked at again.
+    private func searchRunning(_ plan: SwitchPlan, _ workspace: inout StopWorkspace) throws {
         let start = monotonicNanoseconds()
-        let search = MemorySearch(map: view.map, memory: view.memory)
-        do { try search.refuseHits(plan.forbidden, except: livepatchRanges()) } catch is SwitchObstacle { return }
+        let search = MemorySearch(map: view.map, memory: view.memory, deadline: deadline)
+        workspace.candidates = try search.hits(plan.forbidden, except: livepatchRanges())
         let milliseconds = Int((monotonicNanoseconds() - start) / 1_000_000)
-        guard milliseconds < options.maximumStop else {
+        guard workspace.stackSwitching == .openSSL || milliseconds < options.maximumStop else {
             throw Refusal(
                 .foreignStacks, subject: subject,
                 why:

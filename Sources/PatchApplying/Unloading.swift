@@ -77,11 +77,11 @@ extension Session {
             patch.modules.map { ScanTable.Interval(first: $0.base, last: $0.base &+ $0.size &- 1, name: "the module") })
         var own = modules
         if let registry { own.append(RemoteRange(start: RemoteAddress(registry.address), count: registry.size)) }
-        let search = MemorySearch(map: view.map, memory: view.memory)
-        let size = try search.presentRanges(except: own).reduce(0) { $0 + $1.count }
+        let search = MemorySearch(map: view.map, memory: view.memory, deadline: deadline)
+        let size = (try? search.presentRanges(except: own).reduce(0) { $0 + $1.count }) ?? .max
         // About 2 GB a second are copied and searched; beyond that the stop would be felt.
         guard size < UInt64(options.maximumStop) * 1_000_000 else {
-            return "its \(size >> 20) MiB of writable memory can't be searched for pointers within --max-stop"
+            return "its writable memory is too large to be searched for pointers within --max-stop"
         }
         var reason: String?
         var pause: UInt32 = 2_000

@@ -115,39 +115,4 @@ extension Programs {
             try expectRefusal("binding-scope", output)
         }
     }
-
-    @Test("a shared library is a target like an executable")
-    func library() throws {
-        let directory = try Fixture.cached(["library-target-1"]) { directory in
-            try writeText("volatile int sink; int answer(void) { sink++; return 1; }", to: directory + "/lib.c")
-            try writeText(
-                """
-                #include <stdio.h>
-                #include <unistd.h>
-                int answer(void);
-                int main(void) {
-                    setvbuf(stdout, 0, _IONBF, 0);
-                    printf("ready\\n");
-                    for (;;) { printf("answer=%d\\n", answer()); usleep(2000); }
-                }
-                """, to: directory + "/main.c")
-            let library = ["-O2", "-fPIC", "-shared", "-Wl,--build-id", "lib.c", "-o", "libanswer.so"]
-            try runOrThrow("gcc", library, in: directory)
-            try runOrThrow(
-                "gcc", ["-O2", "main.c", "-L.", "-lanswer", "-Wl,-rpath,$ORIGIN", "-o", "main"], in: directory)
-        }
-        let source = Assembly.head + Assembly.replacement("answer", new: "mov $2, %eax\nret", old: "mov $1, %eax\nret")
-        let patch = HandMadePatch(
-            id: "fix", target: directory + "/libanswer.so", source: source, functions: ["answer"])
-        try withTemporaryDirectory { scratch in
-            let bundle = try patch.write(to: scratch)
-            try withProcess(directory + "/main") { process in
-                try process.waitForOutput("ready")
-                try expectStatus(0, try livepatch("apply", bundle, "--all", "--allow-unsigned"))
-                try process.waitForNew("answer=2")
-                try expectStatus(0, try livepatch("revert", "fix", "--all"))
-                try process.waitForNew("answer=1")
-            }
-        }
-    }
 }

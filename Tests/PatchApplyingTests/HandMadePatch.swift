@@ -20,23 +20,37 @@ struct HandMadePatch {
     var resident: String?
     var endsWithCall = false
     var abiCoupled = false
+    /// Kind of the entries; the old body of a padded one is the target's own, behind the pad.
+    var entry = Entry(kind: .bare, jumpOffset: 0, resumeOffset: 0)
+    /// Further targets of the same bundle.
+    var more: [HandMadePatch] = []
     /// Libraries that the module is linked against.
     var linkFlags: [String] = []
 
     /// Writes the bundle and returns its path.
     func write(to directory: String) throws -> String {
-        let module = try Fixture.compile(
-            ["module.S": source],
-            ["-shared", "-nostdlib", "-Wl,-z,separate-code", "-Wl,-z,now", "-Wl,--build-id=none", "-Wl,-z,norelro"]
-                + linkFlags,
-            output: "module.so")
         let path = directory + "/\(id).lpatch"
-        var manifest = Manifest(id: id, targets: [try describe(module)])
+        var modules: [String: [UInt8]] = [:]
+        let targets = try ([self] + more).map { part in
+            let module = try part.link()
+            let target = try part.describe(module)
+            modules[target.module] = readBytes(module)
+            return target
+        }
+        var manifest = Manifest(id: id, targets: targets)
         manifest.requires = requires
         manifest.supersedes = supersedes
-        try writeBytes(
-            try Bundle.write(manifest: manifest, modules: [manifest.targets[0].module: readBytes(module)]), to: path)
+        try writeBytes(try Bundle.write(manifest: manifest, modules: modules), to: path)
         return path
+    }
+
+    private func link() throws -> String {
+        try Fixture.compile(
+            ["module.S": source],
+            [
+                "-shared", "-nostdlib", "-Wl,-z,separate-code", "-Wl,-z,now", "-Wl,--build-id=none",
+                "-Wl,-z,norelro",
+            ] + linkFlags, output: "module.so")
     }
 
     private func describe(_ module: String) throws -> ManifestTarget {
@@ -49,9 +63,10 @@ struct HandMadePatch {
                 name: name, object: "main.o", change: .changed, reason: "hand-made",
                 original: OriginalFunction(
                     range: range, coldRanges: [], digest: digest,
-                    entry: Entry(kind: .bare, jumpOffset: 0, resumeOffset: 0), endsWithCall: endsWithCall,
+                    entry: entry, endsWithCall: endsWithCall,
                     abiCoupled: abiCoupled),
-                newRanges: [try #require(inModule["new_" + name])], oldRanges: [try #require(inModule["old_" + name])],
+                newRanges: [try #require(inModule["new_" + name])],
+                oldRanges: inModule["old_" + name].map { [$0] } ?? [],
                 stub: inModule["stub_" + name]?.address, oldSlot: inModule["slot_" + name]?.address)
         }
         let table = inModule["bindings"] ?? AddressRange(address: 0, size: 0)
@@ -59,7 +74,8 @@ struct HandMadePatch {
         return ManifestTarget(
             file: lastComponent(target), buildID: try buildID(target), functions: patched, bindings: bindings, data: [],
             layout: ModuleLayout(
-                switchAddress: try #require(inModule["patch_switch"]).address, bindingTable: table.address,
+                switchAddress: try #require(inModule["patch_switch"]).address,
+                switchPointer: inModule["switch_pointer"]?.address, bindingTable: table.address,
                 bindingCount: Int(table.size) / BindingRecord.size, memorySize: end, resident: resident))
     }
 
@@ -128,6 +144,40 @@ enum Assembly {
         .text
 
         """
+    }
+
+    /// The same for a patch of several targets, whose one switch is reached through a pointer; no copy of the old body
+    /// when `old` is nil (padded entries).
+    static func indirect(_ name: String, new: String, old: String?) -> String {
+        let copy =
+            old.map { ".type old_\(name), @function\nold_\(name):\n\($0)\n.size old_\(name), .-old_\(name)\n" } ?? ""
+        return """
+            .data
+            .balign 8
+            .type switch_pointer, @object
+            .size switch_pointer, 8
+            switch_pointer: .quad 0
+            .type slot_\(name), @object
+            .size slot_\(name), 8
+            slot_\(name): .quad 0
+            .text
+            .type new_\(name), @function
+            new_\(name):
+            \(new)
+            .size new_\(name), .-new_\(name)
+            \(copy)
+            .type stub_\(name), @function
+            stub_\(name):
+                push %rax
+                mov switch_pointer(%rip), %rax
+                cmpb $0, (%rax)
+                pop %rax
+                je 1f
+                jmp new_\(name)
+            1:  jmp *slot_\(name)(%rip)
+            .size stub_\(name), .-stub_\(name)
+
+            """
     }
 
     /// `bindings`: each (label of the place, relocation type, index, addend).

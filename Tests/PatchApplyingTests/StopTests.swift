@@ -92,7 +92,7 @@ extension Programs {
     func inProgress() throws {
         try withPatched(try Programs.blockedPatch(), arguments: ["b"]) { process, bundle in
             let output = try livepatch(
-                "apply", bundle, "--pid", process.id, "--allow-unsigned", "--timeout", "0.3")
+                "apply", bundle, "--pid", process.id, "--allow-unsigned", "--timeout", "1.5")
             try expectStatus(3, output)
             #expect(output.stderr.contains("is in answer"), "\(output)")
             #expect(try livepatch("status", "--pid", process.id).stdout.contains("0 patches"))
@@ -139,7 +139,7 @@ extension Programs {
     func foreignStacks() throws {
         try withPatched(try Programs.blockedPatch(contexts: true), arguments: ["c"]) { process, bundle in
             let output = try livepatch(
-                "apply", bundle, "--pid", process.id, "--allow-unsigned", "--timeout", "0.3")
+                "apply", bundle, "--pid", process.id, "--allow-unsigned", "--timeout", "1.5")
             try expectStatus(3, output)
             #expect(output.stderr.contains("answer"), "\(output)")
         }
@@ -161,7 +161,7 @@ extension Programs {
             try withProcess(patch.target, ["f"]) { process in
                 usleep(100_000)
                 let output = try livepatch(
-                    "apply", bundle, "--pid", process.id, "--allow-unsigned", "--timeout", "0.3")
+                    "apply", bundle, "--pid", process.id, "--allow-unsigned", "--timeout", "1.5")
                 try expectStatus(3, output)
             }
         }
