@@ -11,6 +11,10 @@ extension ObjectFile {
         dynamicRelocations.first { $0.offset == address }
     }
 
+    /// Holds the compiler's intermediate code for link-time optimisation (rule `lto-object`); `DebugUnit.hasLTO` tells
+    /// it of a linked file.
+    public var hasLTO: Bool { sections.contains { $0.name.hasPrefix(".gnu.lto_") || $0.name == ".llvm.lto" } }
+
     /// A separate `.debug` file: it has the headers of the code, not the code.
     public var isDebugOnly: Bool { sections.contains { $0.isExecutable && $0.isNoBits } }
 

@@ -112,6 +112,23 @@ func debugUnit(_ source: String, _ flags: [String] = ["-c", "-g"], suffix: Strin
         }
     }
 
+    /// Debug packages have the alternate file by its absolute path, which stands for one below where they are unpacked.
+    @Test func alternateFileIsFoundBelowAnUnpackedRoot() throws {
+        try withScratch { directory in
+            let debug = "\(directory)/usr/lib/debug"
+            try run(["mkdir", "-p", debug])
+            for name in ["one", "two"] {
+                let source = Self.types + "int \(name)(int x) { return x + h.color; }"
+                let path = try compile(source, ["-shared", "-fPIC", "-g"], in: directory, as: name)
+                try run(["mv", path, "\(debug)/\(name)"])
+            }
+            let link = "/usr/lib/debug/.dwz-of-a-test"
+            try run(["dwz", "-m", "\(debug)/.dwz-of-a-test", "-M", link, "\(debug)/one", "\(debug)/two"])
+            let info = try DebugInfo.read(path: "\(debug)/one")
+            #expect(!info.lacksAlternate && info.units.first?.types["struct holder"] != nil)
+        }
+    }
+
     @Test func ltoUnitsAreTold() throws {
         let made = try debugUnit("int f(void) { return 1; }", ["-c", "-g", "-flto", "-ffat-lto-objects"])
         let plain = try debugUnit("int f(void) { return 1; }", ["-c", "-g", "-flto", "-fno-lto"])

@@ -107,6 +107,29 @@ import Testing
         #expect(versions.contains { $0.version == "NEW" && !$0.versionHidden && $0.versionLibrary == nil })
     }
 
+    @Test func packedRelativeRelocationsAreUnpacked() throws {
+        let source = "static int a[200]; int *p[100] = { [0 ... 99] = &a[3] }; int f(void) { return *p[9]; }"
+        let packed = try compiled(source, ["-shared", "-fPIC", "-Wl,-z,pack-relative-relocs"])
+        #expect(packed.section(named: ".relr.dyn") != nil)
+        let array = try #require(packed.dynamicSymbols.first { $0.name == "p" })
+        let own = packed.dynamicRelocations.filter { $0.offset >= array.value && $0.offset < array.value + 800 }
+        #expect(own.map(\.offset) == (0..<100).map { array.value + 8 * $0 })
+        let target = try #require(packed.symbols.first { $0.name == "a" })
+        #expect(own.allSatisfy { $0.type == .relative && $0.addend == Int64(target.value) + 12 })
+    }
+
+    @Test func staticExecutableHasIndirectRelocationsWithoutSymbols() throws {
+        let program = try compiled("int main(void) { return 0; }", ["-static", "-no-pie"])
+        #expect(program.kind == .executable && program.dynamicSymbols.isEmpty)
+        #expect(program.dynamicRelocations.contains { $0.type == .irelative && $0.symbol == 0 })
+    }
+
+    @Test func ltoObjectsAreTold() throws {
+        let made = try compiled("int f(void) { return 1; }", ["-c", "-flto"])
+        let plain = try compiled("int f(void) { return 1; }")
+        #expect(made.hasLTO && !plain.hasLTO)
+    }
+
     @Test func relocationTypesHaveTheirPsABINames() {
         #expect(RelocationType.pc32.description == "R_X86_64_PC32" && RelocationType.pc32.fieldSize == 4)
         #expect(RelocationType.abs64.description == "R_X86_64_64" && RelocationType.abs64.fieldSize == 8)
