@@ -13,9 +13,7 @@ func guardUnit(_ unit: ComparedUnit, plan: UnitPlan) -> [Refusal] {
 
 /// An object made for link-time optimisation holds no machine code yet.
 func guardLTO(_ object: ObjectFile, name: String) -> [Refusal] {
-    guard object.sections.contains(where: { $0.name.hasPrefix(".gnu.lto_") || $0.name.hasPrefix(".llvm.lto") }) else {
-        return []
-    }
+    guard object.hasLTO else { return [] }
     return [
         Refusal(
             .ltoObject, subject: name,

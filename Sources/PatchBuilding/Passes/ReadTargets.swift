@@ -18,7 +18,9 @@ func readTargets(_ targets: [BuildOptions.Target], needsDebugInfo: Bool) async t
         do {
             let image = try TargetImage.load(path: target.path, symbolsPath: target.symbols)
             let info = needsDebugInfo ? try? DebugInfo.read(path: image.symbolFile.path, parts: .functions) : nil
-            loaded.append(LoadedTarget(image: image, debugInfo: info?.units.isEmpty == false ? info : nil))
+            // Without the alternate file that it refers to, debug information lacks the names.
+            let isWhole = info.map { !$0.units.isEmpty && !$0.lacksAlternate } ?? false
+            loaded.append(LoadedTarget(image: image, debugInfo: isWhole ? info : nil))
         } catch let error as Refusals { refusals += error.refusals }
     }
     if !refusals.isEmpty { throw Refusals(refusals) }
