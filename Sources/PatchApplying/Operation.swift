@@ -111,8 +111,13 @@ extension Session {
         case .deactivate:
             if try !deactivate(reference) { notes.append("it was not active") }
         default:
-            if operation == .revert { _ = try deactivate(reference) }
-            if let why = try unload(reference) { notes.append("the module stays mapped, inactive: \(why)") }
+            let wasActive = try operation == .revert && deactivate(reference)
+            do {
+                if let why = try unload(reference) { notes.append("the module stays mapped, inactive: \(why)") }
+            } catch let error where wasActive {
+                // Something has changed: this is not a refusal, nor merely busy.
+                throw Failure("\(selector.id) is inactive, but could not be unloaded: \(error)")
+            }
         }
         var report = report(reference)
         report.functions = functions

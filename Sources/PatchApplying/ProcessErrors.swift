@@ -9,6 +9,8 @@ extension ProcessError {
         case .noPermission(_, let operation):
             Refusal(.noPermission, subject: "pid \(pid)", why: "the kernel does not allow it: \(operation)")
         case .unsupported(_, let what): Refusal(.unsupportedProcess, subject: "pid \(pid)", why: what)
+        case .didNotStop(_, let threads) where threads.count > 8:
+            Busy("\(threads.count) threads of process \(pid) did not stop in time, thread \(threads[0]) among them")
         case .alreadyTraced, .didNotStop, .noSuitableThread: Busy(description)
         default: Failure(description)
         }

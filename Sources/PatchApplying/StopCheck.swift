@@ -170,9 +170,7 @@ enum OwnStack {
 
     private static func range(of thread: StoppedThread, isMain: Bool, _ map: MemoryMap) -> RemoteRange? {
         guard let mapping = map.mapping(containing: thread.stackPointer), mapping.isWritable else { return nil }
-        if isMain || mapping.kind == .stack {
-            return mapping.kind == .stack ? RemoteRange(start: thread.stackPointer, end: mapping.end) : nil
-        }
+        if mapping.kind == .stack { return isMain ? RemoteRange(start: thread.stackPointer, end: mapping.end) : nil }
         // The thread's control block ends its stack, in glibc and musl alike; mappings of neighbours may be merged.
         let block = RemoteAddress(thread.registers.fs_base)
         guard mapping.kind == .anonymous, block > thread.stackPointer, block <= mapping.end else { return nil }
