@@ -213,6 +213,42 @@ import Testing
         }
     }
 
+    // MARK: Everything at once
+
+    @Test("every field of a module is what the psABI's formula makes of it", arguments: ["-fPIC", "-fPIE", "-fno-pie"])
+    func everyField(option: String) async throws {
+        let source = """
+            int puts(const char *); int printf(const char *, ...); void abort(void); void *malloc(unsigned long);
+            extern int limit; extern int (*hooks[])(int); int other(int);
+            static int count = 3;
+            static const char *const names[] = {"zero", "one", "two"};
+            int fresh(int n) { printf("%s %d\\n", names[n % 3], n); return n + limit; }
+            static int __attribute__((noinline)) step(int n) {
+                switch (n) {
+                case 0: return puts("a"); case 1: return fresh(n) + 1; case 2: return other(n) + 2;
+                case 3: return puts(names[n - 1]) + 3; case 4: return count++; case 5: abort();
+                }
+                return limit + hooks[n & 3](n);
+            }
+            int get(int n) {
+                hooks[0] = step; hooks[1] = fresh; hooks[2] = other;
+                return n > 1 ? get(n - 1) + step(n) : malloc(n) != 0;
+            }
+            """
+        let plan = try PlanFixture(
+            original: source, new: source.replacing("limit + hooks", with: "limit * hooks"), options: [option],
+            replaced: ["get": 0x1000, "step": 0x1200], added: ["fresh", "names"],
+            bindings: [
+                "limit": target("limit", 0x4000), "hooks": target("hooks", 0x4020),
+                ".data.count": target("count", 0x4100),
+                "other": Binding(kind: option == "-fPIC" ? .slot : .target, symbol: "other", address: 0x3fe0),
+            ], originalHasAdded: true
+        ).plan()
+        let check = try FieldCheck(plan, try await link(plan))
+        #expect(check.checked > 60)
+        #expect(check.faults.isEmpty)
+    }
+
     // MARK: Entries and stubs
 
     private let pair = PlanFixture(

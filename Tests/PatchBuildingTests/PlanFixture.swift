@@ -20,6 +20,8 @@ struct PlanFixture {
     /// By symbol's name (for section symbols: section's name).
     var bindings: [String: Binding] = [:]
     var sharesSwitch = false
+    /// What is added lies in the original object too, and travels with it.
+    var originalHasAdded = false
 
     func plan() throws -> ModulePlan {
         let newFile = try ObjectFile.read(path: Fixture.compile(new, Self.flags + options, output: "new.o"))
@@ -30,7 +32,7 @@ struct PlanFixture {
         unit.newSections = travelling(newFile, names + added)
         unit.newReferences = references(newFile, unit.newSections)
         if entry.kind == .bare {
-            unit.originalSections = travelling(oldFile, names)
+            unit.originalSections = travelling(oldFile, names + (originalHasAdded ? added : []))
             unit.originalReferences = references(oldFile, unit.originalSections)
         }
         let functions = (names + added).compactMap { plan($0, newFile, oldFile) }

@@ -66,7 +66,7 @@ extension ModuleBuilder {
 
     private mutating func addNames(_ symbols: [Symbol], _ key: SectionKey, _ number: Int) {
         let cold = coldSymbols(key)
-        for var symbol in symbols where symbol.kind == .function || symbol.kind == .object || symbol.kind == .indirect {
+        for var symbol in symbols where symbol.kind != .section && !isUnnamed(symbol) {
             if symbol.kind == .indirect { refuse(.relocationType, symbol.name, "a new IFUNC can't be resolved") }
             if symbol.kind == .function, !cold.contains(symbol.index) {
                 functionStarts[number, default: [:]][symbol.value] = symbol.name
@@ -80,6 +80,11 @@ extension ModuleBuilder {
             symbol.place = .section(number)
             object.addSymbol(symbol)
         }
+    }
+
+    /// The compiler's own labels say nothing to a reader.
+    private func isUnnamed(_ symbol: Symbol) -> Bool {
+        symbol.name.isEmpty || (symbol.binding == .local && symbol.name.hasPrefix(".L"))
     }
 
     private func coldSymbols(_ key: SectionKey) -> Set<Int> {
