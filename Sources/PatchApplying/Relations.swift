@@ -46,6 +46,14 @@ extension Session {
                         + "\(manifest.id) was not built on that patch"))
         }
         refusals += manifest.supersedes.compactMap { uncovered(manifest, objects, $0) }
+        for old in manifest.supersedes.compactMap({ patch($0) }) where old.state == .active {
+            let left = dependents(of: old).filter { !manifest.supersedes.contains($0.reference) }
+            guard let other = left.first else { continue }
+            refusals.append(
+                Refusal(
+                    .requiredByOthers, subject: old.id,
+                    why: "\(manifest.id) would supersede it, but \(other.id) in \(subject) was built on it"))
+        }
         if !refusals.isEmpty { throw Refusals(refusals) }
     }
 

@@ -44,6 +44,8 @@ struct StopWorkspace: ~Copyable {
     var stackSwitching: StackSwitching.Ability
     /// Places outside the stacks that may belong to suspended calls, found before the stop.
     var candidates: [UInt64] = []
+    /// How often in a row the search of the running program took longer than a stop may.
+    var slowSearches = 0
     /// Modules and registry: not the program's memory.
     var excluded: [RemoteRange]
     /// The stacks of the last attempt; their bytes are in the arena.

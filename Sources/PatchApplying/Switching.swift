@@ -69,7 +69,13 @@ extension Session {
         let search = MemorySearch(map: view.map, memory: view.memory, deadline: deadline)
         workspace.candidates = try search.hits(plan.forbidden, except: livepatchRanges())
         let milliseconds = Int((monotonicNanoseconds() - start) / 1_000_000)
-        guard workspace.stackSwitching == .openSSL || milliseconds < options.maximumStop else {
+        // A candidate is looked at first, and a machine that was busy for a moment gets another chance.
+        let fits = milliseconds < options.maximumStop || !workspace.candidates.isEmpty
+        workspace.slowSearches = fits ? 0 : workspace.slowSearches + 1
+        if fits || workspace.stackSwitching == .openSSL { return }
+        if workspace.slowSearches < 4 {
+            throw SwitchObstacle.tooLong
+        } else {
             throw Refusal(
                 .foreignStacks, subject: subject,
                 why:

@@ -86,6 +86,11 @@ struct InspectionOptions: ParsableArguments {
     @Option(help: "How long to wait for a process that is busy, in seconds.")
     var timeout = 10.0
 
+    func validate() throws {
+        guard pid.allSatisfy({ $0 > 0 }) else { throw ValidationError("a process id is a positive number") }
+        guard timeout >= 0, timeout <= 3600 else { throw ValidationError("--timeout is from 0 to 3600 s") }
+    }
+
     func run(_ inspect: (Int32, String?, ApplyOptions) -> ProcessResult) throws {
         let presentation = Presentation(json: json)
         var options = ApplyOptions()
