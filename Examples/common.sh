@@ -43,6 +43,13 @@ need_packages() {
 # The libraries patchbuild reads objects and instructions with, and what builds and records a C program.
 build_packages="libelf-dev libdw-dev binutils-dev binutils bear gcc g++ libc6-dev make patch"
 
+# Swift from an archive comes without the libraries it needs.
+need_swift() {
+    command -v swift >/dev/null || die "no swift in PATH: install Swift 6.2 or later from swift.org"
+    swift build --version >/dev/null 2>&1 || need_packages libcurl4 libxml2 libncurses6 libsqlite3-0
+    need_packages git ca-certificates
+}
+
 # Sets $tools to the directory of patchbuild and livepatch; builds them unless PATCHBUILD_TOOLS names one.
 need_tools() {
     # shellcheck disable=SC2086
@@ -50,7 +57,7 @@ need_tools() {
     if [ -n "${PATCHBUILD_TOOLS:-}" ]; then
         tools=$PATCHBUILD_TOOLS
     else
-        command -v swift >/dev/null || die "no swift in PATH: install Swift 6.2 or later from swift.org"
+        need_swift
         say "building patchbuild and livepatch"
         local product
         for product in patchbuild livepatch; do

@@ -28,8 +28,10 @@ struct CallServer {
     }
 
     /// Runs the server and, with `calls` above zero, the load client; fails the test if a call was lost.
+    /// - Parameter mayInterrupt: a waiting system call of the server may return EINTR (trap eintr-from-stop): who is
+    ///   killed in the middle of a stop can't mend that any more.
     func serving(
-        threads: Int = 8, calls: Int = 100, sourceLocation: SourceLocation = #_sourceLocation,
+        threads: Int = 8, calls: Int = 100, mayInterrupt: Bool = false, sourceLocation: SourceLocation = #_sourceLocation,
         _ body: (Serving) throws -> Void
     ) throws {
         try withProcess(program, ["0", "\(threads)"]) { server in
@@ -46,7 +48,7 @@ struct CallServer {
             }
             #expect(server.isRunning, sourceLocation: sourceLocation)
             let statistics = try serving.statistics()
-            #expect(statistics.contains("interrupted=0"), "\(statistics)", sourceLocation: sourceLocation)
+            #expect(mayInterrupt || statistics.contains("interrupted=0"), "\(statistics)", sourceLocation: sourceLocation)
         }
     }
 

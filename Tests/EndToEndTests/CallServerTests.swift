@@ -63,7 +63,7 @@ extension EndToEnd {
         /// Trap killed-between-entries, and every other moment.
         @Test func killedAtRandomMoments() throws {
             let fixture = try CallServer.built()
-            try fixture.serving(threads: 16, calls: 200) { server in
+            try fixture.serving(threads: 16, calls: 200, mayInterrupt: true) { server in
                 let code = server.code()
                 let began = monotonicSeconds()
                 #expect(try server.apply(fixture.bundle).status == 0)
