@@ -31,7 +31,8 @@ struct CallServer {
     /// - Parameter mayInterrupt: a waiting system call of the server may return EINTR (trap eintr-from-stop): who is
     ///   killed in the middle of a stop can't mend that any more.
     func serving(
-        threads: Int = 8, calls: Int = 100, mayInterrupt: Bool = false, sourceLocation: SourceLocation = #_sourceLocation,
+        threads: Int = 8, calls: Int = 100, mayInterrupt: Bool = false,
+        sourceLocation: SourceLocation = #_sourceLocation,
         _ body: (Serving) throws -> Void
     ) throws {
         try withProcess(program, ["0", "\(threads)"]) { server in
@@ -48,7 +49,8 @@ struct CallServer {
             }
             #expect(server.isRunning, sourceLocation: sourceLocation)
             let statistics = try serving.statistics()
-            #expect(mayInterrupt || statistics.contains("interrupted=0"), "\(statistics)", sourceLocation: sourceLocation)
+            let undisturbed = mayInterrupt || statistics.contains("interrupted=0")
+            #expect(undisturbed, "\(statistics)", sourceLocation: sourceLocation)
         }
     }
 
