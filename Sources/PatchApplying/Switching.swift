@@ -73,16 +73,12 @@ extension Session {
         let fits = milliseconds < options.maximumStop || !workspace.candidates.isEmpty
         workspace.slowSearches = fits ? 0 : workspace.slowSearches + 1
         if fits || workspace.stackSwitching == .openSSL { return }
-        if workspace.slowSearches < 4 {
-            throw SwitchObstacle.tooLong
-        } else {
-            throw Refusal(
-                .foreignStacks, subject: subject,
-                why:
-                    "the program can switch stacks, and searching its memory for suspended calls takes \(milliseconds) ms",
-                remedy: "give --max-stop \(milliseconds * 2 + 20), or --consistency entry if calls in progress may "
-                    + "finish in the old code")
-        }
+        guard workspace.slowSearches > 3 else { throw SwitchObstacle.tooLong }
+        throw Refusal(
+            .foreignStacks, subject: subject,
+            why: "the program can switch stacks; searching its memory for suspended calls takes \(milliseconds) ms",
+            remedy: "give --max-stop \(milliseconds * 2 + 20), or --consistency entry if calls in progress may "
+                + "finish in the old code")
     }
 
     /// Other processes that share the memory would not be stopped (trap shared-memory-sibling).
