@@ -188,7 +188,9 @@ extension Programs {
     @Test("fork inherits the patch, and each process is taken back alone")
     func forked() throws {
         let source = Programs.plainSource.replacing(
-            "printf(\"ready\\n\");", with: "printf(\"ready\\n\"); sleep(2); printf(\"pid %d\\n\", (int)fork());")
+            "printf(\"ready\\n\");",
+            with:
+                "printf(\"ready\\n\"); sleep(2); char b[32]; write(1, b, snprintf(b, 32, \"pid %d\\n\", (int)fork()));")
         let target = try Fixture.compile(source, ["-O2", "-g", "-pthread", "-Wl,--build-id"], output: "plain")
         var patch = try Programs.plainPatch()
         patch.target = target
