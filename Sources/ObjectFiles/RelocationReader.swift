@@ -13,7 +13,8 @@ extension ElfReader {
                 throw fault(.malformed, in: section, "it applies to section \(target), which does not exist")
             }
             let relocations = try relocations(in: section, symbolCount: symbolCount)
-            if let outside = relocations.first(where: { !fits($0, in: sections[target]) }) {
+            if sections[target].isAllocated, let outside = relocations.first(where: { !fits($0, in: sections[target]) })
+            {
                 throw fault(
                     .malformed, in: section,
                     "\(outside.type) at offset 0x\(String(outside.offset, radix: 16)) lies outside its section")
