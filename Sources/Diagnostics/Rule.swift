@@ -23,6 +23,7 @@ public enum Rule: String, CaseIterable, Sendable {
     case dataInitialValue = "data-initial-value"
     case dataSize = "data-size"
     case changedConstant = "changed-constant-escapes"
+    case vanishedFunction = "vanished-function"
     case newThreadLocal = "new-thread-local"
     case inlinedCopy = "inlined-copy"
     case entryNone = "entry-none"
@@ -77,6 +78,8 @@ public enum Rule: String, CaseIterable, Sendable {
         case .dataInitialValue: "restart, or set the value from patched code"
         case .dataSize: "restart, or keep the object's size in the fix"
         case .changedConstant: "restart, or read the constant only in replaced functions"
+        case .vanishedFunction:
+            "keep a function of that name in the fix, or record a decision with --allow vanished-function=NAME"
         case .newThreadLocal: "keep the new state in an ordinary variable"
         case .inlinedCopy: "record the whole build, so that the function that holds the copy is recompiled too"
         case .entryNone: "patch the callers instead, or build the target with -fpatchable-function-entry"

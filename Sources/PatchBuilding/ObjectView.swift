@@ -1,3 +1,4 @@
+import Disassembly
 import ObjectFiles
 
 /// A named function or data object of a relocatable object; all names of one address are one entity.
@@ -54,6 +55,7 @@ public struct ObjectView: Sendable {
         {
             entities.append(Self.makeEntity(place, symbols, file))
         }
+        entities = Self.settleSizes(entities, file)
         var ofSymbol: [Int: Int] = [:]
         var inSection: [Int: [Int]] = [:]
         var named: [String: Int] = [:]
@@ -88,6 +90,24 @@ public struct ObjectView: Sendable {
         }
     }
 
+    /// Labels that an `asm` statement puts inside of a function or datum are part of it; a function without a size, of an
+    /// `asm` outside of functions, reaches to the next one.
+    private static func settleSizes(_ entities: [Entity], _ file: ObjectFile) -> [Entity] {
+        var settled: [Entity] = []
+        for entity in entities {
+            let isLabel = entity.size == 0 && entity.symbols.allSatisfy { file.symbols[$0].kind == .none }
+            if isLabel, let last = settled.last, last.section == entity.section, entity.offset < last.end { continue }
+            settled.append(entity)
+        }
+        for index in settled.indices where settled[index].size == 0 && settled[index].kind == .function {
+            let next = settled.indices.contains(index + 1) ? settled[index + 1] : nil
+            let section = settled[index].section
+            let end = next?.section == section ? next?.offset ?? 0 : file.sections[section].size
+            settled[index].size = end > settled[index].offset ? end - settled[index].offset : 0
+        }
+        return settled
+    }
+
     private static func makeEntity(_ place: Place, _ symbols: [Int], _ file: ObjectFile) -> Entity {
         let section = file.sections[place.section]
         let ordered = symbols.sorted { first, second in
@@ -108,7 +128,10 @@ public struct ObjectView: Sendable {
     /// The entity that covers `offset` of a section, or the section's only one.
     func entity(section: Int, offset: Int64) -> Int? {
         guard let candidates = entitiesInSection[section] else { return nil }
-        if candidates.count == 1, entities[candidates[0]].offset == 0 { return candidates[0] }
+        // Unnamed constants share the sections whose content may be merged.
+        if candidates.count == 1, entities[candidates[0]].offset == 0, !file.sections[section].isMergeable {
+            return candidates[0]
+        }
         return candidates.last { index in
             let entity = entities[index]
             return Int64(entity.offset) <= offset && (offset < Int64(entity.end) || entity.size == 0)
@@ -127,7 +150,8 @@ public struct ObjectView: Sendable {
                 return .entity(entity, delta: raw &- Int64(bitPattern: entities[entity].offset))
             }
             let exact = symbol.kind != .section
-            let probe = exact ? Int64(bitPattern: symbol.value) : raw &+ bias(of: relocation, in: section)
+            let probe =
+                exact ? Int64(bitPattern: symbol.value) : raw &+ bias(of: relocation, in: section, to: index, raw: raw)
             if let entity = entity(section: index, offset: probe) {
                 return .entity(entity, delta: raw &- Int64(bitPattern: entities[entity].offset))
             }
@@ -135,9 +159,38 @@ public struct ObjectView: Sendable {
         }
     }
 
-    /// PC-relative fields of code count from the instruction's end, at least 4 bytes on.
-    func bias(of relocation: Relocation, in section: Section) -> Int64 {
-        section.isExecutable && relocation.type.isPCRelative ? 4 : 0
+    /// PC-relative fields of code count from the instruction's end: 4 bytes on, or more where an immediate follows
+    /// (`movl $5, x(%rip)`, `shufps $1, .LC0(%rip), %xmm0`). Decoded only where it makes a difference.
+    private func bias(of relocation: Relocation, in section: Section, to other: Int, raw: Int64) -> Int64 {
+        guard section.isExecutable, relocation.type.isPCRelative else { return 0 }
+        if file.sections[other].isMergeable {
+            if isLiteralStart(file.sections[other], raw &+ 4) { return 4 }
+        } else if entity(section: other, offset: raw &+ 4) == entity(section: other, offset: raw &+ 8) {
+            return 4
+        }
+        return distanceToEnd(relocation, section) ?? 4
+    }
+
+    private func isLiteralStart(_ section: Section, _ offset: Int64) -> Bool {
+        guard offset >= 0, offset < Int64(section.data.count) else { return false }
+        let width = max(1, Int(section.entrySize))
+        if Int(offset) % width != 0 { return false }
+        if !section.isStrings || offset == 0 { return true }
+        return section.data[max(0, Int(offset) - width)..<Int(offset)].allSatisfy { $0 == 0 }
+    }
+
+    /// From a field to the end of its instruction.
+    private func distanceToEnd(_ relocation: Relocation, _ section: Section) -> Int64? {
+        guard let holder = entity(section: section.index, offset: Int64(relocation.offset)).map({ entities[$0] }),
+            let bytes = bytes(section: section.index, from: holder.offset, to: holder.end)
+        else { return nil }
+        var distance: Int64?
+        forEachInstruction(bytes, at: holder.offset) { instruction in
+            if instruction.address <= relocation.offset, relocation.offset < instruction.end {
+                distance = Int64(instruction.end - relocation.offset)
+            }
+        }
+        return distance
     }
 
     /// The relocations of a section within `[start, end)`.

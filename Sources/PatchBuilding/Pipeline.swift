@@ -64,5 +64,6 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     metadata.provenance.compilers = debug.producers
     let (manifest, bytes) = try makeBundle(id: options.bundleID, targets: linked, metadata: metadata)
     clock.lap("pack")
-    return BuiltBundle(manifest: manifest, bytes: bytes, stages: clock.stages, notes: compiled.notes + homeless)
+    let notes = compiled.notes + homeless + reviewNotes(held.flatMap(\.1), sources: compiled)
+    return BuiltBundle(manifest: manifest, bytes: bytes, stages: clock.stages, notes: notes)
 }

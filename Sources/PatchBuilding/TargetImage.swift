@@ -12,6 +12,9 @@ public struct TargetImage: Sendable {
     let code: TargetCode
     /// Defined symbols by name, a version suffix (`stdout@GLIBC_2.2.5`) taken off.
     let named: [String: [Symbol]]
+    /// By index of a local symbol: the source file that the symbol table tells; none for a global that the link made
+    /// local.
+    let sourceFiles: [Int: String]
     /// Undefined dynamic symbols by name: what the target takes from libraries, at which version.
     let imports: [String: Symbol]
     /// Dynamic symbols that the target defines.
@@ -93,6 +96,7 @@ public struct TargetImage: Sendable {
             named[Self.unversioned(symbol.name), default: []].append(symbol)
         }
         self.named = named
+        sourceFiles = Self.sourceFiles(symbolFile)
         imports = Self.byName(file.dynamicSymbols.filter { !$0.isDefined })
         exports = Self.byName(file.dynamicSymbols.filter(\.isDefined))
         var slots: [String: UInt64] = [:]
@@ -111,6 +115,15 @@ public struct TargetImage: Sendable {
         loaded = file.segments.filter { $0.type == 1 && $0.fileSize > 0 }.compactMap { segment in
             file.bytes(address: segment.address, size: Int(segment.fileSize)).map { (segment.address, $0) }
         }
+    }
+
+    private static func sourceFiles(_ file: ObjectFile) -> [Int: String] {
+        var files: [Int: String] = [:]
+        var current = ""
+        for symbol in file.symbols where symbol.binding == .local {
+            if symbol.kind == .file { current = symbol.name } else if !current.isEmpty { files[symbol.index] = current }
+        }
+        return files
     }
 
     private static func byName(_ symbols: [Symbol]) -> [String: Symbol] {
@@ -145,6 +158,23 @@ public struct TargetImage: Sendable {
         return address &+ length &+ UInt64(bitPattern: Int64(Int32(bitPattern: field)))
     }
 
-    /// Everything that the symbol table says of a global name; several when statics share it.
+    /// Everything that the symbol table says of a name; several when statics share it.
     func definitions(of name: String) -> [Symbol] { named[name] ?? [] }
+
+    /// What a reference from another unit may mean: no static of some unit.
+    func globalDefinitions(of name: String) -> [Symbol] {
+        definitions(of: name).filter { $0.binding != .local || sourceFiles[$0.index] == nil }
+    }
+
+    /// What a unit's own definition may be: of statics, those that come from a source of its file's name.
+    func definitions(of name: String, isLocal: Bool, sources: Set<String>) -> [Symbol] {
+        let all = definitions(of: name)
+        guard isLocal else {
+            let globals = globalDefinitions(of: name)
+            return globals.isEmpty ? all : globals
+        }
+        return all.filter { symbol in
+            symbol.binding == .local && (sourceFiles[symbol.index].map { sources.contains($0) } ?? true)
+        }
+    }
 }

@@ -126,3 +126,31 @@ func changes(
         #expect(result.changed.isEmpty)
     }
 }
+
+@Suite struct CompareLiteralTests {
+    @Test func `a literal is found where an immediate follows its address`() throws {
+        let original = """
+            #include <xmmintrin.h>
+            __m128 f(__m128 x) { __m128 d = {5, 6, 7, 8}; return _mm_shuffle_ps(x, d, 0x1b); }
+            __m128 e(__m128 x) { __m128 c = {9, 2, 3, 4}; return x * c; }
+            """
+        let result = try changes(original, original.replacing("7, 8", with: "7, 11"))
+        #expect(Set(result.changed.keys) == ["f"])
+        let other = try changes(original, original.replacing("9, 2", with: "9, 6"))
+        #expect(Set(other.changed.keys) == ["e"])
+    }
+
+    @Test func `constants that refer to each other are all looked at`() throws {
+        func source(_ text: String) -> String {
+            """
+            struct node { const struct node *next; const char *text; };
+            static const struct node z, a = {&z, "same"}, z = {&a, "\(text)"};
+            int puts(const char *);
+            int f(int i) { const struct node *p = &a; while (i-- > 0) p = p->next; return puts(p->text); }
+            """
+        }
+        let result = try changes(source("one"), source("two"), flags: ["-O0", "-fPIE"])
+        #expect(Set(result.changed.keys) == ["f"])
+        #expect(result.unit.changes.constants.count == 2)
+    }
+}

@@ -38,6 +38,7 @@ public struct ComparedUnit: Sendable {
 ///   defines.
 public func close(_ units: [ComparedUnit], target: TargetImage, sharesSwitch: Bool) throws -> ModulePlan {
     var closure = Closure(units: units, target: target)
+    closure.refuseMoved()
     closure.addReplacedFunctions()
     closure.run()
     if !closure.refusals.isEmpty { throw Refusals(closure.refusals) }
@@ -53,6 +54,10 @@ private struct Closure {
     var refusals: [Refusal] = []
     /// New global definitions by name: unit and entity of its new object.
     private let newGlobals: [String: (unit: Int, entity: Int)]
+    /// Global definitions that were local to their unit.
+    private let opened: [String: (unit: Int, entity: Int)]
+    /// Names that functions of the original that change refer to.
+    private let usedByChanged: [String: Set<String>]
     private var work: [Work] = []
     private var seenFunctions: Set<UInt64> = []
 
@@ -68,13 +73,20 @@ private struct Closure {
         resolver = SymbolResolver(target: target)
         sides = units.map { [UnitSide(view: $0.new), UnitSide(view: $0.original)] }
         var globals: [String: (unit: Int, entity: Int)] = [:]
+        var opened: [String: (unit: Int, entity: Int)] = [:]
         for (index, unit) in units.enumerated() {
-            for (number, entity) in unit.new.entities.enumerated()
-            where entity.isGlobal && unit.correlation.originalOf[number] == nil {
-                for name in entity.names where globals[name] == nil { globals[name] = (index, number) }
+            for (number, entity) in unit.new.entities.enumerated() where entity.isGlobal {
+                if let original = unit.correlation.originalOf[number] {
+                    if unit.original.entities[original].isGlobal { continue }
+                    for name in entity.names { opened[name] = (index, number) }
+                } else {
+                    for name in entity.names where globals[name] == nil { globals[name] = (index, number) }
+                }
             }
         }
         newGlobals = globals
+        self.opened = opened
+        usedByChanged = units.reduce(into: [:]) { $1.addUses(to: &$0) }
     }
 
     // MARK: what is replaced
@@ -151,20 +163,36 @@ private struct Closure {
         return try? described.get()
     }
 
-    /// A local function whose callers in the original changed too may rely on registers it leaves alone
-    /// (trap ipa-contract).
+    /// A function whose callers in the original changed too, in whatever unit, may be called in another way, or by
+    /// code that relies on registers it leaves alone (trap ipa-contract).
     private func isCoupled(_ old: Entity, _ unit: ComparedUnit) -> Bool {
-        guard !old.isGlobal else { return false }
-        return unit.changes.functions.keys.contains { caller in
-            guard let original = unit.correlation.originalOf[caller] else { return false }
-            let entity = unit.original.entities[original]
-            guard entity.name != old.name else { return false }
-            let section = unit.original.file.sections[entity.section]
-            return unit.original.relocations(section: entity.section, from: entity.offset, to: entity.end).contains {
-                if case .entity(let callee, _) = unit.original.referent(of: $0, in: section) {
-                    return unit.original.entities[callee].name == old.name
-                }
-                return false
+        old.names.contains { name in
+            let key = old.isGlobal ? name : "\(name) \(unit.name)"
+            return !usedByChanged[key, default: []].subtracting(old.names).isEmpty
+        }
+    }
+
+    /// A global that the target has, and that another unit defines now, or that became another name of something else:
+    /// what refers to it in the target would go on with the old one.
+    mutating func refuseMoved() {
+        for unit in units {
+            for (number, entity) in unit.new.entities.enumerated()
+            where entity.isGlobal && unit.correlation.originalOf[number] == nil {
+                let isKnown = { (name: String) in target.globalDefinitions(of: name).contains { $0.binding != .local } }
+                guard let name = entity.names.first(where: isKnown) else { continue }
+                refuse(
+                    Refusal(
+                        .ambiguousSymbol, subject: "\(name) (\(unit.name))",
+                        why: "the target has a definition of it already, which other code goes on using",
+                        remedy: "leave the definition where it was"))
+            }
+            for (number, entity) in unit.original.entities.enumerated()
+            where entity.isGlobal && unit.correlation.newOf[number] == nil {
+                guard let name = entity.names.first(where: { unit.new.entityNamed[$0] != nil }) else { continue }
+                refuse(
+                    Refusal(
+                        .aliases, subject: "\(name) (\(unit.name))",
+                        why: "it becomes another name of \(unit.new.entities[unit.new.entityNamed[name] ?? 0].name)"))
             }
         }
     }
@@ -222,12 +250,34 @@ private struct Closure {
             travel(definition.entity, of: definition.unit, side: 0)
             return refer(relocation.symbol, .otherUnit(name: name), item)
         }
+        if item.side == 0, let definition = opened[name] {
+            let matched = units[definition.unit].matched
+            switch resolver.bind(
+                units[definition.unit].new.entities[definition.entity], addresses: matched.addresses,
+                type: relocation.type)
+            {
+            case .success(let binding): return refer(relocation.symbol, .outside(binding), item)
+            case .failure(let refusal): return refuse(refusal)
+            }
+        }
         let view = sides[item.unit][item.side].view
+        if isNewCommon(relocation.symbol, item) { return refer(relocation.symbol, .here, item) }
         let isWeak = view.file.symbols[relocation.symbol].binding == .weak
         let known = units[item.unit].matched.addresses[name]
         switch resolver.resolve(name, type: relocation.type, isWeak: isWeak, known: known) {
         case .success(let binding): refer(relocation.symbol, .outside(binding), item)
         case .failure(let refusal): refuse(refusal)
+        }
+    }
+
+    /// A common symbol (`-fcommon`) that the target lacks, and no other unit of the patch mentions.
+    private func isNewCommon(_ symbol: Int, _ item: Work) -> Bool {
+        let common = sides[item.unit][item.side].view.file.symbols[symbol]
+        guard common.place == .common, item.side == 0, target.definitions(of: common.name).isEmpty,
+            target.imports[common.name] == nil
+        else { return false }
+        return units.indices.allSatisfy { index in
+            index == item.unit || !units[index].new.file.symbols.contains { $0.name == common.name }
         }
     }
 
@@ -252,10 +302,32 @@ private struct Closure {
             travel(number, of: item.unit, side: item.side)
             return refer(named, .here, item)
         }
+        if let why = unfit(number, item) { return refuse(why) }
         switch resolver.bind(entity, addresses: units[item.unit].matched.addresses, type: relocation.type) {
         case .success(let binding): refer(named, .outside(binding), item)
         case .failure(let refusal): refuse(refusal)
         }
+    }
+
+    /// Why the target's copy of a definition can't stand for it.
+    private func unfit(_ number: Int, _ item: Work) -> Refusal? {
+        let unit = units[item.unit]
+        let view = sides[item.unit][item.side].view
+        let entity = view.entities[number]
+        if entity.kind == .function {
+            guard let why = entity.names.compactMap({ unit.matched.mismatches[$0] }).first else { return nil }
+            return Refusal(
+                .unmatchedFunction, subject: "\(entity.name) (\(unit.name))",
+                why: "new code calls it, and compiled again it is not what the target has: \(why)")
+        }
+        guard item.side == 0, entity.kind == .data else { return nil }
+        guard let inner = view.innerPlaces(of: number).first(where: { unit.changes.functions[$0] != nil }) else {
+            return nil
+        }
+        return Refusal(
+            .changedConstant, subject: "\(entity.name) (\(unit.name))",
+            why: "it is writable and holds places inside of \(view.entities[inner].name), which changes",
+            remedy: "restart, or make it const")
     }
 
     /// A jump table's entry, or a branch between a function's halves: not the function as such.
@@ -334,5 +406,27 @@ private struct UnitSide {
         let raw = Int64(bitPattern: file.symbols[relocation.symbol].value) &+ relocation.addend
         file.sections[section].relocations[index].symbol = symbol
         file.sections[section].relocations[index].addend = raw &- Int64(bitPattern: file.symbols[symbol].value)
+    }
+}
+
+extension ComparedUnit {
+    /// Adds by name (with the unit's, for local ones) which functions that change refer to it in the original.
+    fileprivate func addUses(to uses: inout [String: Set<String>]) {
+        for caller in changes.functions.keys {
+            guard let number = correlation.originalOf[caller] else { continue }
+            let entity = original.entities[number]
+            let section = original.file.sections[entity.section]
+            for relocation in original.relocations(section: entity.section, from: entity.offset, to: entity.end) {
+                switch original.referent(of: relocation, in: section) {
+                case .undefined(let callee, _): uses[callee, default: []].insert(entity.name)
+                case .entity(let callee, _):
+                    let callee = original.entities[callee]
+                    for used in callee.names {
+                        uses[callee.isGlobal ? used : "\(used) \(name)", default: []].insert(entity.name)
+                    }
+                default: break
+                }
+            }
+        }
     }
 }

@@ -10,7 +10,11 @@ public struct ChangeSet: Sendable {
     /// Writable or thread-local data with another initial value, or another size; entities of the new object.
     public var initialValues: [Int] = []
     public var sizes: [Int] = []
-    public var isEmpty: Bool { functions.isEmpty && constants.isEmpty && initialValues.isEmpty && sizes.isEmpty }
+    /// Common symbols (`-fcommon`) with another size.
+    public var commonSizes: [String] = []
+    public var isEmpty: Bool {
+        functions.isEmpty && constants.isEmpty && initialValues.isEmpty && sizes.isEmpty && commonSizes.isEmpty
+    }
 
     public init() {}
 }
@@ -23,7 +27,7 @@ public func compare(_ original: ObjectView, _ new: ObjectView, _ correlation: Co
         let entity = new.entities[b]
         if entity.kind == .function {
             guard let reason = comparer.difference(ofEntity: a, and: b) else { continue }
-            changes.functions[comparer.functionOwning(b)] = reason
+            changes.functions[new.functionOwning(b)] = reason
         } else if original.entities[a].size != entity.size, entity.isWritable || original.entities[a].isWritable {
             changes.sizes.append(b)
         } else if comparer.isChangedData(a, b) {
@@ -34,7 +38,57 @@ public func compare(_ original: ObjectView, _ new: ObjectView, _ correlation: Co
             }
         }
     }
+    changes.addLabelTables(new, correlation)
+    changes.addCommons(original, new)
     return changes
+}
+
+extension ChangeSet {
+    /// A table of labels (`&&label`) holds places inside of its function: when the function changes, so does the table,
+    /// though its bytes are the same.
+    fileprivate mutating func addLabelTables(_ new: ObjectView, _ correlation: Correlation) {
+        for number in correlation.newOf.values.sorted() where !constants.contains(number) {
+            let entity = new.entities[number]
+            guard entity.kind == .data, !entity.isWritable else { continue }
+            if new.innerPlaces(of: number).contains(where: { functions[$0] != nil }) { constants.insert(number) }
+        }
+    }
+
+    /// Memory for a common symbol is given at the link, and never again.
+    fileprivate mutating func addCommons(_ original: ObjectView, _ new: ObjectView) {
+        let after = Dictionary(
+            new.file.symbols.filter { $0.place == .common }.map { ($0.name, $0.size) },
+            uniquingKeysWith: { first, _ in first })
+        for symbol in original.file.symbols where symbol.place == .common {
+            if let number = new.entityNamed[symbol.name] {
+                initialValues.append(number)
+            } else if let size = after[symbol.name], size != symbol.size {
+                commonSizes.append(symbol.name)
+            }
+        }
+    }
+}
+
+extension ObjectView {
+    /// The functions that a datum holds inner places of.
+    func innerPlaces(of number: Int) -> Set<Int> {
+        let entity = entities[number]
+        let section = file.sections[entity.section]
+        var functions: Set<Int> = []
+        for relocation in relocations(section: entity.section, from: entity.offset, to: entity.end) {
+            guard case .entity(let other, let delta) = referent(of: relocation, in: section), delta != 0 else {
+                continue
+            }
+            if entities[other].kind == .function { functions.insert(functionOwning(other)) }
+        }
+        return functions
+    }
+
+    /// The function that a `.cold` half belongs to; any other entity is its own.
+    func functionOwning(_ index: Int) -> Int {
+        guard let parent = entities[index].coldParent, let owner = entityNamed[parent] else { return index }
+        return owner
+    }
 }
 
 /// Walks both objects side by side; remembers what it has decided of data.
@@ -57,18 +111,20 @@ private struct Comparer {
         self.correlation = correlation
     }
 
-    /// The function that a `.cold` half belongs to; any other entity is its own.
-    func functionOwning(_ index: Int) -> Int {
-        guard let parent = new.entities[index].coldParent, let owner = new.entityNamed[parent] else { return index }
-        return owner
-    }
-
     mutating func isChangedData(_ a: Int, _ b: Int) -> Bool {
         if let verdict = dataVerdicts[a] { return verdict }
+        let (known, knownSections) = (dataVerdicts, sectionVerdicts)
         dataVerdicts[a] = false
         let verdict = difference(ofEntity: a, and: b) != nil
+        if verdict { forgetEquals(since: known, knownSections) }
         dataVerdicts[a] = verdict
         return verdict
+    }
+
+    /// What was found equal while something counted as equal that is not, has to be looked at again.
+    private mutating func forgetEquals(since known: [Int: Bool], _ knownSections: [SectionPair: Bool]) {
+        dataVerdicts = dataVerdicts.filter { $0.value || known[$0.key] != nil }
+        sectionVerdicts = sectionVerdicts.filter { $0.value == false || knownSections[$0.key] != nil }
     }
 
     mutating func difference(ofEntity a: Int, and b: Int) -> String? {
@@ -161,10 +217,12 @@ private struct Comparer {
         guard da == db else { return false }
         let pair = SectionPair(original: a, new: b)
         if let verdict = sectionVerdicts[pair] { return verdict }
+        let (known, knownSections) = (dataVerdicts, sectionVerdicts)
         sectionVerdicts[pair] = true
         let verdict =
             x.size == y.size
             && difference(Range(section: a, start: 0, end: x.size), Range(section: b, start: 0, end: y.size)) == nil
+        if !verdict { forgetEquals(since: known, knownSections) }
         sectionVerdicts[pair] = verdict
         return verdict
     }

@@ -14,6 +14,8 @@ public struct CompiledInput: Sendable {
     public var touchedHeaders: [String: String] = [:]
     /// The main files of all units that are known, compiled again or not.
     public var recordedSources: [String] = []
+    /// Sentences about macros that have another value now.
+    public var changedMacros: [String] = []
     public var provenance = Provenance()
 }
 
@@ -70,6 +72,7 @@ private func compile(
     input.notes = compiled.notes + affected.ignored.map { "\($0.path): not compiled (\($0.why))" }
     input.summary = change.files.map(\.path).joined(separator: ", ")
     input.touchedHeaders = headers(of: change, affected)
+    input.changedMacros = changedMacros(change)
     input.recordedSources = database.units.map(\.file)
     input.provenance = provenance(of: change, units: affected.units, root: root)
     return input

@@ -8,6 +8,9 @@ public struct Correlation: Sendable {
     /// Writable data that exists on both sides under one stem and can't be told apart: binding the wrong one would
     /// lose state.
     public var ambiguous: [String] = []
+    /// Writable data, as entities of the new object, paired by order alone: right if a function that does not change
+    /// uses them.
+    var assumed: Set<Int> = []
 
     mutating func pair(_ original: Int, _ new: Int) {
         newOf[original] = new
@@ -37,10 +40,30 @@ public func correlate(_ original: ObjectView, _ new: ObjectView) -> Correlation 
             group.pairConstants(&correlation)
             group.pairByReferrers(&correlation, originalReferrers.table, newReferrers.table)
             group.pairSingle(&correlation, originalReferrers.table, newReferrers.table)
+            group.pairByOrder(&correlation, originalReferrers.table, newReferrers.table)
             correlation.ambiguous += group.undecidedWritable()
         }
     }
     return correlation
+}
+
+extension Correlation {
+    /// Of the data paired by order, what changed functions use and no unchanged one proves.
+    mutating func settleAssumed(_ new: ObjectView, _ changes: ChangeSet) {
+        guard !assumed.isEmpty else { return }
+        var proven: Set<Int> = []
+        var used: Set<Int> = []
+        for (number, entity) in new.entities.enumerated() where entity.kind == .function {
+            let section = new.file.sections[entity.section]
+            let isChanged = changes.functions[new.functionOwning(number)] != nil || originalOf[number] == nil
+            for relocation in new.relocations(section: entity.section, from: entity.offset, to: entity.end) {
+                guard case .entity(let data, _) = new.referent(of: relocation, in: section) else { continue }
+                guard assumed.contains(data) else { continue }
+                if isChanged { used.insert(data) } else { proven.insert(data) }
+            }
+        }
+        ambiguous += used.subtracting(proven).sorted().map { new.entities[$0].name }
+    }
 }
 
 /// A name without the numbers the compiler added: `counter.3` and `counter.5` are `counter`.
@@ -137,6 +160,24 @@ private struct Group {
         guard left.count == 1, right.count == 1, !isFunctionNameLiteral(original.entities[left[0]].name) else { return }
         let (a, b) = (originalReferrers[left[0], default: []], newReferrers[right[0], default: []])
         if a.isEmpty || b.isEmpty || !a.isDisjoint(with: b) { take(left[0], right[0], &correlation) }
+    }
+
+    /// Several static locals of one name in one function (macros make them): in their order, where their number and sizes
+    /// are as before.
+    mutating func pairByOrder(
+        _ correlation: inout Correlation, _ originalReferrers: [Int: Set<String>], _ newReferrers: [Int: Set<String>]
+    ) {
+        for candidate in left where left.contains(candidate) {
+            let (users, size) = (originalReferrers[candidate, default: []], original.entities[candidate].size)
+            let before = left.filter { originalReferrers[$0, default: []] == users }
+            let after = right.filter { newReferrers[$0, default: []] == users }
+            let sizes = before.map { original.entities[$0].size } + after.map { new.entities[$0].size }
+            guard !users.isEmpty, before.count == after.count, sizes.allSatisfy({ $0 == size }) else { continue }
+            for (a, b) in zip(before, after) {
+                take(a, b, &correlation)
+                if new.entities[b].isWritable { correlation.assumed.insert(b) }
+            }
+        }
     }
 
     func undecidedWritable() -> [String] {

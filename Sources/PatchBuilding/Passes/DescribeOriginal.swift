@@ -16,6 +16,15 @@ func describeOriginal(
                 .entryNone, subject: names[0],
                 why: "its entry can't take a jump: \(analysis.reasons.joined(separator: "; "))"))
     }
+    var range = range
+    var bytes = code.main.bytes
+    if analysis.overwritesPadding, range.size < UInt64(Entry.jumpLength) {
+        // The jump's bytes are the function's, so that they are checked and saved as such.
+        let missing = Int(UInt64(Entry.jumpLength) - range.size)
+        guard code.after.count >= missing else { return nil }
+        bytes += code.after.prefix(missing)
+        range.size = UInt64(Entry.jumpLength)
+    }
     let aliases = target.symbolFile.symbols.filter {
         $0.kind == .function && $0.value == range.address && $0.sectionIndex != nil
     }.map { TargetImage.unversioned($0.name) }.filter { $0 != names[0] }
@@ -27,7 +36,7 @@ func describeOriginal(
     }
     return .success(
         OriginalFunction(
-            range: range, coldRanges: cold, digest: Digest.sha256(code.main.bytes + code.coldParts.flatMap(\.bytes)),
+            range: range, coldRanges: cold, digest: Digest.sha256(bytes + code.coldParts.flatMap(\.bytes)),
             entry: entry, endsWithCall: analysis.endsWithCall,
             abiCoupled: coupled || analysis.loopsToEntry, aliases: Set(aliases).sorted()))
 }

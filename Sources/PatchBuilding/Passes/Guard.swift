@@ -8,7 +8,7 @@ import ObjectFiles
 func guardUnit(_ unit: ComparedUnit, plan: UnitPlan) -> [Refusal] {
     guard !unit.changes.isEmpty else { return [] }
     return guardData(unit) + guardConstants(unit) + guardNewData(unit, plan) + guardConstructors(unit)
-        + guardExceptions(unit, plan)
+        + guardVanished(unit) + guardExceptions(unit, plan)
 }
 
 /// An object made for link-time optimisation holds no machine code yet.
@@ -43,7 +43,12 @@ private func guardData(_ unit: ComparedUnit) -> [Refusal] {
             why: "several static variables of this name can't be told apart between original and new",
             remedy: "rename the new one in the fix")
     }
-    return sizes + values + ambiguous
+    let commons = unit.changes.commonSizes.map { name in
+        Refusal(
+            .dataSize, subject: "\(name) (\(unit.name))",
+            why: "the size of this common symbol changes, and the process has room for the old one only")
+    }
+    return sizes + commons + values + ambiguous
 }
 
 /// A changed constant is safe only where nothing but replaced functions of this unit read it, and never by address
@@ -61,6 +66,10 @@ private func escape(of number: Int, _ unit: ComparedUnit) -> String? {
     let view = unit.new
     let constant = view.entities[number]
     if constant.isGlobal { return "other units may read it" }
+    let name = view.file.sections[constant.section].name
+    if !name.hasPrefix(".") { return "it is in the section \(name), which other code reads as a whole" }
+    // A table of labels is of no use outside of its function.
+    if view.innerPlaces(of: number).contains(where: { unit.changes.functions[$0] != nil }) { return nil }
     for section in view.file.sections where section.isAllocated {
         let matching = section.relocations.filter { relocation in
             if case .entity(number, _) = view.referent(of: relocation, in: section) { return true }
@@ -92,15 +101,63 @@ private func escape(of number: Int, _ unit: ComparedUnit) -> String? {
 }
 
 private func guardNewData(_ unit: ComparedUnit, _ plan: UnitPlan) -> [Refusal] {
-    plan.newSections.sorted().flatMap { section in
-        unit.new.entitiesInSection[section, default: []].compactMap { number in
-            let entity = unit.new.entities[number]
-            guard entity.kind == .threadLocal else { return nil }
-            return Refusal(
-                .newThreadLocal, subject: "\(entity.name) (\(unit.name))",
-                why: "threads that run already have no room for a new thread-local variable")
+    let listed = unit.new.entities.indices.filter { number in
+        let entity = unit.new.entities[number]
+        let name = unit.new.file.sections[entity.section].name
+        return entity.kind == .data && unit.correlation.originalOf[number] == nil && !name.hasPrefix(".")
+    }.map { number in
+        Refusal(
+            .constructors, subject: "\(unit.new.entities[number].name) (\(unit.name))",
+            why: "it is new in a section that other code reads as a whole, and can't get into the target's",
+            remedy: "restart, or leave it out of the section")
+    }
+    return listed
+        + plan.newSections.sorted().flatMap { section in
+            unit.new.entitiesInSection[section, default: []].compactMap { number in
+                let entity = unit.new.entities[number]
+                guard entity.kind == .threadLocal else { return nil }
+                return Refusal(
+                    .newThreadLocal, subject: "\(entity.name) (\(unit.name))",
+                    why: "threads that run already have no room for a new thread-local variable")
+            }
+        }
+}
+
+/// A function that is gone (or renamed) stays in the process. Whoever has its address goes on calling it, as it was.
+private func guardVanished(_ unit: ComparedUnit) -> [Refusal] {
+    let view = unit.original
+    let gone = Set(
+        view.entities.indices.filter { number in
+            let entity = view.entities[number]
+            return entity.kind == .function && entity.coldParent == nil && unit.correlation.newOf[number] == nil
+        })
+    guard !gone.isEmpty else { return [] }
+    var refusals: [Refusal] = []
+    for section in view.file.sections where section.isExecutable {
+        for relocation in section.relocations {
+            guard case .entity(let number, let delta) = view.referent(of: relocation, in: section),
+                gone.contains(number),
+                delta == (relocation.type.isPCRelative ? -4 : 0), !isBranch(relocation, section)
+            else { continue }
+            let user = view.entity(section: section.index, offset: Int64(relocation.offset))
+            refusals.append(
+                Refusal(
+                    .vanishedFunction, subject: "\(view.entities[number].name) (\(unit.name))",
+                    why:
+                        "it is gone, but \(user.map { view.entities[$0].name } ?? "code") has given its address away: the process may go on calling it"
+                ))
         }
     }
+    return refusals
+}
+
+private func isBranch(_ relocation: Relocation, _ section: Section) -> Bool {
+    guard relocation.type != .plt32 else { return true }
+    guard relocation.type == .pc32, relocation.offset >= 2, relocation.offset <= UInt64(section.data.count) else {
+        return false
+    }
+    let (first, second) = (section.data[Int(relocation.offset) - 2], section.data[Int(relocation.offset) - 1])
+    return second == 0xe8 || second == 0xe9 || (first == 0x0f && second & 0xf0 == 0x80)
 }
 
 /// What runs before `main` has run.

@@ -1,6 +1,14 @@
 import Diagnostics
 import ObjectFiles
 
+extension ComparedUnit {
+    /// Its code may travel.
+    var needsLayouts: Bool {
+        !changes.functions.isEmpty
+            || new.entities.indices.contains { new.entities[$0].isGlobal && correlation.originalOf[$0] == nil }
+    }
+}
+
 /// Rules that need debug information: layouts of types that existing data has, and copies of a changed inline
 /// function in code that was not compiled again.
 struct DebugFacts {
@@ -14,7 +22,7 @@ struct DebugFacts {
 
     init(units: [ComparedUnit]) {
         var seen: Set<String> = []
-        for unit in units where !unit.changes.functions.isEmpty && seen.insert(unit.name).inserted {
+        for unit in units where unit.needsLayouts && seen.insert(unit.name).inserted {
             pairs.append(
                 Pair(
                     unit: unit, original: (try? DebugInfo.read(path: unit.original.file.path))?.units.first,

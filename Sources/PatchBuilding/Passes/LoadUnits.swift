@@ -74,5 +74,11 @@ public struct ChangedUnit: Sendable {
         self.unit = unit
         correlation = correlate(unit.original, unit.new)
         changes = compare(unit.original, unit.new, correlation)
+        correlation.settleAssumed(unit.new, changes)
+    }
+
+    /// It has global definitions that the original lacks, which changed code of other units may use.
+    var addsGlobals: Bool {
+        unit.new.entities.indices.contains { unit.new.entities[$0].isGlobal && correlation.originalOf[$0] == nil }
     }
 }

@@ -37,10 +37,24 @@ private struct Matcher {
     var places: [Int: UInt64] = [:]
     var verified: [Int: [FieldReading]] = [:]
     var mismatches: [Int: String] = [:]
+    /// Sections of which the target has several equal copies: their places.
+    private var undecided: [Int: [Trial]] = [:]
+    /// What the object's `FILE` symbols say; empty where the target has none of that name.
+    private let sources: Set<String>
 
     init(plain: ObjectView, target: TargetImage) {
         self.plain = plain
         self.target = target
+        let own = Set(plain.file.symbols.filter { $0.kind == .file && !$0.name.isEmpty }.map(\.name))
+        sources = own.intersection(target.sourceFiles.values)
+    }
+
+    private func definitions(of entity: Entity) -> [Symbol] {
+        entity.names.flatMap { name in
+            sources.isEmpty
+                ? target.definitions(of: name)
+                : target.definitions(of: name, isLocal: !entity.isGlobal, sources: sources)
+        }
     }
 
     mutating func placeCode() {
@@ -49,33 +63,76 @@ private struct Matcher {
             var votes: [UInt64: Int] = [:]
             for index in entities {
                 let entity = plain.entities[index]
-                let places = Set(entity.names.flatMap { target.definitions(of: $0) }.map { $0.value &- entity.offset })
+                let places = Set(definitions(of: entity).map { $0.value &- entity.offset })
                 for place in places { votes[place, default: 0] += 1 }
             }
-            let candidates = votes.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(64).map(\.key)
-            place(section, entities, candidates)
+            let candidates = votes.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(64)
+            place(section, entities, candidates.map { ($0.key, $0.value) })
         }
+        decide()
     }
 
-    /// Takes the candidate at which most functions have the right bytes.
-    private mutating func place(_ section: Int, _ entities: [Int], _ candidates: [UInt64]) {
-        var best: (place: UInt64, good: [Int: [FieldReading]], bad: [Int: String])?
-        for candidate in candidates {
-            var good: [Int: [FieldReading]] = [:]
-            var bad: [Int: String] = [:]
-            for index in entities {
-                switch verify(index, at: candidate &+ plain.entities[index].offset) {
-                case .success(let readings): good[index] = readings
-                case .failure(let difference): bad[index] = difference.text
-                }
+    /// A section compared at one place.
+    private struct Trial {
+        var place: UInt64
+        var good: [Int: [FieldReading]] = [:]
+        var bad: [Int: String] = [:]
+    }
+
+    private func trial(_ entities: [Int], at place: UInt64) -> Trial {
+        var trial = Trial(place: place)
+        for index in entities {
+            switch verify(index, at: place &+ plain.entities[index].offset) {
+            case .success(let readings): trial.good[index] = readings
+            case .failure(let difference): trial.bad[index] = difference.text
             }
-            if best == nil || good.count > best!.good.count { best = (candidate, good, bad) }
-            if bad.isEmpty { break }
         }
-        guard let best else { return }
-        places[section] = best.place
-        verified.merge(best.good) { old, _ in old }
-        mismatches.merge(best.bad) { old, _ in old }
+        return trial
+    }
+
+    /// Takes the candidate at which most functions have the right bytes; of several at which all have, others decide.
+    private mutating func place(_ section: Int, _ entities: [Int], _ candidates: [(place: UInt64, votes: Int)]) {
+        var best: Trial?
+        var perfect: [Trial] = []
+        for candidate in candidates {
+            // At the right place every function has its name.
+            if !perfect.isEmpty, candidate.votes < (candidates.first?.votes ?? 0) { break }
+            let trial = trial(entities, at: candidate.place)
+            if trial.bad.isEmpty { perfect.append(trial) }
+            if best.map({ trial.good.count > $0.good.count }) ?? true { best = trial }
+        }
+        if perfect.count > 1 { undecided[section] = perfect } else if let best { take(best, section) }
+    }
+
+    private mutating func take(_ trial: Trial, _ section: Int) {
+        places[section] = trial.place
+        verified.merge(trial.good) { old, _ in old }
+        mismatches.merge(trial.bad) { old, _ in old }
+    }
+
+    /// Equal copies (a static function of a header, in each unit a section of its own) are told apart by what functions
+    /// with a known place call; never by guessing, since each may have static data of its own.
+    private mutating func decide() {
+        var isProgress = true
+        while isProgress, !undecided.isEmpty {
+            isProgress = false
+            let named = Dictionary(
+                grouping: verified.values.joined().compactMap { sectionPlace($0) }, by: \.0
+            ).mapValues { Set($0.map(\.1)) }
+            for (section, trials) in undecided {
+                let fitting = trials.filter { named[section]?.contains($0.place) == true }
+                guard fitting.count == 1 else { continue }
+                take(fitting[0], section)
+                undecided[section] = nil
+                isProgress = true
+            }
+        }
+        for (section, trials) in undecided {
+            for index in plain.entitiesInSection[section, default: []] {
+                mismatches[index] =
+                    "the target has \(trials.count) equal functions of its name, and nothing tells which is this unit's"
+            }
+        }
     }
 
     struct Difference: Error { var text: String }
@@ -166,7 +223,7 @@ private struct Matcher {
     private func address(of entity: Entity) -> UInt64? {
         if entity.kind != .threadLocal, let place = places[entity.section] { return place &+ entity.offset }
         // No code that was verified refers to it: only a name of its own can tell.
-        let candidates = Set(entity.names.flatMap { target.definitions(of: $0) }.map(\.value))
+        let candidates = Set(definitions(of: entity).map(\.value))
         return candidates.count == 1 ? candidates.first : nil
     }
 }

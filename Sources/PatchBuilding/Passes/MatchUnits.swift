@@ -6,25 +6,45 @@ import ObjectFiles
 /// One source is often compiled several times (with and without `-fPIC`, for several programs): the target's bytes
 /// tell which of the objects is in it (trap many-objects).
 func matchUnits(_ changed: [ChangedUnit], in target: TargetImage) throws -> [ComparedUnit] {
-    var found: [ComparedUnit] = []
+    var held: [(unit: ComparedUnit, source: String)] = []
     var strangers: [(unit: LoadedUnit, matched: MatchedUnit)] = []
-    for item in changed where !item.changes.isEmpty {
+    for item in changed where !item.changes.isEmpty || item.addsGlobals {
         guard let matched = match(item.unit.plain, in: target) else { continue }
         if !matched.holdsChange(of: item) {
             strangers.append((item.unit, matched))
             continue
         }
-        found.append(
-            ComparedUnit(
-                name: item.unit.name, isCPlusPlus: item.unit.isCPlusPlus, matched: matched,
-                original: item.unit.original, new: item.unit.new,
-                correlation: item.correlation, changes: item.changes))
+        let unit = ComparedUnit(
+            name: item.unit.name, isCPlusPlus: item.unit.isCPlusPlus, matched: matched,
+            original: item.unit.original, new: item.unit.new, correlation: item.correlation, changes: item.changes)
+        held.append((unit, item.unit.source))
     }
+    let found = bestVariants(held)
     // A variant of a unit that is found is not missed.
     let sources = Set(changed.filter { item in found.contains { $0.name == item.unit.name } }.map(\.unit.source))
     let missed = strangers.filter { !sources.contains($0.unit.source) && !$0.matched.mismatches.isEmpty }
     if !missed.isEmpty { throw Refusals(missed.map { refusal(for: $0.unit, $0.matched, target) }) }
     return found
+}
+
+/// Of the variants of one source, the one that fits best: small functions are often equal in all of them. Another stays
+/// only where it has functions at other places, being linked in as well.
+private func bestVariants(_ held: [(unit: ComparedUnit, source: String)]) -> [ComparedUnit] {
+    var kept: [Int] = []
+    for group in Dictionary(grouping: held.indices, by: { held[$0].source }).values {
+        let ranked = group.sorted { first, second in
+            let (a, b) = (held[first].unit.matched, held[second].unit.matched)
+            return (a.mismatches.count, -a.matched.count, first) < (b.mismatches.count, -b.matched.count, second)
+        }
+        var covered: Set<UInt64> = []
+        for index in ranked {
+            let matched = held[index].unit.matched
+            let places = Set(matched.matched.compactMap { matched.addresses[$0] })
+            if index == ranked.first || !places.isSubset(of: covered) { kept.append(index) }
+            covered.formUnion(places)
+        }
+    }
+    return kept.sorted().map { held[$0].unit }
 }
 
 extension MatchedUnit {
@@ -48,7 +68,7 @@ private func refusal(for unit: LoadedUnit, _ matched: MatchedUnit, _ target: Tar
 ///
 /// - Returns: notes.
 func requireHome(for changed: [ChangedUnit], in matched: [[ComparedUnit]]) throws -> [String] {
-    let homes = Set(matched.joined().map(\.name))
+    let homes = Set(matched.joined().filter { !$0.changes.isEmpty }.map(\.name))
     let sources = Set(changed.filter { homes.contains($0.unit.name) }.map(\.unit.source))
     let homeless = changed.filter { !$0.changes.isEmpty && !sources.contains($0.unit.source) }.map(\.unit.name)
     guard homes.isEmpty else {

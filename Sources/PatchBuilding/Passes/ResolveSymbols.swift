@@ -59,8 +59,10 @@ struct SymbolResolver {
     private func definition(of name: String, known: UInt64?) -> Result<Symbol, Refusal>? {
         let all = target.definitions(of: name)
         if let known, let symbol = all.first(where: { $0.value == known }) { return .success(symbol) }
-        let globals = all.filter { $0.binding != .local }
-        let candidates = globals.isEmpty ? all : globals
+        // A static of some other unit is never meant.
+        let visible = target.globalDefinitions(of: name)
+        let globals = visible.filter { $0.binding != .local }
+        let candidates = globals.isEmpty ? visible : globals
         guard let first = candidates.first else { return nil }
         guard candidates.allSatisfy({ $0.value == first.value }) else {
             return .failure(

@@ -1,0 +1,117 @@
+import Testing
+
+@testable import PatchBuilding
+
+@Suite struct GuardTests {
+    private static func labels(_ kind: String) -> [String: String] {
+        [
+            "a.c": """
+            int sink(int);
+            int work(int x) {
+                static \(kind) void *table[] = {&&a, &&b, &&c};
+                int n = x;
+                goto *table[n & 1];
+                a: n = sink(n + 1000); goto *table[2];
+                b: n = sink(n + 7); goto *table[2];
+                c: return n;
+            }
+            """,
+            "m.c": "int sink(int x) { return x * 3; }\n" + Patching.main("work"),
+        ]
+    }
+
+    @Test func `a table of labels goes with its function, though its bytes are the same`() throws {
+        let patching = try Patching(Self.labels("const"), ["a.c": [("1000", "2000")]])
+        #expect(patching.functions == ["work"])
+        // Bound to the target's table, new code would jump into the old body.
+        #expect(patching.bindings.keys.contains { $0.hasPrefix("table") } == false)
+    }
+
+    @Test func `a writable table of labels of a changed function is refused`() throws {
+        let patching = try Patching(Self.labels(""), ["a.c": [("1000", "2000")]], flags: ["-O0"])
+        #expect(patching.rules.contains("changed-constant-escapes"))
+    }
+
+    private static let callback = [
+        "a.c":
+            "void keep(int (*)(int)); static int handle(int x) { return x * 3; } void start(void) { keep(handle); } int work(int x) { return x; }",
+        "m.c": "int (*kept)(int); void keep(int (*f)(int)) { kept = f; } void start(void);\n"
+            + "int work(int); int main(int c, char **v) { (void)v; start(); return work(c) + kept(c); }",
+    ]
+
+    @Test func `a callback that vanishes may be called for ever`() throws {
+        let renamed = try Patching(
+            Self.callback,
+            [
+                "a.c": [
+                    ("int handle(int x) { return x * 3; }", "int safe(int x) { return x > 9 ? 0 : x * 3; }"),
+                    ("keep(handle)", "keep(safe)"),
+                ]
+            ])
+        #expect(renamed.rules == ["vanished-function"])
+        let kept = try Patching(Self.callback, ["a.c": [("return x * 3", "return x > 9 ? 0 : x * 3")]])
+        #expect(kept.functions == ["handle"])
+    }
+
+    private static let commands = [
+        "a.c": """
+        struct command { const char *name; int value; };
+        static const struct command one __attribute__((section("commands"), used)) = {"one", 1};
+        int work(int x) { return x * 7 / (x + 9) + 1; }
+        """,
+        "m.c": """
+        struct command { const char *name; int value; };
+        extern const struct command __start_commands[], __stop_commands[];
+        int work(int);
+        int main(int c, char **v) {
+            (void)v;
+            for (const struct command *p = __start_commands; p < __stop_commands; p++) c += p->value;
+            return work(c);
+        }
+        """,
+    ]
+
+    @Test func `a list that the linker collects can't grow`() throws {
+        let more = try Patching(
+            Self.commands,
+            [
+                "a.c": [
+                    ("x + 9", "x + 2"),
+                    (
+                        "",
+                        "\nstatic const struct command two __attribute__((section(\"commands\"), used)) = {\"two\", 2};"
+                    ),
+                ]
+            ])
+        #expect(more.rules == ["constructors"])
+        let other = try Patching(Self.commands, ["a.c": [("\"one\", 1", "\"one\", 3"), ("x + 9", "x + 2")]])
+        #expect(!other.rules.isEmpty)
+        let neither = try Patching(Self.commands, ["a.c": [("x + 9", "x + 2")]])
+        #expect(neither.functions == ["work"])
+    }
+
+    private static let once = [
+        "a.c": """
+        int puts(const char *);
+        #define ONCE(m) do { static int once; if (!once++) puts(m); } while (0)
+        __attribute__((noinline)) int quiet(int x) { ONCE("a"); if (x > 2) ONCE("b"); return x; }
+        int work(int x) { return quiet(x) + 3; }
+        """,
+        "m.c": Patching.main("work"),
+    ]
+
+    @Test func `static locals of one name in one function hinder only its own change`() throws {
+        #expect(try Patching(Self.once, ["a.c": [("+ 3", "+ 4")]]).functions == ["work"])
+        #expect(try Patching(Self.once, ["a.c": [("x > 2", "x > 3")]]).rules.contains("ambiguous-symbol"))
+    }
+
+    @Test func `a common symbol keeps its size and stays without a value`() throws {
+        let sources = ["a.c": "int room[4]; int work(int x) { return room[x & 3] + x; }", "m.c": Patching.main("work")]
+        let flags = ["-O2", "-fcommon"]
+        let larger = try Patching(sources, ["a.c": [("room[4]", "room[8]")]], flags: flags)
+        #expect(larger.rules == ["data-size"])
+        let valued = try Patching(sources, ["a.c": [("room[4]", "room[4] = {1}")]], flags: flags)
+        #expect(!valued.rules.isEmpty)
+        #expect(try Patching(sources, ["a.c": [("+ x", "+ x * 9")]], flags: flags).functions == ["work"])
+    }
+}

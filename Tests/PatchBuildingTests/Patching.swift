@@ -1,0 +1,94 @@
+import Diagnostics
+import ObjectFiles
+import PatchFormat
+import TestSupport
+
+@testable import PatchBuilding
+
+/// What the passes from match to guard say of a change to a small program.
+struct Patching {
+    /// Names and changes of the plan's functions, in order; empty when the patch is refused.
+    var functions: [String] = []
+    /// Names with addresses in the target that the new code is bound to.
+    var bindings: [String: UInt64] = [:]
+    var plan: ModulePlan?
+    /// Rules of all refusals, in order.
+    var rules: [String] = []
+    var target: TargetImage
+
+    /// - Parameters:
+    ///   - sources: texts by file name; all `.c` files are units.
+    ///   - edits: by file, text to be replaced and its replacement; an empty first text appends.
+    ///   - variants: more flags; every unit is compiled once more with them, as libtool does, but not linked in.
+    init(
+        _ sources: [String: String], _ edits: [String: [(String, String)]], flags: [String] = ["-O2"],
+        link: [String] = [], variants: [String]? = nil
+    ) throws {
+        var changed = sources
+        for (file, list) in edits {
+            for (old, new) in list {
+                let text = changed[file] ?? ""
+                changed[file] = old.isEmpty ? text + new : text.replacing(old, with: new, maxReplacements: 1)
+            }
+        }
+        let units = sources.keys.filter { $0.hasSuffix(".c") }.sorted()
+        let split = ["-g", "-ffunction-sections", "-fdata-sections"]
+        let plain = try Self.compile(sources, flags)
+        let program =
+            try Fixture.cached([plain] + link) { directory in
+                try runOrThrow("gcc", flags + link + units.map { "\(plain)/\($0).o" } + ["-o", directory + "/program"])
+            } + "/program"
+        target = try TargetImage.load(path: program, symbolsPath: nil)
+        var loaded: [LoadedUnit] = []
+        for more in [variants, []].compactMap({ $0 }) {
+            let plain = try Self.compile(sources, flags + more)
+            let original = try Self.compile(sources, flags + more + split)
+            let new = try Self.compile(changed, flags + more + split)
+            loaded += try units.map { unit in
+                LoadedUnit(
+                    name: more.joined() + unit, source: unit, isCPlusPlus: false, plain: try Self.view(plain, unit),
+                    original: try Self.view(original, unit), new: try Self.view(new, unit))
+            }
+        }
+        do {
+            let changed = loaded.map { ChangedUnit($0) }
+            let matched = try matchUnits(changed, in: target)
+            _ = try requireHome(for: changed, in: [matched])
+            let plan = try close(matched, target: target, sharesSwitch: false)
+            let refusals = zip(matched, plan.units).flatMap { guardUnit($0, plan: $1) }
+            if !refusals.isEmpty { throw Refusals(refusals) }
+            take(plan)
+        } catch let error as Refusals { rules = error.refusals.map(\.rule) }
+    }
+
+    private mutating func take(_ plan: ModulePlan) {
+        self.plan = plan
+        functions = plan.functions.map {
+            $0.description.change == .new ? "+" + $0.description.name : $0.description.name
+        }
+        for reference in plan.units.flatMap(\.newReferences.values) {
+            guard case .outside(let binding) = reference, binding.kind == .target else { continue }
+            bindings[binding.symbol] = binding.address
+        }
+    }
+
+    private static func compile(_ sources: [String: String], _ flags: [String]) throws -> String {
+        let files = sources.sorted { $0.key < $1.key }
+        return try Fixture.cached(["units"] + flags + files.flatMap { [$0.key, $0.value] }) { directory in
+            for (name, text) in files { try writeText(text, to: directory + "/" + name) }
+            for (name, _) in files where name.hasSuffix(".c") {
+                try runOrThrow("gcc", flags + ["-c", name, "-o", name + ".o"], in: directory)
+            }
+        }
+    }
+
+    private static func view(_ directory: String, _ unit: String) throws -> ObjectView {
+        ObjectView(try ObjectFile.read(path: "\(directory)/\(unit).o"))
+    }
+
+    /// `main` that calls functions of one integer.
+    static func main(_ callees: String...) -> String {
+        "int \(callees.map { $0 + "(int)" }.joined(separator: ", "));\n"
+            + "int main(int c, char **v) { (void)v; return \(callees.map { $0 + "(c)" }.joined(separator: " + ")); }\n"
+    }
+}
