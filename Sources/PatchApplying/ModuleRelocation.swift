@@ -30,7 +30,7 @@ extension ModuleImage {
     ///
     /// - Parameters:
     ///   - values: one per binding of the manifest.
-    ///   - resolve: the address of a library's symbol.
+    ///   - resolve: the address of a library's symbol that no binding names.
     /// - Throws: `Refusal` relocation-type for a type outside the closed list, no-near-hole when a value does not fit
     ///   its field.
     mutating func relocate(
@@ -39,7 +39,14 @@ extension ModuleImage {
         for record in records {
             try apply(record, name: bindings[record.binding].symbol, value: values[record.binding], base: base)
         }
-        for relocation in tables.relocations { try apply(relocation, base: base, resolve: resolve) }
+        // The module's own undefined symbols bear no version: their bindings say which one the target uses.
+        var imports: [String: UInt64] = [:]
+        for (binding, value) in zip(bindings, values) where binding.kind == .imported {
+            if case .address(let address) = value { imports[binding.symbol] = address }
+        }
+        for relocation in tables.relocations {
+            try apply(relocation, base: base) { symbol in try imports[symbol.name] ?? resolve(symbol) }
+        }
     }
 
     /// The psABI's formulas, with S = the binding's value and P = the place's address in the process.

@@ -1,4 +1,5 @@
 import ObjectFiles
+import Toolchain
 
 /// The libraries that the target needs, as they are on the build machine: only asked for names that the target does not
 /// import yet.
@@ -8,11 +9,16 @@ final class NeededLibraries {
     private var exports: [String: [String: Symbol]]?
 
     init(_ target: TargetImage) {
-        names = Self.needed(by: target.file)
-        let own = target.file.path.split(separator: "/").dropLast().joined(separator: "/")
-        directories = [
-            "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib", "/" + own,
+        names = Self.entries(tagged: [1], in: target.file)
+        let own = resolvedPath(target.file.path).split(separator: "/").dropLast().joined(separator: "/")
+        // DT_RPATH and DT_RUNPATH come first, as for ld.so.
+        let paths = Self.entries(tagged: [15, 29], in: target.file).flatMap {
+            $0.split(separator: ":").map(String.init)
+        }
+        let standard = [
+            "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib",
         ]
+        directories = paths.map { $0.replacing("$ORIGIN", with: "/" + own) } + standard + ["/" + own]
     }
 
     /// The first needed library that defines `name`, with the version new references get.
@@ -38,15 +44,14 @@ final class NeededLibraries {
         return result
     }
 
-    /// `DT_NEEDED` of the dynamic section, in order.
-    private static func needed(by file: ObjectFile) -> [String] {
+    /// The strings of these tags (`DT_NEEDED` is 1) in the dynamic section, in order.
+    private static func entries(tagged tags: Set<UInt64>, in file: ObjectFile) -> [String] {
         guard let dynamic = file.section(named: ".dynamic"), let strings = file.section(named: ".dynstr") else {
             return []
         }
         var names: [String] = []
         for entry in stride(from: 0, to: dynamic.data.count / 16 * 16, by: 16) {
-            let tag = little64(dynamic.data, entry)
-            guard tag == 1 else { continue }
+            guard tags.contains(little64(dynamic.data, entry)) else { continue }
             let offset = Int(truncatingIfNeeded: little64(dynamic.data, entry + 8))
             guard strings.data.indices.contains(offset) else { continue }
             names.append(String(decoding: strings.data[offset...].prefix { $0 != 0 }, as: UTF8.self))
