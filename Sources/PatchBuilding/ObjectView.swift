@@ -171,12 +171,22 @@ public struct ObjectView: Sendable {
         return distanceToEnd(relocation, section) ?? 4
     }
 
-    private func isLiteralStart(_ section: Section, _ offset: Int64) -> Bool {
+    func isLiteralStart(_ section: Section, _ offset: Int64) -> Bool {
         guard offset >= 0, offset < Int64(section.data.count) else { return false }
         let width = max(1, Int(section.entrySize))
         if Int(offset) % width != 0 { return false }
         if !section.isStrings || offset == 0 { return true }
         return section.data[max(0, Int(offset) - width)..<Int(offset)].allSatisfy { $0 == 0 }
+    }
+
+    /// The whole literal that starts at `offset`, a string's end included.
+    func literal(_ section: Section, from offset: Int) -> ArraySlice<UInt8> {
+        let width = max(1, Int(section.entrySize))
+        var end = min(offset + width, section.data.count)
+        while section.isStrings, end < section.data.count, !section.data[(end - width)..<end].allSatisfy({ $0 == 0 }) {
+            end = min(end + width, section.data.count)
+        }
+        return section.data[offset..<end]
     }
 
     /// From a field to the end of its instruction.

@@ -114,4 +114,36 @@ import Testing
         #expect(!valued.rules.isEmpty)
         #expect(try Patching(sources, ["a.c": [("+ x", "+ x * 9")]], flags: flags).functions == ["work"])
     }
+
+    @Test(arguments: ["NEIGHBOUR", "STRING", "TABLE"])
+    func `a neighbour that the target has otherwise may hold what changes`(_ difference: String) throws {
+        let unit = """
+            int puts(const char *);
+            #ifdef STRING
+            #define TEXT "text"
+            #else
+            #define TEXT "test"
+            #endif
+            static const int table[4] = {1, 2, 3,
+            #ifdef TABLE
+                5
+            #else
+                4
+            #endif
+            };
+            static inline int limit(int x) { return x > 64 ? 64 : x; }
+            __attribute__((noinline)) int neighbour(int x) {
+            #ifdef NEIGHBOUR
+                return limit(x) * 5 + table[x & 3] + puts(TEXT);
+            #else
+                return x * 5 + table[x & 3] + puts(TEXT);
+            #endif
+            }
+            int work(int x) { return neighbour(x) + limit(x + 900); }
+            """
+        let sources = ["a.c": unit, "m.c": Patching.main("work")]
+        let edits = ["a.c": [("x > 64 ? 64", "x > 32 ? 32")]]
+        #expect(try Patching(sources, edits, targetFlags: ["-D\(difference)"]).rules == ["unmatched-function"])
+        #expect(try Patching(sources, edits).functions == ["work"])
+    }
 }

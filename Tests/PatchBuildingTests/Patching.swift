@@ -20,9 +20,10 @@ struct Patching {
     ///   - sources: texts by file name; all `.c` files are units.
     ///   - edits: by file, text to be replaced and its replacement; an empty first text appends.
     ///   - variants: more flags; every unit is compiled once more with them, as libtool does, but not linked in.
+    ///   - targetFlags: more flags for the units that are linked into the target only.
     init(
         _ sources: [String: String], _ edits: [String: [(String, String)]], flags: [String] = ["-O2"],
-        link: [String] = [], variants: [String]? = nil
+        link: [String] = [], variants: [String]? = nil, targetFlags: [String] = []
     ) throws {
         var changed = sources
         for (file, list) in edits {
@@ -33,7 +34,7 @@ struct Patching {
         }
         let units = sources.keys.filter { $0.hasSuffix(".c") }.sorted()
         let split = ["-g", "-ffunction-sections", "-fdata-sections"]
-        let plain = try Self.compile(sources, flags)
+        let plain = try Self.compile(sources, flags + targetFlags)
         let program =
             try Fixture.cached([plain] + link) { directory in
                 try runOrThrow("gcc", flags + link + units.map { "\(plain)/\($0).o" } + ["-o", directory + "/program"])

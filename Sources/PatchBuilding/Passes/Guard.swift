@@ -7,8 +7,22 @@ import ObjectFiles
 /// - Returns: every refusal, in the order of the catalogue; the caller takes out those that an engineer allowed.
 func guardUnit(_ unit: ComparedUnit, plan: UnitPlan) -> [Refusal] {
     guard !unit.changes.isEmpty else { return [] }
-    return guardData(unit) + guardConstants(unit) + guardNewData(unit, plan) + guardConstructors(unit)
+    return guardMatch(unit) + guardData(unit) + guardConstants(unit) + guardNewData(unit, plan)
+        + guardConstructors(unit)
         + guardVanished(unit) + guardExceptions(unit, plan)
+}
+
+/// A neighbour that is not what the target has was compiled otherwise there, and may hold an inlined copy of what changes
+/// that the new object's does not show.
+private func guardMatch(_ unit: ComparedUnit) -> [Refusal] {
+    guard !unit.changes.functions.isEmpty else { return [] }
+    return unit.matched.mismatches.sorted { $0.key < $1.key }.prefix(1).map { name, why in
+        Refusal(
+            .unmatchedFunction, subject: "\(name) (\(unit.name))",
+            why:
+                "compiled again it is not what the target has: \(why) (\(unit.matched.mismatches.count) functions of the unit differ); it may hold an inlined copy of what changes"
+        )
+    }
 }
 
 /// An object made for link-time optimisation holds no machine code yet.

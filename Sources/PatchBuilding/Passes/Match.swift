@@ -164,8 +164,12 @@ private struct Matcher {
         for (section, candidates) in votes {
             places[section] = candidates.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key
         }
+        let strange = Set(places.filter { !isSameData($0.key, at: $0.value) }.keys)
         for (index, readings) in verified {
-            guard let bad = readings.first(where: { !agrees($0) }) else { continue }
+            func isStrange(_ reading: FieldReading) -> Bool {
+                sectionPlace(reading).map { strange.contains($0.0) } ?? !isSameLiteral(reading)
+            }
+            guard let bad = readings.first(where: { !agrees($0) || isStrange($0) }) else { continue }
             verified[index] = nil
             let name = plain.file.symbols[bad.relocation.symbol].name
             mismatches[index] = "it refers to another \(name.isEmpty ? "datum" : name)"
@@ -180,6 +184,49 @@ private struct Matcher {
             !plain.file.sections[section].isThreadLocal, target.slotOfPLTEntry(at: symbolAddress) == nil
         else { return nil }
         return (section, symbolAddress &- symbol.value)
+    }
+
+    /// Tables and initial values are part of what a match proves: the section's bytes, relocated fields aside.
+    private func isSameData(_ index: Int, at place: UInt64) -> Bool {
+        let section = plain.file.sections[index]
+        guard !section.isExecutable, !section.isNoBits, !section.isThreadLocal, section.size > 0,
+            let found = target.bytes(at: place, size: section.size).map(Array.init), found.count == section.data.count
+        else { return true }
+        var expected = section.data
+        for relocation in section.relocations {
+            let start = Int(truncatingIfNeeded: relocation.offset)
+            guard start >= 0, start < expected.count else { continue }
+            let end = min(expected.count, start + relocation.type.fieldSize)
+            expected.replaceSubrange(start..<end, with: found[start..<end])
+        }
+        return expected == found
+    }
+
+    /// A literal may lie anywhere in the target, but has to be the same one.
+    private func isSameLiteral(_ reading: FieldReading) -> Bool {
+        guard let base = reading.symbolAddress, reading.relocation.type == .pc32 else { return true }
+        let symbol = plain.file.symbols[reading.relocation.symbol]
+        guard let index = symbol.sectionIndex else { return true }
+        let section = plain.file.sections[index]
+        // The assembler may leave the label's name (`.LC0`) or count from the section.
+        let distance = symbol.kind == .section ? reading.relocation.addend &+ 4 : 0
+        let offset = Int64(bitPattern: symbol.value) &+ distance
+        guard section.isMergeable, section.relocations.isEmpty, plain.isLiteralStart(section, offset) else {
+            return true
+        }
+        let literal = Array(plain.literal(section, from: Int(offset)))
+        if section.isStrings, isOfBuild(literal) { return true }
+        guard let found = target.bytes(at: base &+ UInt64(bitPattern: distance), size: UInt64(literal.count)) else {
+            return true
+        }
+        return found.elementsEqual(literal)
+    }
+
+    /// Paths (`__FILE__`), `__DATE__` and `__TIME__` say where and when the target was built: no other source.
+    private func isOfBuild(_ text: [UInt8]) -> Bool {
+        let isTime = text.count == 9 && text[2] == 58 && text[5] == 58
+        let isDate = text.count == 12 && text[3] == 32 && text[6] == 32
+        return isTime || isDate || text.contains(47)
     }
 
     private func agrees(_ reading: FieldReading) -> Bool {
@@ -203,7 +250,9 @@ private struct Matcher {
         for (index, entity) in plain.entities.enumerated() {
             if verified[index] != nil { unit.matched.formUnion(entity.names) }
             if let why = mismatches[index] {
-                for name in entity.names where !target.definitions(of: name).isEmpty { unit.mismatches[name] = why }
+                // Not in this target at all: a name that only others have.
+                if definitions(of: entity).isEmpty { continue }
+                for name in entity.names { unit.mismatches[name] = why }
             }
             guard let address = address(of: entity) else { continue }
             for name in entity.names { unit.addresses[name] = address }
