@@ -6,6 +6,8 @@ import ProcessControl
 public struct Discovery: Sendable {
     public var pids: [Int32] = []
     public var forbidden: [Int32] = []
+    /// Reading their memory did not come to an end.
+    public var blocked: [Int32] = []
     public init(pids: [Int32] = []) { self.pids = pids }
 }
 
@@ -33,14 +35,37 @@ private func discover(_ isMeant: (ProcessView) throws -> Bool) throws -> Discove
     for pid in try allProcessIDs() {
         do {
             let view = try ProcessView(pid: pid)
-            if view.map.mappings.isEmpty { continue }
-            if try isMeant(view) { result.pids.append(pid) }
+            if try isMeantInTime(view, isMeant) { result.pids.append(pid) }
         } catch let error as ProcessError {
-            if case .noPermission = error { result.forbidden.append(pid) }
-        } catch is Refusal {
-            // A registry out of order: the command itself says so.
-            result.pids.append(pid)
+            switch error {
+            case .noPermission: result.forbidden.append(pid)
+            case .deadlinePassed: result.blocked.append(pid)
+            default: continue
+            }
         }
     }
     return result
+}
+
+/// In a tracer: a read blocks without end on memory that the process's owner does not provide (trap blocked-read).
+/// - Throws: `ProcessError`.
+private func isMeantInTime(_ view: ProcessView, _ isMeant: (ProcessView) throws -> Bool) throws -> Bool {
+    let answer = try runTracer(deadline: .seconds(5)) {
+        // A registry out of order: the command itself says so.
+        do { return try isMeant(view) ? [1] : [] } catch is Refusal { return [1] }
+    }
+    return !answer.isEmpty
+}
+
+/// Whether there is nothing left of the process to work on.
+public func hasEnded(_ pid: Int32) -> Bool {
+    do throws(ProcessError) {
+        _ = try MemoryMap.read(pid: pid)
+        return false
+    } catch {
+        switch error {
+        case .noSuchProcess, .vanished: return true
+        default: return false
+        }
+    }
 }

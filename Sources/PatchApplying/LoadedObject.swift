@@ -34,12 +34,28 @@ struct LoadedObject: Sendable {
     var hasInterpreter: Bool { headers.contains { $0.type == PT.interpreter } }
 }
 
+/// Which file a mapping is of.
+private struct FileIdentity: Hashable {
+    var device: String
+    var inode: UInt64
+    var path: String
+
+    init(_ mapping: MemoryMapping) {
+        (device, inode, path) = (mapping.device, mapping.inode, mapping.path)
+    }
+}
+
 extension ProcessView {
     /// Every ELF object whose code is mapped, in the order of addresses.
     ///
-    /// A file that is merely mapped to be read (by a debugger, say) is not one: its code is not executable.
+    /// A file that is merely mapped to be read (by a debugger, say) is not one: its code is not executable. Nothing of
+    /// such files is read: their pages may never come (trap blocked-read).
     func findObjects() -> [LoadedObject] {
-        map.mappings.filter { $0.fileOffset == 0 && $0.isReadable && !$0.path.isEmpty }.compactMap { mapping in
+        let executable = Set(map.mappings.filter(\.isExecutable).map(FileIdentity.init))
+        let heads = map.mappings.filter {
+            $0.fileOffset == 0 && $0.isReadable && !$0.path.isEmpty && executable.contains(FileIdentity($0))
+        }
+        return heads.compactMap { mapping in
             let start = mapping.start.rawValue
             guard let head = try? read(start, 64), head.bytes.starts(with: ElfHeader.magic) else { return nil }
             return try? object(at: start, path: mapping.path, head)

@@ -17,6 +17,9 @@ struct StopWatchdog: ~Copyable {
 
     deinit { if let timer { timer_delete(timer) } }
 
+    /// For one stop that shall last `maximumStop` milliseconds at most, its preparation included.
+    borrowing func arm(maximumStop: Int) { arm(milliseconds: maximumStop * 4 + 2000) }
+
     /// 0 disarms it.
     borrowing func arm(milliseconds: Int) {
         guard let timer else { return }

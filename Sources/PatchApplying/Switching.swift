@@ -25,7 +25,7 @@ extension Session {
                 try refuseSiblings()
                 try prepare(plan, &workspace)
                 let maximum = Duration.milliseconds(options.maximumStop)
-                watchdog.arm(milliseconds: options.maximumStop * 4 + 2000)
+                watchdog.arm(maximumStop: options.maximumStop)
                 defer { watchdog.arm(milliseconds: 0) }
                 let stopped = try withStoppedProcess(pid, maximumStop: maximum) { process in
                     try StopCheck.perform(plan, on: process, &workspace)

@@ -83,11 +83,14 @@ extension Session {
         guard size < UInt64(options.maximumStop) * 1_000_000 else {
             return "its writable memory is too large to be searched for pointers within --max-stop"
         }
+        let watchdog = StopWatchdog()
         var reason: String?
         var pause: UInt32 = 2_000
         for _ in 0..<8 where timeIsLeft {
             do {
                 let maximum = Duration.milliseconds(options.maximumStop)
+                watchdog.arm(maximumStop: options.maximumStop)
+                defer { watchdog.arm(milliseconds: 0) }
                 let stopped = try withStoppedProcess(pid, maximumStop: maximum) { process in
                     try searchStopped(process, table, own)
                 }

@@ -37,9 +37,10 @@ struct Presentation {
     }
 
     func warn(_ discovery: Discovery) {
-        if discovery.forbidden.isEmpty { return }
-        let pids = discovery.forbidden.map(String.init).joined(separator: ", ")
-        print("livepatch: no permission to look at: \(pids)", to: .standardError)
+        for (what, pids) in [("no permission to look at", discovery.forbidden), ("can't read", discovery.blocked)] {
+            if pids.isEmpty { continue }
+            print("livepatch: \(what): \(pids.map(String.init).joined(separator: ", "))", to: .standardError)
+        }
     }
 
     /// Shows how each process fared; returns the exit status.
