@@ -1,7 +1,7 @@
 import Glibc
 import ProcessControl
 
-/// A search of all writable memory of a process for addresses.
+/// A search of all memory that a process has written for addresses.
 struct MemorySearch: Sendable {
     var map: MemoryMap
     var memory: RemoteMemory
@@ -68,12 +68,18 @@ struct MemorySearch: Sendable {
         defer { pages.close() }
         let holes = excluded.filter { !$0.isEmpty }.sorted { $0.start < $1.start }
         var result: [RemoteRange] = []
-        for mapping in map.mappings where mapping.isWritable && mapping.isReadable && mapping.kind != .kernel {
+        for mapping in map.mappings where mayHoldAddresses(mapping) {
             for piece in subtract(holes, from: mapping.range) {
                 result += try pages.present(piece, isFile: mapping.kind == .file, deadline: deadline).flatMap(split)
             }
         }
         return result
+    }
+
+    /// Anonymous memory that can only be read was written before it was made so.
+    private func mayHoldAddresses(_ mapping: MemoryMapping) -> Bool {
+        guard mapping.isReadable, mapping.kind != .kernel else { return false }
+        return mapping.isWritable || (mapping.kind == .anonymous && !mapping.isExecutable)
     }
 
     private func split(_ range: RemoteRange) -> [RemoteRange] {
