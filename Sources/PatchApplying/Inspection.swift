@@ -5,7 +5,7 @@ import ProcessControl
 /// What is applied to a process, as its registry says; nothing is changed.
 public func status(pid: Int32, id: String?, options: ApplyOptions) -> ProcessResult {
     inTracer(pid: pid, options) {
-        let session = try openWhenReady(pid: pid, options)
+        let session = try openWhenReady(pid: pid, options, until: options.end)
         let patches = session.state.patches.filter { id == nil || $0.id == id }
         if let id, patches.isEmpty { throw session.notLoaded(id) }
         var report = ProcessReport(pid: pid, state: patches.isEmpty ? "clean" : "patched")
@@ -18,7 +18,7 @@ public func status(pid: Int32, id: String?, options: ApplyOptions) -> ProcessRes
 /// Compares the process's memory with what its registry says: entries, jumps, module bytes, switches.
 public func verify(pid: Int32, id: String?, options: ApplyOptions) -> ProcessResult {
     inTracer(pid: pid, options) {
-        let session = try openWhenReady(pid: pid, options)
+        let session = try openWhenReady(pid: pid, options, until: options.end)
         let patches = session.state.patches.filter { id == nil || $0.id == id }
         if let id, patches.isEmpty { throw session.notLoaded(id) }
         var report = ProcessReport(pid: pid, state: patches.isEmpty ? "clean" : "patched")

@@ -31,7 +31,9 @@ public func perform(
 ) -> ProcessResult {
     inTracer(pid: pid, options) {
         if operation.needsBundle { try checkTrust(selector, options) }
-        var session = try openWhenReady(pid: pid, options)
+        let end = options.end
+        try waitForOthers(pid: pid, until: end)
+        var session = try openWhenReady(pid: pid, options, until: end)
         try session.recover()
         return try session.perform(operation, selector)
     }
@@ -53,10 +55,9 @@ func inTracer(pid: Int32, _ options: ApplyOptions, _ body: () throws -> ProcessR
 }
 
 /// Waits while ld.so is at work.
-func openWhenReady(pid: Int32, _ options: ApplyOptions) throws -> Session {
-    let end = monotonicNanoseconds() + UInt64(max(0, min(options.timeout, 3600)) * 1e9)
+func openWhenReady(pid: Int32, _ options: ApplyOptions, until end: UInt64) throws -> Session {
     while true {
-        do { return try Session.open(pid: pid, options: options) } catch let busy as Busy {
+        do { return try Session.open(pid: pid, options: options, until: end) } catch let busy as Busy {
             guard monotonicNanoseconds() < end else { throw busy }
         }
         pauseMicroseconds(5_000)

@@ -13,6 +13,9 @@ public struct ApplyOptions: Sendable {
     public var allowUnsigned = false
 
     public init() {}
+
+    /// When to give up, by CLOCK_MONOTONIC in nanoseconds.
+    var end: UInt64 { monotonicNanoseconds() + UInt64(max(0, min(timeout, 3600)) * 1e9) }
 }
 
 /// One command on one process, inside the tracer: what is known of the process, and what was found out on the way.
@@ -29,13 +32,24 @@ struct Session {
     var subject: String { "pid \(view.pid)" }
 
     /// Reads the process and its registry, checked.
-    static func open(pid: Int32, options: ApplyOptions) throws -> Session {
-        let deadline = monotonicNanoseconds() + UInt64(max(0.1, min(options.timeout, 3600)) * 1e9)
+    static func open(pid: Int32, options: ApplyOptions, until end: UInt64? = nil) throws -> Session {
+        try refuseThread(pid)
+        // However late it is, there is time for one attempt.
+        let deadline = max(end ?? options.end, monotonicNanoseconds() + 100_000_000)
         let view = try ProcessView(pid: pid)
         let linkMap = try view.linkMap()
         let registry = try Registry.find(in: view)
         try registry?.check(view, linkMap.objects)
         return Session(view: view, linkMap: linkMap, registry: registry, options: options, deadline: deadline)
+    }
+
+    /// `/proc` shows every thread as if it were a process; much of what follows takes the id for the main thread's.
+    private static func refuseThread(_ pid: Int32) throws {
+        let process = try ProcessInformation.read(pid: pid).threadGroup
+        if process == pid { return }
+        throw Refusal(
+            .noProcess, subject: "pid \(pid)", why: "it is a thread of process \(process)",
+            remedy: "give --pid \(process)")
     }
 
     mutating func refresh() throws {

@@ -1,3 +1,4 @@
+import Diagnostics
 import Glibc
 import ProcessControl
 
@@ -10,6 +11,22 @@ func readFile(_ path: String, offset: UInt64, count: UInt64) -> [UInt8]? {
     var bytes = [UInt8](repeating: 0, count: Int(count))
     let got = bytes.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress, $0.count, place) }
     return got == bytes.count ? bytes : nil
+}
+
+/// Keeps every other livepatch away from the process until this tracer ends: one that met the intent of a command which
+/// is still at work would take it for that of one which was killed, and take it back.
+///
+/// The lock is on `/proc/PID/mem`, which only those can open who may trace the process; it ends with its holder.
+/// - Throws: `Busy` when the time is over.
+func waitForOthers(pid: Int32, until end: UInt64) throws {
+    let descriptor = open("/proc/\(pid)/mem", O_RDONLY | O_CLOEXEC)
+    // Without permission the command itself says so.
+    guard descriptor >= 0 else { return }
+    while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+        guard errno == EWOULDBLOCK || errno == EINTR else { return }
+        guard monotonicNanoseconds() < end else { throw Busy("pid \(pid): another livepatch is at work on it") }
+        pauseMicroseconds(5_000)
+    }
 }
 
 func pauseMicroseconds(_ count: UInt32) {

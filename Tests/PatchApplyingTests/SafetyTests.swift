@@ -120,6 +120,60 @@ import Testing
         }
     }
 
+    @Test("unload-proof: memory that was made read-only is searched too")
+    func readOnlyMemory() throws {
+        let program = try Fixture.compile(
+            """
+            #include <stdio.h>
+            #include <sys/mman.h>
+            #include <unistd.h>
+            int main(void) {
+                long *page = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                page[3] = 0x5ec0de5ec0l << 4;
+                mprotect(page, 4096, PROT_READ);
+                puts("ready");
+                fflush(stdout);
+                for (;;) pause();
+            }
+            """, ["-O0"], output: "readonly")
+        try withProcess(program) { process in
+            try process.waitForOutput("ready")
+            let view = try ProcessView(pid: process.pid)
+            let table = ScanTable([.init(first: 0x5ec_0de5_ec00, last: 0x5ec_0de5_ec00, name: "it")])
+            let search = MemorySearch(map: view.map, memory: view.memory, deadline: nil)
+            #expect(try search.hits(table, except: []).isEmpty == false)
+        }
+    }
+
+    @Test("a command that is at work is waited for, not taken for one that was killed")
+    func concurrent() throws {
+        try withPatched(try Programs.blockedPatch(), arguments: ["b"]) { process, bundle in
+            let command = ["apply", bundle, "--pid", process.id, "--allow-unsigned", "--timeout", "20"]
+            try withProcess(toolPath("livepatch"), command) { first in
+                let end = monotonicSeconds() + 10
+                while try !livepatch("status", "--pid", process.id).stdout.contains("activating") {
+                    #expect(monotonicSeconds() < end)
+                }
+                let second = try livepatch("revert", "fix", "--pid", process.id, "--timeout", "0.3")
+                try expectStatus(3, second)
+                #expect(second.stderr.contains("another livepatch"), "\(second)")
+                process.send(SIGUSR1)
+                try expectStatus(0, try first.wait(seconds: 30))
+            }
+            try process.waitForNew("answer=2")
+        }
+    }
+
+    @Test("the id of a thread is not taken for a process's")
+    func threadID() throws {
+        try withPatched(try Programs.plainPatch(), arguments: ["2", "sleep"]) { process, bundle in
+            let thread = try #require(try threadIDs(of: process.pid).first { $0 != process.pid })
+            let output = try livepatch("apply", bundle, "--pid", String(thread), "--allow-unsigned")
+            try expectRefusal("no-process", output)
+            #expect(output.stderr.contains("--pid \(process.pid)"), "\(output)")
+        }
+    }
+
     @Test("a module that was never or only briefly used is unmapped")
     func unmapped() throws {
         try withPatched(try Programs.plainPatch()) { process, bundle in
