@@ -1,4 +1,5 @@
 import Diagnostics
+import Glibc
 import PatchFormat
 import ProcessControl
 
@@ -25,6 +26,19 @@ extension Session {
         try checkRelations(bundle, objects)
         if try reuseResident(bundle, objects) { return true }
 
+        for attempt in 1...8 {
+            do {
+                try loadNew(bundle, objects)
+                break
+            } catch ProcessError.remoteCall("mmap", EEXIST) where attempt < 8 && patch(bundle.reference) == nil {
+                // The program mapped memory in the hole after we had found it.
+                try refresh()
+            }
+        }
+        return true
+    }
+
+    private mutating func loadNew(_ bundle: Bundle, _ objects: [LoadedObject]) throws {
         let modules = try plan(bundle, objects)
         let record = try describe(bundle, modules)
         try ensureRegistry(for: record)
@@ -38,7 +52,6 @@ extension Session {
             throw error
         }
         try update(bundle.reference) { $0.state = .loaded }
-        return true
     }
 
     /// Places every module near its target and computes all its bytes.

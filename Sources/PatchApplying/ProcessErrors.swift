@@ -1,4 +1,5 @@
 import Diagnostics
+import Glibc
 import ProcessControl
 
 extension ProcessError {
@@ -11,6 +12,8 @@ extension ProcessError {
         case .unsupported(_, let what): Refusal(.unsupportedProcess, subject: "pid \(pid)", why: what)
         case .didNotStop(_, let threads) where threads.count > 8:
             Busy("\(threads.count) threads of process \(pid) did not stop in time, thread \(threads[0]) among them")
+        case .remoteCall("mmap", EEXIST):
+            Busy("pid \(pid): the program maps memory wherever a free place was found")
         case .alreadyTraced, .didNotStop, .noSuitableThread: Busy(description)
         default: Failure(description)
         }

@@ -27,7 +27,14 @@ struct ProcessView: Sendable {
         guard count <= UInt64(RemoteMemory.maximumCount) else {
             throw Refusal(.unsupportedProcess, subject: subject, why: "a table in its memory claims \(count) bytes")
         }
-        let bytes = try memory.read(RemoteAddress(address), count: Int(count))
+        let bytes: [UInt8]
+        do throws(ProcessError) {
+            bytes = try memory.read(RemoteAddress(address), count: Int(count))
+        } catch {
+            guard case .fault(let place) = error else { throw error }
+            throw Refusal(
+                .unsupportedProcess, subject: subject, why: "a table in its memory leads to \(place), where nothing is")
+        }
         return CheckedBytes(bytes, rule: .unsupportedProcess, subject: subject)
     }
 
