@@ -13,7 +13,8 @@ struct ChangeOptions: ParsableArguments {
     @Option(help: "A process; may be given several times.")
     var pid: [Int32] = []
 
-    @Flag(help: "Every process that maps a target of the bundle (with an id: that holds the patch).")
+    @Flag(
+        help: "Every process that maps a target of the bundle (with an id, or to take it back: that holds the patch).")
     var all = false
 
     @Flag(help: "Print one JSON object.")
@@ -47,16 +48,32 @@ struct ChangeOptions: ParsableArguments {
         options.allowUnsigned = allowUnsigned
         do {
             let selector = try selector(operation)
-            let discovery = all ? try discover(selector) : Discovery(pids: pid)
-            presentation.warn(discovery)
-            let pids = discovery.pids.reduce(into: [Int32]()) { if !$0.contains($1) { $0.append($1) } }
-            if pids.isEmpty {
+            var seen: Set<Int32> = []
+            var results: [ProcessResult] = []
+            // A process started or forked by one that was not patched yet is found the next time.
+            for pass in 0..<(all ? 8 : 1) {
+                let discovery = all ? try find(selector, for: operation) : Discovery(pids: pid)
+                if pass == 0 { presentation.warn(discovery) }
+                let pids = discovery.pids.filter { seen.insert($0).inserted }
+                if pids.isEmpty { break }
+                results += pids.map { perform(operation, selector, pid: $0, options: options) }
+            }
+            // A process that ended meanwhile is not one that was left out.
+            if all { results.removeAll { $0.status != .done && hasEnded($0.report.pid) } }
+            if results.isEmpty {
                 throw Refusal(.notMapped, subject: selector.id, why: "no process maps a target of it, or holds it")
             }
-            let results = pids.map { perform(operation, selector, pid: $0, options: options) }
             throw ExitCode(presentation.show(results, patch: selector.id).rawValue)
         } catch let error where !(error is ExitCode) && !(error is UsageError) {
             throw ExitCode(presentation.show(error).rawValue)
+        }
+    }
+
+    /// What is taken back is taken from those that hold it.
+    private func find(_ selector: PatchSelector, for operation: Operation) throws -> Discovery {
+        switch operation {
+        case .load, .activate, .apply: try discover(selector)
+        case .deactivate, .unload, .revert: try discover(.id(selector.id))
         }
     }
 
@@ -87,6 +104,7 @@ struct InspectionOptions: ParsableArguments {
     var timeout = 10.0
 
     func validate() throws {
+        guard !all || pid.isEmpty else { throw ValidationError("give --pid (once or several times) or --all") }
         guard pid.allSatisfy({ $0 > 0 }) else { throw ValidationError("a process id is a positive number") }
         guard timeout >= 0, timeout <= 3600 else { throw ValidationError("--timeout is from 0 to 3600 s") }
     }
@@ -99,7 +117,9 @@ struct InspectionOptions: ParsableArguments {
             let id = try patch.map { try $0.hasSuffix(".lpatch") ? Bundle.read(path: $0).manifest.id : $0 }
             let discovery =
                 pid.isEmpty ? try id.map { try discover(.id($0)) } ?? discoverPatched() : Discovery(pids: pid)
-            let results = discovery.pids.map { inspect($0, id, options) }
+            if pid.isEmpty { presentation.warn(discovery) }
+            var results = discovery.pids.map { inspect($0, id, options) }
+            if pid.isEmpty { results.removeAll { $0.status != .done && hasEnded($0.report.pid) } }
             throw ExitCode(presentation.show(results, patch: id ?? "").rawValue)
         } catch let error where !(error is ExitCode) {
             throw ExitCode(presentation.show(error).rawValue)
