@@ -46,6 +46,24 @@ import Testing
         #expect(patching.functions == ["work", "+fresh"])
     }
 
+    private static let numbered = [
+        "a.c": """
+        __attribute__((noinline)) int work(int x) { static int n = 5; n += x; return n * 2; }
+        __attribute__((noinline)) int other(int x) { static int n = 9; n += x; return n * 7; }
+        """,
+        "m.c": Patching.main("work", "other"),
+    ]
+
+    /// GCC counts from the last function: the new one has `n.0`, which was the second's, which has the first's `n.1`.
+    @Test func `a static local whose number changes keeps its place`() throws {
+        let late = "int late(int x) { static int n = 1; n += x; return n; }"
+        for (edit, name) in [(("* 2", "* 3"), "n.1"), (("* 7", "* 8"), "n.0")] {
+            let patching = try Patching(Self.numbered, ["a.c": [edit, ("", late)]])
+            #expect(patching.bindings.filter { $0.key.hasPrefix("n.") }.map(\.key) == [name])
+            #expect(patching.bindings[name] == patching.target.definitions(of: name).first?.value)
+        }
+    }
+
     private static let moving = [
         "a.c": "int state = 3; int get(int x) { return state + x; } int work(int x) { return get(x) * 2; }",
         "b.c": "int get(int); int other(int x) { return get(x) * 7; }", "m.c": Patching.main("work", "other"),

@@ -1,8 +1,9 @@
 import Diagnostics
 import ObjectFiles
-import PatchBuilding
 import TestSupport
 import Testing
+
+@testable import PatchBuilding
 
 /// A program of two units, one of which is matched.
 private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) throws -> (
@@ -119,5 +120,13 @@ private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) 
             try TargetImage.load(path: stripped, symbolsPath: other.file.path)
         }
         #expect(error?.refusals.first?.rule == "unmatched-function")
+    }
+
+    @Test func `copies of one file are one target`() async throws {
+        let program = try Patching(["m.c": Patching.main("abs")], [:]).target.file.path
+        let copy = program + ".copy"
+        try runOrThrow("cp", [program, copy])
+        let targets = [program, copy].map { BuildOptions.Target(path: $0, symbols: nil) }
+        #expect(try await readTargets(targets, needsDebugInfo: true).map(\.image.file.path) == [program])
     }
 }

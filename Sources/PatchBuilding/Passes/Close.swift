@@ -131,6 +131,8 @@ private struct Closure {
 
     /// All names of an address must stay together (trap aliases).
     private mutating func checkAliases(_ old: Entity, _ new: Entity, _ unit: ComparedUnit) {
+        // A clone's only name may have another number now.
+        guard old.names.count > 1 else { return }
         let lost = old.names.filter { name in
             !new.names.contains(name) && unit.new.entityNamed[name] != nil
         }
@@ -253,7 +255,8 @@ private struct Closure {
         if item.side == 0, let definition = opened[name] {
             let matched = units[definition.unit].matched
             switch resolver.bind(
-                units[definition.unit].new.entities[definition.entity], addresses: matched.addresses,
+                units[definition.unit].new.entities[definition.entity],
+                names: namesInTarget(definition.entity, of: definition.unit, side: 0), addresses: matched.addresses,
                 type: relocation.type)
             {
             case .success(let binding): return refer(relocation.symbol, .outside(binding), item)
@@ -303,10 +306,22 @@ private struct Closure {
             return refer(named, .here, item)
         }
         if let why = unfit(number, item) { return refuse(why) }
-        switch resolver.bind(entity, addresses: units[item.unit].matched.addresses, type: relocation.type) {
+        switch resolver.bind(
+            entity, names: namesInTarget(number, of: item.unit, side: item.side),
+            addresses: units[item.unit].matched.addresses, type: relocation.type)
+        {
         case .success(let binding): refer(named, .outside(binding), item)
         case .failure(let refusal): refuse(refusal)
         }
+    }
+
+    /// What the target calls a definition. The compiler numbers static locals and clones anew in each compilation, so that
+    /// in the new object `counter.2` may be the target's `counter.1`, and the target's `counter.2` another variable.
+    private func namesInTarget(_ number: Int, of unit: Int, side: Int) -> [String] {
+        guard side == 0, let original = units[unit].correlation.originalOf[number] else {
+            return sides[unit][side].view.entities[number].names
+        }
+        return units[unit].original.entities[original].names
     }
 
     /// Why the target's copy of a definition can't stand for it.
@@ -315,7 +330,8 @@ private struct Closure {
         let view = sides[item.unit][item.side].view
         let entity = view.entities[number]
         if entity.kind == .function {
-            guard let why = entity.names.compactMap({ unit.matched.mismatches[$0] }).first else { return nil }
+            let names = namesInTarget(number, of: item.unit, side: item.side)
+            guard let why = names.compactMap({ unit.matched.mismatches[$0] }).first else { return nil }
             return Refusal(
                 .unmatchedFunction, subject: "\(entity.name) (\(unit.name))",
                 why: "new code calls it, and compiled again it is not what the target has: \(why)")

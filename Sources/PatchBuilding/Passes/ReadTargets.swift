@@ -8,7 +8,8 @@ public struct LoadedTarget: Sendable {
     public var debugInfo: DebugInfo?
 }
 
-/// Reads all targets.
+/// Reads all targets. Copies and links of one file (programs that look at their own name) are one target: a process's
+/// mapping is known by the build-id.
 ///
 /// - Throws: `Refusals` as `TargetImage.load`.
 func readTargets(_ targets: [BuildOptions.Target], needsDebugInfo: Bool) async throws -> [LoadedTarget] {
@@ -17,6 +18,7 @@ func readTargets(_ targets: [BuildOptions.Target], needsDebugInfo: Bool) async t
     for target in targets {
         do {
             let image = try TargetImage.load(path: target.path, symbolsPath: target.symbols)
+            if loaded.contains(where: { $0.image.buildID == image.buildID }) { continue }
             let info = needsDebugInfo ? try? DebugInfo.read(path: image.symbolFile.path, parts: .functions) : nil
             // Without the alternate file that it refers to, debug information lacks the names.
             let isWhole = info.map { !$0.units.isEmpty && !$0.lacksAlternate } ?? false

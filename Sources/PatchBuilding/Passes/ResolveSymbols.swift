@@ -12,9 +12,11 @@ struct SymbolResolver {
         libraries = NeededLibraries(target)
     }
 
-    /// A definition of the unit that the target has.
-    func bind(_ entity: Entity, addresses: [String: UInt64], type: RelocationType) -> Result<Binding, Refusal> {
-        guard let address = entity.names.compactMap({ addresses[$0] }).first else {
+    /// A definition of the unit that the target has, under one of `names`.
+    func bind(
+        _ entity: Entity, names: [String], addresses: [String: UInt64], type: RelocationType
+    ) -> Result<Binding, Refusal> {
+        guard let name = names.first(where: { addresses[$0] != nil }), let address = addresses[name] else {
             return .failure(
                 Refusal(
                     .unresolvedSymbol, subject: entity.name,
@@ -22,10 +24,10 @@ struct SymbolResolver {
                     remedy: "give --symbols of the very build"))
         }
         if entity.kind == .threadLocal {
-            return .success(Binding(kind: .threadLocal, symbol: entity.name, address: address))
+            return .success(Binding(kind: .threadLocal, symbol: name, address: address))
         }
         if entity.isGlobal, let slot = ownSlot(entity.name, type) { return .success(slot) }
-        return .success(Binding(kind: .target, symbol: entity.name, address: address))
+        return .success(Binding(kind: .target, symbol: name, address: address))
     }
 
     /// A library's own symbol goes through its slot when the library's code does.
