@@ -20,9 +20,13 @@ struct Stream: TextOutputStream, Sendable {
     }
 }
 
+/// Names come from processes too: what would command a terminal is shown as U+FFFD.
 func print(_ text: String, to stream: Stream) {
-    var stream = stream
-    Swift.print(text, to: &stream)
+    var (stream, shown) = (stream, String.UnicodeScalarView())
+    for scalar in text.unicodeScalars {
+        shown.append(scalar.properties.generalCategory == .control && scalar != "\n" ? "\u{fffd}" : scalar)
+    }
+    Swift.print(String(shown), to: &stream)
 }
 
 /// Results as text made for reading, or as one JSON object; diagnostics on standard error.

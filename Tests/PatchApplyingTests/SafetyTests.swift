@@ -63,6 +63,17 @@ import Testing
         }
     }
 
+    @Test("hostile-registry: names can't command the terminal on which they are shown")
+    func controlCharacters() throws {
+        try withPatched(try Programs.plainPatch()) { process, bundle in
+            try expectStatus(0, try livepatch("load", bundle, "--pid", process.id, "--allow-unsigned"))
+            var registry = try #require(try Registry.find(in: try ProcessView(pid: process.pid)))
+            try registry.update { $0.patches[0].modules[0].file = "\u{1b}[2Jclean" }
+            let output = try livepatch("status", "--pid", process.id)
+            #expect(output.stdout.contains("[2Jclean") && !output.stdout.contains("\u{1b}"), "\(output)")
+        }
+    }
+
     @Test("hostile-registry: ranges outside the module and the target, and spoilt digests, are refused")
     func outOfRange() throws {
         let changes: [(inout RegistryState) -> Void] = [
