@@ -45,7 +45,8 @@ public func close(_ units: [ComparedUnit], target: TargetImage, sharesSwitch: Bo
     return closure.plan(sharesSwitch: sharesSwitch)
 }
 
-private struct Closure {
+/// The state of `close`: what is replaced is in CloseReplaced.swift.
+struct Closure {
     let units: [ComparedUnit]
     let target: TargetImage
     let resolver: SymbolResolver
@@ -53,15 +54,15 @@ private struct Closure {
     var functions: [FunctionPlan] = []
     var refusals: [Refusal] = []
     /// New global definitions by name: unit and entity of its new object.
-    private let newGlobals: [String: (unit: Int, entity: Int)]
+    let newGlobals: [String: (unit: Int, entity: Int)]
     /// Global definitions that were local to their unit.
-    private let opened: [String: (unit: Int, entity: Int)]
+    let opened: [String: (unit: Int, entity: Int)]
     /// Names that functions of the original that change refer to.
-    private let usedByChanged: [String: Set<String>]
-    private var work: [Work] = []
-    private var seenFunctions: Set<UInt64> = []
+    let usedByChanged: [String: Set<String>]
+    var work: [Work] = []
+    var seenFunctions: Set<UInt64> = []
 
-    private struct Work {
+    struct Work {
         var unit: Int
         var side: Int
         var section: Int
@@ -89,119 +90,9 @@ private struct Closure {
         usedByChanged = units.reduce(into: [:]) { $1.addUses(to: &$0) }
     }
 
-    // MARK: what is replaced
-
-    mutating func addReplacedFunctions() {
-        for (index, unit) in units.enumerated() {
-            let changed = unit.changes.functions.sorted {
-                unit.new.entities[$0.key].name < unit.new.entities[$1.key].name
-            }
-            for (entity, reason) in changed { replace(entity, of: index, because: reason) }
-        }
-    }
-
-    private mutating func replace(_ new: Int, of index: Int, because reason: String) {
-        let unit = units[index]
-        guard let original = unit.correlation.originalOf[new] else { return }
-        let (entity, old) = (unit.new.entities[new], unit.original.entities[original])
-        guard unit.matched.matched.contains(old.name), let address = unit.matched.addresses[old.name] else {
-            let why = unit.matched.mismatches[old.name] ?? "the target has no function of that name"
-            refusals.append(
-                Refusal(
-                    .unmatchedFunction, subject: "\(old.name) (\(unit.name))",
-                    why: "compiled again it is not what the target has: \(why)"))
-            return
-        }
-        // The same code under two units (PIC and not, two programs of one build) is one function of the target.
-        guard seenFunctions.insert(address).inserted else { return }
-        guard let described = describe(old, at: address, in: unit) else { return }
-        let parts = [new] + unit.new.coldHalves[entity.name, default: []]
-        let oldParts = [original] + unit.original.coldHalves[old.name, default: []]
-        checkAliases(old, entity, unit)
-        for part in parts { travel(part, of: index, side: 0) }
-        let isBare = described.entry.kind == .bare
-        if isBare { for part in oldParts { travel(part, of: index, side: 1) } }
-        functions.append(
-            FunctionPlan(
-                description: PatchedFunction(
-                    name: entity.name, object: unit.name, change: .changed, reason: reason, original: described),
-                unit: index, newSymbols: parts.map { unit.new.entities[$0].symbols[0] },
-                oldSymbols: isBare ? oldParts.map { unit.original.entities[$0].symbols[0] } : []))
-    }
-
-    /// All names of an address must stay together (trap aliases).
-    private mutating func checkAliases(_ old: Entity, _ new: Entity, _ unit: ComparedUnit) {
-        // A clone's only name may have another number now.
-        guard old.names.count > 1 else { return }
-        let lost = old.names.filter { name in
-            !new.names.contains(name) && unit.new.entityNamed[name] != nil
-        }
-        guard let name = lost.first else { return }
-        refusals.append(
-            Refusal(
-                .aliases, subject: name,
-                why: "it shares an address with \(old.name) in the target, but no longer does in the new object"))
-    }
-
-    private mutating func describe(_ old: Entity, at address: UInt64, in unit: ComparedUnit) -> OriginalFunction? {
-        let cold: [AddressRange] = unit.original.coldHalves[old.name, default: []].compactMap { part in
-            let name = unit.original.entities[part].name
-            guard let start = unit.matched.addresses[name], let size = unit.matched.sizes[name] else { return nil }
-            return AddressRange(address: start, size: size)
-        }
-        let range = AddressRange(address: address, size: unit.matched.sizes[old.name] ?? old.size)
-        guard cold.count == unit.original.coldHalves[old.name, default: []].count,
-            let described = describeOriginal(
-                range: range, cold: cold, names: old.names, target: target, coupled: isCoupled(old, unit))
-        else {
-            refusals.append(
-                Refusal(.unmatchedFunction, subject: old.name, why: "a part of it was not found in the target"))
-            return nil
-        }
-        if case .failure(let refusal) = described {
-            refusals.append(refusal)
-            return nil
-        }
-        return try? described.get()
-    }
-
-    /// A function whose callers in the original changed too, in whatever unit, may be called in another way, or by
-    /// code that relies on registers it leaves alone (trap ipa-contract).
-    private func isCoupled(_ old: Entity, _ unit: ComparedUnit) -> Bool {
-        old.names.contains { name in
-            let key = old.isGlobal ? name : "\(name) \(unit.name)"
-            return !usedByChanged[key, default: []].subtracting(old.names).isEmpty
-        }
-    }
-
-    /// A global that the target has, and that another unit defines now, or that became another name of something else:
-    /// what refers to it in the target would go on with the old one.
-    mutating func refuseMoved() {
-        for unit in units {
-            for (number, entity) in unit.new.entities.enumerated()
-            where entity.isGlobal && unit.correlation.originalOf[number] == nil {
-                let isKnown = { (name: String) in target.globalDefinitions(of: name).contains { $0.binding != .local } }
-                guard let name = entity.names.first(where: isKnown) else { continue }
-                refuse(
-                    Refusal(
-                        .ambiguousSymbol, subject: "\(name) (\(unit.name))",
-                        why: "the target has a definition of it already, which other code goes on using",
-                        remedy: "leave the definition where it was"))
-            }
-            for (number, entity) in unit.original.entities.enumerated()
-            where entity.isGlobal && unit.correlation.newOf[number] == nil {
-                guard let name = entity.names.first(where: { unit.new.entityNamed[$0] != nil }) else { continue }
-                refuse(
-                    Refusal(
-                        .aliases, subject: "\(name) (\(unit.name))",
-                        why: "it becomes another name of \(unit.new.entities[unit.new.entityNamed[name] ?? 0].name)"))
-            }
-        }
-    }
-
     // MARK: what travels
 
-    private mutating func travel(_ entity: Int, of unit: Int, side: Int) {
+    mutating func travel(_ entity: Int, of unit: Int, side: Int) {
         let view = sides[unit][side].view
         guard sides[unit][side].entities.insert(entity).inserted else { return }
         let described = view.entities[entity]
@@ -366,11 +257,11 @@ private struct Closure {
         sides[item.unit][item.side].references[symbol] = reference
     }
 
-    private mutating func refuse(_ rule: Rule, _ subject: String, _ item: Work, _ why: String) {
+    mutating func refuse(_ rule: Rule, _ subject: String, _ item: Work, _ why: String) {
         refuse(Refusal(rule, subject: "\(subject) (\(units[item.unit].name))", why: why))
     }
 
-    private mutating func refuse(_ refusal: Refusal) {
+    mutating func refuse(_ refusal: Refusal) {
         if !refusals.contains(refusal) { refusals.append(refusal) }
     }
 
@@ -403,7 +294,7 @@ private struct Closure {
 }
 
 /// The new or the original object of a unit, and what of it travels.
-private struct UnitSide {
+struct UnitSide {
     let view: ObjectView
     /// The view's file, with relocations renamed.
     var file: ObjectFile
@@ -422,27 +313,5 @@ private struct UnitSide {
         let raw = Int64(bitPattern: file.symbols[relocation.symbol].value) &+ relocation.addend
         file.sections[section].relocations[index].symbol = symbol
         file.sections[section].relocations[index].addend = raw &- Int64(bitPattern: file.symbols[symbol].value)
-    }
-}
-
-extension ComparedUnit {
-    /// Adds by name (with the unit's, for local ones) which functions that change refer to it in the original.
-    fileprivate func addUses(to uses: inout [String: Set<String>]) {
-        for caller in changes.functions.keys {
-            guard let number = correlation.originalOf[caller] else { continue }
-            let entity = original.entities[number]
-            let section = original.file.sections[entity.section]
-            for relocation in original.relocations(section: entity.section, from: entity.offset, to: entity.end) {
-                switch original.referent(of: relocation, in: section) {
-                case .undefined(let callee, _): uses[callee, default: []].insert(entity.name)
-                case .entity(let callee, _):
-                    let callee = original.entities[callee]
-                    for used in callee.names {
-                        uses[callee.isGlobal ? used : "\(used) \(name)", default: []].insert(entity.name)
-                    }
-                default: break
-                }
-            }
-        }
     }
 }
