@@ -64,6 +64,8 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     metadata.provenance.compilers = debug.producers
     let (manifest, bytes) = try makeBundle(id: options.bundleID, targets: linked, metadata: metadata)
     clock.lap("pack")
-    let notes = compiled.notes + homeless + reviewNotes(held.flatMap(\.1), sources: compiled)
+    let notes =
+        compiled.notes + homeless + noteTargets(held.map(\.0.image))
+        + reviewNotes(held.flatMap(\.1), sources: compiled)
     return BuiltBundle(manifest: manifest, bytes: bytes, stages: clock.stages, notes: notes)
 }

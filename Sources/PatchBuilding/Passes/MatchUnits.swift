@@ -81,3 +81,13 @@ func requireHome(for changed: [ChangedUnit], in matched: [[ComparedUnit]]) throw
                 remedy: "give the program or library that the unit is linked into")
         })
 }
+
+/// What a bundle with several programs in it means for whoever applies it.
+func noteTargets(_ targets: [TargetImage]) -> [String] {
+    let programs = targets.filter(\.isExecutable).map(\.name)
+    guard programs.count > 1 else { return [] }
+    return [
+        "\(programs.joined(separator: ", ")) are different programs, and a bundle is only applied to a process that has"
+            + " all of its targets: make one bundle for each"
+    ]
+}
