@@ -69,7 +69,7 @@ struct WorldStop {
         let end = lp_monotonic_ns()
         guard entries.contains(where: { $0.state == .running }) else { return end }
         for entry in entries where entry.state == .running { _ = lp_ptrace(LP_INTERRUPT, entry.tid, 0, 0) }
-        for _ in 0..<100 {
+        for _ in 0..<1000 {
             var waiting = false
             for index in entries.indices where entries[index].state == .running {
                 poll(index)
@@ -133,7 +133,10 @@ struct WorldStop {
         case .signal(let number): _ = lp_ptrace(LP_CONT, tid, 0, UInt64(number))
         case .stop where stopSignal != SIGTRAP && lp_ptrace(LP_LISTEN, tid, 0, 0) == 0: break
         case .exec: throw .executed(pid: pid)
-        default: _ = lp_ptrace(LP_CONT, tid, 0, 0)
+        default:
+            // The interrupt of an attempt that was given up may arrive only now (trap eintr-from-stop).
+            readRegisters(index)
+            _ = lp_ptrace(LP_CONT, tid, 0, 0)
         }
     }
 
