@@ -31,8 +31,9 @@ public func record(
     }
     // The build may change or clean directories, so everything is named absolutely and Bear writes elsewhere.
     let output = absolutePath(output)
-    let scratch = try temporaryDirectory("record")
-    defer { try? FileManager.default.removeItem(atPath: scratch) }
+    let directory = try ScratchDirectory()
+    defer { directory.remove() }
+    let scratch = directory.path
     let earlier = readEntries(output)
     let job = Job(
         "bear", ["--output", scratch + "/compile_commands.json", "--"] + command, title: "record the build")
@@ -62,15 +63,6 @@ public func terminalProgress() -> (@Sendable (Int, Int?, Double) -> Void)? {
         let line = "\r\u{1B}[Krecording: \(done)\(of) units, \(Int(seconds)) s\r"
         _ = Array(line.utf8).withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
     }
-}
-
-/// A new directory below `TMPDIR`.
-/// - Throws: `Failure`.
-public func temporaryDirectory(_ purpose: String) throws -> String {
-    let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
-    var template = Array("\(parent)/patchbuild-\(purpose)-XXXXXX".utf8CString)
-    guard let made = mkdtemp(&template) else { throw Failure("can't create a directory in \(parent)") }
-    return resolvedPath(String(cString: made))
 }
 
 /// An entry of `compile_commands.json`, as it is written.

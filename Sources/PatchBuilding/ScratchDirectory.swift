@@ -1,18 +1,20 @@
 import Diagnostics
 import FoundationEssentials
 import Glibc
+import Toolchain
 
-/// A directory of our own for objects and modules, under `TMPDIR` or `/tmp`.
+/// A directory of our own for objects, modules and records, under `TMPDIR` or `/tmp`; its path is absolute, with
+/// symbolic links resolved.
 struct ScratchDirectory: Sendable {
     let path: String
 
     init() throws {
         let base = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
         var template = Array("\(base)/patchbuild.XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else {
+        guard let made = mkdtemp(&template) else {
             throw Failure("can't make a directory in \(base): \(String(cString: strerror(errno)))")
         }
-        path = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+        path = resolvedPath(String(cString: made))
     }
 
     /// Removes it with all that is in it; what can't be removed is left to the system's own cleaning.

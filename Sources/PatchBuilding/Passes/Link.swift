@@ -1,6 +1,5 @@
 import Diagnostics
 import FoundationEssentials
-import Glibc
 import ObjectFiles
 import PatchFormat
 import Toolchain
@@ -27,17 +26,9 @@ private let linkFlags = [
 ]
 
 private func linkObject(_ object: ObjectWriter, name: String) async throws -> [UInt8] {
-    var template = Array("\(temporaryDirectory())/patchbuild-link.XXXXXX".utf8CString)
-    guard mkdtemp(&template) != nil else {
-        throw Failure("can't make a temporary directory: \(String(cString: strerror(errno)))")
-    }
-    let directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    let (input, output) = (directory + "/module.o", directory + "/module.so")
-    defer {
-        unlink(input)
-        unlink(output)
-        rmdir(directory)
-    }
+    let scratch = try ScratchDirectory()
+    defer { scratch.remove() }
+    let (directory, input, output) = (scratch.path, scratch.path + "/module.o", scratch.path + "/module.so")
     try object.write(to: input)
     // Both variables would end up in the module.
     let environment: [String: String?] = ["LD_RUN_PATH": nil, "LD_LIBRARY_PATH": nil]
@@ -49,8 +40,6 @@ private func linkObject(_ object: ObjectWriter, name: String) async throws -> [U
     guard let bytes = FileManager.default.contents(atPath: output) else { throw Failure("\(job.title): no output") }
     return Array(bytes)
 }
-
-private func temporaryDirectory() -> String { getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp" }
 
 /// Turns places in the object into addresses in the module.
 private func place(

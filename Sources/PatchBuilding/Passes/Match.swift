@@ -231,12 +231,9 @@ private struct Matcher {
 
     private func agrees(_ reading: FieldReading) -> Bool {
         let symbol = plain.file.symbols[reading.relocation.symbol]
-        if let slot = reading.slot {
-            // The slot's own name is the proof; a slot without a name is relocated to a definition of the target.
-            return target.slotNames[slot].map { $0 == symbol.name } ?? true
-        }
-        // Defined elsewhere, or exported and so preemptible: a PLT entry of the linker's making, whose slot has the name.
-        if let address = reading.symbolAddress, let slot = target.slotOfPLTEntry(at: address) {
+        // A slot's own name is the proof, whether the field names the slot or, for what is defined elsewhere or may be
+        // preempted, a PLT entry of the linker's making. A slot without a name is relocated to the target's definition.
+        if let slot = reading.slot ?? reading.symbolAddress.flatMap({ target.slotOfPLTEntry(at: $0) }) {
             return target.slotNames[slot].map { $0 == symbol.name } ?? true
         }
         if let (section, place) = sectionPlace(reading) { return places[section] == place }
