@@ -94,11 +94,13 @@ public struct ManifestTarget: Codable, Hashable, Sendable {
     /// Indexed by the records of the module's `.livepatch.bindings`.
     public var bindings: [Binding]
     public var data: [DataItem]
+    /// Variables of the target that get another value, each by a recorded decision.
+    public var values: [ValuePatch]
     public var layout: ModuleLayout
 
     public init(
         file: String, buildID: String, functions: [PatchedFunction], bindings: [Binding], data: [DataItem],
-        layout: ModuleLayout
+        values: [ValuePatch] = [], layout: ModuleLayout
     ) {
         self.file = file
         self.buildID = buildID
@@ -106,6 +108,7 @@ public struct ManifestTarget: Codable, Hashable, Sendable {
         self.functions = functions
         self.bindings = bindings
         self.data = data
+        self.values = values
         self.layout = layout
     }
 }
@@ -271,6 +274,37 @@ public struct DataItem: Codable, Hashable, Sendable {
     }
 }
 
+/// A writable variable of the target, or a part of one, whose initial value the fix changes. At activation the new value is
+/// written if, and only if, memory still holds the original one; deactivation puts the original back.
+public struct ValuePatch: Codable, Hashable, Sendable {
+    public var name: String
+    /// In the target.
+    public var address: UInt64
+    /// Lower-case hexadecimal, of equal length.
+    public var original: String
+    public var new: String
+    public init(name: String, address: UInt64, original: String, new: String) {
+        self.name = name
+        self.address = address
+        self.original = original
+        self.new = new
+    }
+    public static let maximumSize = 4096
+}
+
+/// Unwind data that the process must know, so that exceptions can pass through the module's functions.
+public struct ModuleUnwind: Codable, Hashable, Sendable {
+    /// The module's `.eh_frame`, which ends with four zero bytes.
+    public var table: AddressRange
+    /// 64 writable bytes of zeros in the module, aligned to 8: libgcc's `struct object`.
+    public var object: UInt64
+    public init(table: AddressRange, object: UInt64) {
+        self.table = table
+        self.object = object
+    }
+    public static let objectSize: UInt64 = 64
+}
+
 /// Where the applier finds its own things in a module.
 public struct ModuleLayout: Codable, Hashable, Sendable {
     /// Address of `.livepatch.switch`: byte 0 is the switch (0 original, 1 new) of a patch with one target. A patch
@@ -287,10 +321,15 @@ public struct ModuleLayout: Codable, Hashable, Sendable {
     /// Why the module must never be unmapped once it has been active (trap unload-proof); nil when a search of the
     /// process's memory can prove that nothing points into it.
     public var resident: String?
+    /// Nil when nothing can throw or unwind through the module's functions.
+    public var unwind: ModuleUnwind?
+    /// The module's `.init_array`: 8-byte pointers to functions that run once at load, for objects that are new in the
+    /// module; nil when there are none.
+    public var initializers: AddressRange?
 
     public init(
         switchAddress: UInt64, switchPointer: UInt64? = nil, bindingTable: UInt64, bindingCount: Int,
-        memorySize: UInt64, resident: String? = nil
+        memorySize: UInt64, resident: String? = nil, unwind: ModuleUnwind? = nil, initializers: AddressRange? = nil
     ) {
         self.switchAddress = switchAddress
         self.switchPointer = switchPointer
@@ -298,6 +337,8 @@ public struct ModuleLayout: Codable, Hashable, Sendable {
         self.bindingCount = bindingCount
         self.memorySize = memorySize
         self.resident = resident
+        self.unwind = unwind
+        self.initializers = initializers
     }
 }
 

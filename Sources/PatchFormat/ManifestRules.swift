@@ -63,7 +63,9 @@ enum ManifestRules {
         try require(Digest.isHexadecimal(target.buildID) && target.buildID.utf8.count <= 80, "build-id of a target")
         try require(target.module == "modules/\(target.buildID).so", "name of a module")
         try require(
-            [target.functions.count, target.bindings.count, target.data.count].allSatisfy { $0 <= maximumItems },
+            [target.functions.count, target.bindings.count, target.data.count, target.values.count].allSatisfy {
+                $0 <= maximumItems
+            },
             "number of items")
         try checkLayout(target.layout)
         try require(manifest.targets.count == 1 || target.layout.switchPointer != nil, "several targets, own switches")
@@ -74,6 +76,16 @@ enum ManifestRules {
             try require(isText(item.name) && isText(item.object), "name of a data item")
             try require(item.size <= maximumMemory, "size of a data item")
         }
+        for value in target.values { try checkValue(value) }
+    }
+
+    private static func checkValue(_ value: ValuePatch) throws(Complaint) {
+        try require(isText(value.name) && !value.name.isEmpty, "name of a value")
+        let length = value.original.utf8.count
+        try require(length > 0 && length % 2 == 0 && length / 2 <= ValuePatch.maximumSize, "size of a value")
+        try require(value.new.utf8.count == length && value.new != value.original, "a value's new bytes")
+        try require(Digest.isHexadecimal(value.original) && Digest.isHexadecimal(value.new), "bytes of a value")
+        try require(value.address < addressLimit, "address of a value")
     }
 
     private static func checkLayout(_ layout: ModuleLayout) throws(Complaint) {
@@ -86,6 +98,16 @@ enum ManifestRules {
         let tableSize = UInt64(layout.bindingCount * BindingRecord.size)
         try require(isInside(layout.bindingTable, tableSize, layout), "bindingTable")
         try require(layout.resident.map(isText) ?? true, "resident")
+        if let unwind = layout.unwind {
+            try require(isInside(unwind.table.address, unwind.table.size, layout), "unwind table")
+            try require(
+                isInside(unwind.object, ModuleUnwind.objectSize, layout) && unwind.object % 8 == 0, "unwind object")
+        }
+        if let array = layout.initializers {
+            try require(
+                array.size > 0 && array.size % 8 == 0 && array.address % 8 == 0
+                    && isInside(array.address, array.size, layout), "initializers")
+        }
     }
 
     private static func checkBinding(_ binding: Binding, _ layout: ModuleLayout) throws(Complaint) {
