@@ -22,6 +22,7 @@ public enum Rule: String, CaseIterable, Sendable {
     case typeLayout = "type-layout"
     case dataInitialValue = "data-initial-value"
     case dataSize = "data-size"
+    case lostState = "lost-state"
     case changedConstant = "changed-constant-escapes"
     case vanishedFunction = "vanished-function"
     case newThreadLocal = "new-thread-local"
@@ -77,6 +78,8 @@ public enum Rule: String, CaseIterable, Sendable {
             "restart, change the fix so that the layout stays, or record a decision with --allow type-layout=NAME"
         case .dataInitialValue: "restart, or set the value from patched code"
         case .dataSize: "restart, or keep the object's size in the fix"
+        case .lostState:
+            "keep the variable's name in the fix, or record a decision with --allow lost-state=NAME"
         case .changedConstant: "restart, or read the constant only in replaced functions"
         case .vanishedFunction:
             "keep a function of that name in the fix, or record a decision with --allow vanished-function=NAME"

@@ -76,7 +76,12 @@ extension ProcessView {
         var object = LoadedObject(
             path: path, bias: start &- roundDown(first.address, pageSize), headers: headers, buildID: nil)
         for load in headers where load.type == PT.load && load.isExecutable {
-            guard mapping(containing: object.bias &+ load.address)?.isExecutable == true else { return nil }
+            let place = object.bias &+ load.address
+            guard let mapping = mapping(containing: place), mapping.isExecutable else { return nil }
+            // lld begins a segment on the page on which the last one ended, so that the file's first page is mapped
+            // twice. Code that was moved to large pages has no file.
+            let offset = mapping.fileOffset &+ (place &- mapping.start.rawValue)
+            guard mapping.path.isEmpty || offset == load.offset else { return nil }
         }
         object.buildID = try? buildID(of: object)
         return object

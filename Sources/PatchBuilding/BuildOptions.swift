@@ -66,7 +66,9 @@ public struct AllowedRule: Sendable, Hashable {
     public var subject: String
 
     /// Rules whose judgement an engineer may know better; the others can't be overridden.
-    public static let overridable: [Rule] = [.typeLayout, .changedConstant, .inlinedCopy, .constructors]
+    public static let overridable: [Rule] = [
+        .typeLayout, .lostState, .changedConstant, .inlinedCopy, .constructors,
+    ]
 
     /// - Throws: `UsageError` for an unknown rule, or one that can't be overridden.
     public init(_ argument: String) throws {

@@ -16,6 +16,7 @@ extension CompileUnit {
     /// What makes functions and data findable and types readable, and leaves code as it is.
     var sectionArguments: [String] {
         var added = ["-ffunction-sections", "-fdata-sections"]
+        if leavesConstantsTogether { added.append("-fmerge-constants") }
         let debug = arguments.filter { $0.hasPrefix("-g") && !$0.hasPrefix("-gno-") && !$0.hasPrefix("-grecord") }
         let poor: Set<String> = [
             "-g0", "-g1", "-ggdb0", "-ggdb1", "-gmlt", "-gline-tables-only", "-gz", "-gsplit-dwarf",
@@ -24,6 +25,13 @@ extension CompileUnit {
         if arguments.contains("-gsplit-dwarf") { added.append("-gno-split-dwarf") }
         if arguments.contains("-fdebug-types-section") { added.append("-fno-debug-types-section") }
         return added
+    }
+
+    /// Without optimisation GCC puts all literals into one section, in which nothing tells where one ends.
+    private var leavesConstantsTogether: Bool {
+        guard !baseName(compiler).contains("clang"), !arguments.contains("-fmerge-all-constants") else { return false }
+        let level = arguments.last { $0.hasPrefix("-O") } ?? "-O0"
+        return level == "-O0"
     }
 
     /// Files that `-include` and `-imacros` name, as they stand in the command.

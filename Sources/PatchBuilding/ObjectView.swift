@@ -78,11 +78,13 @@ public struct ObjectView: Sendable {
         var offset: UInt64
     }
 
-    /// Assembler-local labels (`.LC0`) and untyped symbols of data sections name nothing that a programmer wrote.
+    /// Assembler-local labels (`.LC0`) and untyped symbols of data sections name nothing that a programmer wrote; clang
+    /// gives those of literals (`.L.str.6`) a type, though their number says nothing.
     private static func names(_ symbol: Symbol, in file: ObjectFile) -> Bool {
         guard let index = symbol.sectionIndex, index < file.sections.count else { return false }
         let section = file.sections[index]
         guard section.isAllocated, !symbol.name.isEmpty else { return false }
+        if section.isMergeable, symbol.name.hasPrefix(".L") { return false }
         switch symbol.kind {
         case .function, .object, .threadLocal, .indirect: return true
         case .none: return !symbol.name.hasPrefix(".L") && !section.isMergeable
@@ -136,6 +138,12 @@ public struct ObjectView: Sendable {
             let entity = entities[index]
             return Int64(entity.offset) <= offset && (offset < Int64(entity.end) || entity.size == 0)
         }
+    }
+
+    /// A constant whose address means nothing, since the linker may merge it with its equals (clang puts small static
+    /// tables there): a copy is as good as the target's.
+    func mayBeCopied(_ entity: Int) -> Bool {
+        !entities[entity].isGlobal && file.sections[entities[entity].section].isMergeable
     }
 
     /// What a relocation of `section` refers to.

@@ -145,6 +145,11 @@ public struct TargetImage: Sendable {
         return nil
     }
 
+    /// An address of the running file, zeroed memory included.
+    func isLoaded(_ address: UInt64) -> Bool {
+        file.segments.contains { $0.type == 1 && address >= $0.address && address - $0.address < $0.memorySize }
+    }
+
     /// The slot that a PLT entry jumps through (`[endbr64] [bnd] jmp *slot(%rip)`); nil for any other code.
     func slotOfPLTEntry(at address: UInt64) -> UInt64? {
         let section = file.sections.first { $0.isAllocated && address >= $0.address && address - $0.address < $0.size }

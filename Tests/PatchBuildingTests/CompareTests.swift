@@ -5,12 +5,13 @@ import Testing
 
 /// Compiles two versions of a unit as the pipeline does, and compares them.
 func changes(
-    _ original: String, _ new: String, flags: [String] = ["-O2", "-fPIE"]
+    _ original: String, _ new: String, flags: [String] = ["-O2", "-fPIE"], compiler: String = "gcc"
 ) throws -> (changed: [String: String], unit: ChangedUnit) {
     let sections = flags + ["-g", "-ffunction-sections", "-fdata-sections", "-c"]
-    let plain = ObjectView(try ObjectFile.read(path: try Fixture.compile(original, flags + ["-g", "-c"])))
-    let before = ObjectView(try ObjectFile.read(path: try Fixture.compile(original, sections)))
-    let after = ObjectView(try ObjectFile.read(path: try Fixture.compile(new, sections)))
+    let plain = ObjectView(
+        try ObjectFile.read(path: try Fixture.compile(original, flags + ["-g", "-c"], compiler: compiler)))
+    let before = ObjectView(try ObjectFile.read(path: try Fixture.compile(original, sections, compiler: compiler)))
+    let after = ObjectView(try ObjectFile.read(path: try Fixture.compile(new, sections, compiler: compiler)))
     let unit = ChangedUnit(
         LoadedUnit(name: "unit.o", source: "unit.c", isCPlusPlus: false, plain: plain, original: before, new: after))
     let named = unit.changes.functions.map { (after.entities[$0.key].name, $0.value) }
@@ -42,6 +43,26 @@ func changes(
             "int puts(const char *); int f(void) { return puts(\"one\"); } int g(void) { return puts(\"three\"); }",
             "int puts(const char *); int f(void) { return puts(\"two\"); } int g(void) { return puts(\"three\"); }")
         #expect(Set(result.changed.keys) == ["f"])
+    }
+
+    @Test(arguments: ["gcc", "clang-14"])
+    func `another part of the same literal is a change`(_ compiler: String) throws {
+        let source =
+            "int puts(const char *); int f(void) { return puts(\"--one\" + 1); }"
+            + " int g(void) { return puts(\"--one\"); }"
+        let result = try changes(source, source.replacing("+ 1", with: "+ 2"), compiler: compiler)
+        #expect(Set(result.changed.keys) == ["f"])
+    }
+
+    @Test(arguments: ["gcc", "clang-14"])
+    func `numbers of literals say nothing`(_ compiler: String) throws {
+        let source =
+            "int puts(const char *); double h(double x) { return x * 2.5; }"
+            + " int g(void) { return puts(\"one\"); } int k(void) { return puts(\"two\"); }"
+        let before =
+            "int puts(const char *); double e(double x) { return x * 3.5; } int f(void) { return puts(\"zero\"); }"
+        let result = try changes(source, before + source.dropFirst(24), compiler: compiler)
+        #expect(result.unit.changes.isEmpty)
     }
 
     @Test func `an inlined static makes its callers change`() throws {

@@ -32,6 +32,27 @@ import Testing
         #expect(patching.rules.contains("changed-constant-escapes"))
     }
 
+    private static let counting = [
+        "a.c": "static int used; int work(int x) { static int calls; used += x; return used + ++calls; }",
+        "m.c": Patching.main("work"),
+    ]
+
+    @Test(arguments: [
+        [("int used", "int spent"), ("used += x", "spent += x"), ("used + ", "spent + ")],
+        [("int calls", "long count"), ("++calls", "++count")],
+        [("int used", "struct { int used; } all"), ("used += x", "all.used += x"), ("used + ", "all.used + ")],
+    ])
+    func `a variable that another takes the place of would lose its value`(_ edits: [(String, String)]) throws {
+        #expect(try Patching(Self.counting, ["a.c": edits]).rules == ["lost-state"])
+    }
+
+    @Test func `a variable that goes, or one that comes, loses nothing`() throws {
+        let gone = try Patching(Self.counting, ["a.c": [("static int calls; ", ""), ("++calls", "x")]])
+        #expect(gone.functions == ["work"])
+        let fresh = try Patching(Self.counting, ["a.c": [("static int calls; ", "static int calls, more; more += x;")]])
+        #expect(fresh.functions == ["work"])
+    }
+
     private static let callback = [
         "a.c":
             "void keep(int (*)(int)); static int handle(int x) { return x * 3; } void start(void) { keep(handle); } int work(int x) { return x; }",

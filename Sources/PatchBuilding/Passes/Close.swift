@@ -99,7 +99,7 @@ struct Closure {
         if described.kind == .function {
             for half in view.coldHalves[described.name, default: []] { travel(half, of: unit, side: side) }
         }
-        if view.entitiesInSection[described.section, default: []].count > 1 {
+        if view.entitiesInSection[described.section, default: []].count > 1, !view.mayBeCopied(entity) {
             refusals.append(
                 Refusal(
                     .ambiguousSymbol, subject: "\(described.name) (\(units[unit].name))",
@@ -157,8 +157,7 @@ struct Closure {
         let view = sides[item.unit][item.side].view
         if isNewCommon(relocation.symbol, item) { return refer(relocation.symbol, .here, item) }
         let isWeak = view.file.symbols[relocation.symbol].binding == .weak
-        let known = units[item.unit].matched.addresses[name]
-        switch resolver.resolve(name, type: relocation.type, isWeak: isWeak, known: known) {
+        switch resolver.resolve(name, type: relocation.type, isWeak: isWeak, in: units[item.unit].matched) {
         case .success(let binding): refer(relocation.symbol, .outside(binding), item)
         case .failure(let refusal): refuse(refusal)
         }
@@ -245,8 +244,9 @@ struct Closure {
         return relocation.type.isPCRelative || delta != 0
     }
 
-    /// New definitions and changed constants; of the original side, nothing that has a name.
+    /// New definitions and changed constants; of the original side, nothing that has an address of its own.
     private func mustTravel(_ number: Int, _ item: Work) -> Bool {
+        if sides[item.unit][item.side].view.mayBeCopied(number) { return true }
         guard item.side == 0 else { return false }
         let unit = units[item.unit]
         if unit.changes.constants.contains(number) { return true }

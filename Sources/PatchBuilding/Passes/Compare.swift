@@ -170,8 +170,10 @@ private struct Comparer {
             return x == y ? nil : "refers to another absolute address"
         case (.entity(let x, let dx), .entity(let y, let dy)):
             return differenceOfEntities(x, dx, y, dy)
-        case (.anonymous(let x, let dx, _), .anonymous(let y, let dy, _)):
-            return isSameContent(x, dx, y, dy, raw: p.addend == q.addend) ? nil : "reads another literal or constant"
+        case (.anonymous(let x, let dx, let isLabel), .anonymous(let y, let dy, let isOtherLabel)):
+            // A label tells where the literal starts, the addend how far into it: `&"text"[2]`.
+            let isSamePart = isLabel == isOtherLabel && (!isLabel || p.addend == q.addend)
+            return isSamePart && isSameContent(x, dx, y, dy) ? nil : "reads another literal or constant"
         default:
             return differenceOfKinds(left, right)
         }
@@ -207,7 +209,7 @@ private struct Comparer {
     }
 
     /// Literals by content, whole strings or whole constants; anything else by its whole section.
-    private mutating func isSameContent(_ a: Int, _ da: Int64, _ b: Int, _ db: Int64, raw: Bool) -> Bool {
+    private mutating func isSameContent(_ a: Int, _ da: Int64, _ b: Int, _ db: Int64) -> Bool {
         let (x, y) = (original.file.sections[a], new.file.sections[b])
         guard x.flags == y.flags, x.entrySize == y.entrySize else { return false }
         if x.isMergeable, x.relocations.isEmpty, y.relocations.isEmpty {

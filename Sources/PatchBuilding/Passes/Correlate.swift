@@ -91,23 +91,28 @@ private struct GroupKey: Hashable, Comparable {
     static func < (a: GroupKey, b: GroupKey) -> Bool { (a.stem, "\(a.kind)") < (b.stem, "\(b.kind)") }
 }
 
-/// Who refers to each entity: names of functions without clone suffixes, computed only when a group needs it.
+/// Computed only when a group needs it.
 private final class LazyReferrers {
     private let view: ObjectView
     init(_ view: ObjectView) { self.view = view }
-    lazy var table: [Int: Set<String>] = {
+    lazy var table: [Int: Set<String>] = view.referrers()
+}
+
+extension ObjectView {
+    /// Who refers to each entity: names of functions without clone suffixes.
+    func referrers() -> [Int: Set<String>] {
         var result: [Int: Set<String>] = [:]
-        for entity in view.entities where entity.kind == .function {
-            let section = view.file.sections[entity.section]
-            for relocation in view.relocations(section: entity.section, from: entity.offset, to: entity.end) {
-                guard case .entity(let target, _) = view.referent(of: relocation, in: section) else { continue }
+        for entity in entities where entity.kind == .function {
+            let section = file.sections[entity.section]
+            for relocation in relocations(section: entity.section, from: entity.offset, to: entity.end) {
+                guard case .entity(let target, _) = referent(of: relocation, in: section) else { continue }
                 // Parts and clones of a function are that function.
                 let function = entity.name.prefix { $0 != "." }
                 result[target, default: []].insert(String(function))
             }
         }
         return result
-    }()
+    }
 }
 
 /// The definitions of one stem that are not paired yet.

@@ -7,7 +7,7 @@ import ObjectFiles
 /// - Returns: every refusal, in the order of the catalogue; the caller takes out those that an engineer allowed.
 func guardUnit(_ unit: ComparedUnit, plan: UnitPlan) -> [Refusal] {
     guard !unit.changes.isEmpty else { return [] }
-    return guardMatch(unit) + guardData(unit) + guardConstants(unit) + guardNewData(unit, plan)
+    return guardMatch(unit) + guardData(unit) + guardLostState(unit) + guardConstants(unit) + guardNewData(unit, plan)
         + guardConstructors(unit)
         + guardVanished(unit) + guardExceptions(unit, plan)
 }

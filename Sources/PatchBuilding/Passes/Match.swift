@@ -7,6 +7,8 @@ public struct MatchedUnit: Sendable {
     public var addresses: [String: UInt64] = [:]
     /// By function name: its size, `.cold` halves under their own names.
     public var sizes: [String: UInt64] = [:]
+    /// What the unit's code reaches through a slot or a PLT entry: the slot's name, by the unit's name for it.
+    public var imports: [String: String] = [:]
     /// Functions whose bytes are those of the target once relocations are resolved.
     public var matched: Set<String> = []
     /// Functions that the target has under that name, with other bytes, and the first difference.
@@ -234,12 +236,26 @@ private struct Matcher {
         // A slot's own name is the proof, whether the field names the slot or, for what is defined elsewhere or may be
         // preempted, a PLT entry of the linker's making. A slot without a name is relocated to the target's definition.
         if let slot = reading.slot ?? reading.symbolAddress.flatMap({ target.slotOfPLTEntry(at: $0) }) {
-            return target.slotNames[slot].map { $0 == symbol.name } ?? true
+            guard let name = target.slotNames[slot] else { return true }
+            return [name, "__real_" + name].contains(symbol.name) || name == "__wrap_" + symbol.name
         }
         if let (section, place) = sectionPlace(reading) { return places[section] == place }
         guard let address = reading.symbolAddress, !symbol.isDefined, symbol.kind != .threadLocal else { return true }
         let definitions = target.definitions(of: symbol.name)
-        return definitions.isEmpty || definitions.contains { $0.value == address }
+        return definitions.isEmpty || isDestination(address, of: symbol.name)
+    }
+
+    private func isMeant(_ address: UInt64, by symbol: Symbol) -> Bool {
+        if !target.definitions(of: symbol.name).isEmpty { return isDestination(address, of: symbol.name) }
+        // What no file defines is at address 0.
+        return symbol.binding != .weak && target.isLoaded(address)
+    }
+
+    /// `ld --wrap=f` leads what calls `f` to `__wrap_f`, and what calls `__real_f` to `f`.
+    private func isDestination(_ address: UInt64, of name: String) -> Bool {
+        var names = [name, "__wrap_" + name]
+        if name.hasPrefix("__real_") { names.append(String(name.dropFirst(7))) }
+        return names.contains { target.definitions(of: $0).contains { $0.value == address } }
     }
 
     func result() -> MatchedUnit {
@@ -256,12 +272,20 @@ private struct Matcher {
             if entity.kind == .function { for name in entity.names { unit.sizes[name] = entity.size } }
         }
         for reading in verified.values.joined() {
-            // What the code calls by a name that several files define: the reference itself tells which.
+            // What the code calls by a name that several files define, or that the link gave another meaning (`--wrap`,
+            // `--defsym`): the reference itself tells.
             let symbol = plain.file.symbols[reading.relocation.symbol]
-            guard let address = reading.symbolAddress, !symbol.isDefined, symbol.kind != .threadLocal,
-                target.definitions(of: symbol.name).contains(where: { $0.value == address })
-            else { continue }
-            unit.addresses[symbol.name] = address
+            guard !symbol.isDefined, symbol.kind != .threadLocal else { continue }
+            if let slot = reading.slot ?? reading.symbolAddress.flatMap({ target.slotOfPLTEntry(at: $0) }) {
+                if let name = target.slotNames[slot] {
+                    unit.imports[symbol.name] = name
+                } else if let entry = reading.symbolAddress {
+                    // The PLT entry of an indirect function of the target's own.
+                    unit.addresses[symbol.name] = entry
+                }
+            } else if let address = reading.symbolAddress, isMeant(address, by: symbol) {
+                unit.addresses[symbol.name] = address
+            }
         }
         return unit
     }

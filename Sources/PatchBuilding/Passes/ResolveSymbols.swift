@@ -36,8 +36,17 @@ struct SymbolResolver {
         return Binding(kind: .slot, symbol: name, address: slot)
     }
 
-    /// A name that the unit does not define; `known` is its address when matched code of the unit refers to it.
-    func resolve(_ name: String, type: RelocationType, isWeak: Bool, known: UInt64?) -> Result<Binding, Refusal> {
+    /// A name that the unit `unit` does not define. What its matched code means by the name goes before what the symbol
+    /// table says (trap binding-scope).
+    func resolve(
+        _ name: String, type: RelocationType, isWeak: Bool, in unit: MatchedUnit
+    ) -> Result<Binding, Refusal> {
+        let known = unit.addresses[name]
+        if let known, !target.definitions(of: name).contains(where: { $0.value == known }) {
+            return .success(Binding(kind: .target, symbol: name, address: known))
+        }
+        if let other = unit.imports[name], other != name { return imported(other, isWeak: isWeak) }
+        if known == nil, unit.imports[name] == nil, let refusal = wrapped(name) { return .failure(refusal) }
         if let definition = definition(of: name, known: known) {
             switch definition {
             case .success(let symbol):
@@ -56,6 +65,17 @@ struct SymbolResolver {
             }
         }
         return imported(name, isWeak: isWeak)
+    }
+
+    /// `ld --wrap=NAME` gives the name another meaning, which only code that uses it can show.
+    private func wrapped(_ name: String) -> Refusal? {
+        let plain = name.hasPrefix("__real_") ? String(name.dropFirst(7)) : name
+        let wrapper = "__wrap_" + plain
+        guard !target.globalDefinitions(of: wrapper).isEmpty || target.imports[wrapper] != nil else { return nil }
+        return Refusal(
+            .ambiguousSymbol, subject: name,
+            why: "the target has \(wrapper), and no matched code of the unit shows which of both is meant",
+            remedy: "call it in a function of the unit that calls it already")
     }
 
     private func definition(of name: String, known: UInt64?) -> Result<Symbol, Refusal>? {
