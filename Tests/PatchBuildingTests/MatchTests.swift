@@ -98,6 +98,31 @@ private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) 
         }
     }
 
+    @Test func `a weak definition that another unit overrides is bound to the one that the linker took`() throws {
+        let unit = """
+            const unsigned char own[64] = {1, 2, 3, 4, 5};
+            const unsigned char table[64] __attribute__((weak)) = {7, 7, 7};
+            __attribute__((weak)) int hook(int x) { return x + 5; }
+            int first(int x) { return own[x & 63] + own[(x + 1) & 63]; }
+            int work(int x) { return table[x & 63] + own[x & 31] + hook(x) + first(x); }
+            """
+        let rest = """
+            const unsigned char table[64] = {9, 9, 9};
+            int hook(int x) { return x - 5; }
+            int work(int);
+            int main(int argc, char **argv) { (void)argv; return work(argc); }
+            """
+        let (view, target) = try program(unit, rest)
+        let matched = try #require(match(view, in: target))
+        #expect(matched.matched == ["first", "work"])
+        #expect(matched.mismatches.isEmpty)
+        for name in ["table", "hook"] {
+            #expect(matched.addresses[name] == target.definitions(of: name).first?.value)
+        }
+        let elsewhere = try #require(matched.addresses["table"])
+        #expect(target.bytes(at: elsewhere, size: 3)?.elementsEqual([9, 9, 9]) == true)
+    }
+
     @Test func `a stripped target needs symbols`() throws {
         let (_, target) = try program(Self.unit, Self.rest)
         let stripped =

@@ -183,9 +183,26 @@ private struct Matcher {
         guard let symbolAddress = reading.symbolAddress else { return nil }
         let symbol = plain.file.symbols[reading.relocation.symbol]
         guard let section = symbol.sectionIndex, !plain.file.sections[section].isMergeable,
-            !plain.file.sections[section].isThreadLocal, target.slotOfPLTEntry(at: symbolAddress) == nil
+            !plain.file.sections[section].isThreadLocal, target.slotOfPLTEntry(at: symbolAddress) == nil,
+            !mayBeOverridden(symbol)
         else { return nil }
         return (section, symbolAddress &- symbol.value)
+    }
+
+    /// The linker takes one of all weak definitions, or the strong one, and leaves the others where they are, unused. Of
+    /// COMDAT groups it leaves one only.
+    private func mayBeOverridden(_ symbol: Symbol) -> Bool {
+        guard symbol.binding == .weak, let section = symbol.sectionIndex else { return false }
+        return plain.file.sections[section].comdat == nil
+    }
+
+    /// Where another unit's definition lies that the linker took for this weak one.
+    private func overriding(_ entity: Entity) -> UInt64? {
+        guard entity.symbols.allSatisfy({ mayBeOverridden(plain.file.symbols[$0]) }) else { return nil }
+        let taken = Set(
+            entity.names.flatMap { target.definitions(of: $0) }.filter { $0.binding != .local }.map(\.value))
+        guard taken.count == 1, let address = taken.first else { return nil }
+        return places[entity.section].map { $0 &+ entity.offset } == address ? nil : address
     }
 
     /// Tables and initial values are part of what a match proves: the section's bytes, relocated fields aside.
@@ -240,7 +257,9 @@ private struct Matcher {
             return [name, "__real_" + name].contains(symbol.name) || name == "__wrap_" + symbol.name
         }
         if let (section, place) = sectionPlace(reading) { return places[section] == place }
-        guard let address = reading.symbolAddress, !symbol.isDefined, symbol.kind != .threadLocal else { return true }
+        guard let address = reading.symbolAddress, !symbol.isDefined || mayBeOverridden(symbol),
+            symbol.kind != .threadLocal
+        else { return true }
         let definitions = target.definitions(of: symbol.name)
         return definitions.isEmpty || isDestination(address, of: symbol.name)
     }
@@ -261,6 +280,10 @@ private struct Matcher {
     func result() -> MatchedUnit {
         var unit = MatchedUnit()
         for (index, entity) in plain.entities.enumerated() {
+            if let other = overriding(entity) {
+                for name in entity.names { unit.addresses[name] = other }
+                continue
+            }
             if verified[index] != nil { unit.matched.formUnion(entity.names) }
             if let why = mismatches[index] {
                 // Not in this target at all: a name that only others have.
