@@ -13,7 +13,8 @@ public struct RecordedBuild: Sendable, Hashable {
     public var kept: Int
 }
 
-/// Runs any build command, `dpkg-buildpackage` included, and writes the compile commands it used to `output`.
+/// Runs any build command, `dpkg-buildpackage` included, and writes the compile commands it used to `output`, and the build command
+/// itself to `output.build`.
 ///
 /// Bear watches the build, whose output passes through. Units that an incremental build did not compile again are kept
 /// from the file that `output` is. A build that fails leaves `output` alone.
@@ -52,6 +53,7 @@ public func record(
     }
     let kept = (earlier ?? []).filter { old in old.isCurrent && !entries.contains { $0.key == old.key } }
     try write(kept + entries, to: output)
+    BuildCommand(command).write(besides: output)
     return RecordedBuild(status: 0, units: kept.count + entries.count, kept: kept.count)
 }
 

@@ -28,6 +28,27 @@ public func compareTrees(original: String, new: String) throws -> SourceChange {
     return SourceChange(root: original, origin: .newSource(built: built), files: changed.sorted { $0.path < $1.path })
 }
 
+/// Compares what an overlay holds above `original` after a build with what is below.
+///
+/// - Parameters:
+///   - upper: absolute path of a directory with the files that the build wrote, where they lie relative to the tree.
+///   - removed: relative paths of files that are no more.
+/// - Returns: files that differ, products of the build left out; sorted by path.
+/// - Throws: `Refusal` bad-input when a directory can't be read.
+public func compareOverlay(original: String, upper: String, removed: [String]) throws -> [ChangedFile] {
+    var changed: [ChangedFile] = []
+    for path in try files(below: upper) where !isProduct(path) {
+        guard let fresh = contents(upper + "/" + path), !isELF(fresh) else { continue }
+        let old = contents(original + "/" + path)
+        if old != fresh { changed.append(ChangedFile(path: path, original: old, new: fresh)) }
+    }
+    for path in removed where !isProduct(path) {
+        guard let old = contents(original + "/" + path), !isELF(old) else { continue }
+        changed.append(ChangedFile(path: path, original: old, new: nil))
+    }
+    return changed.sorted { $0.path < $1.path }
+}
+
 /// Paths, relative to `root`, of the regular files (and links to such) below it; version control is left out.
 /// - Throws: `Refusal` bad-input when `root` can't be read.
 public func files(below root: String) throws -> Set<String> {
@@ -67,7 +88,10 @@ private func isProduct(_ path: String) -> Bool {
         "Po", "Plo", "tmp", "swp", "orig", "rej", "substvars", "debhelper", "status", "cache",
     ]
     let type = name.split(separator: ".").count > 1 ? String(name.split(separator: ".").last ?? "") : ""
-    let names = ["compile_commands.json", "config.log", "config.status", "libtool", "stamp-h1", "TAGS", "tags"]
+    let names = [
+        "compile_commands.json", "compile_commands.json.build", "config.log", "config.status", "libtool", "stamp-h1",
+        "TAGS", "tags",
+    ]
     let directories = ["autom4te.cache", ".libs", ".deps", "CMakeFiles", "__pycache__"]
     if parts.first == "debian", path != "debian/rules" { return true }
     return types.contains(type) || names.contains(name) || name.contains(".so.")

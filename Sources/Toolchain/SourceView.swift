@@ -68,6 +68,14 @@ public struct SourceView: Sendable {
     /// The shell's part of a job: mounts, then becomes the command. Names are relative within the mounted memory, since
     /// the options of `mount` give commas and colons a meaning.
     private func mountScript(layer: SourceLayer?, directory: String) -> String {
+        var lines = mountLines(layer: layer, directory: directory)
+        lines.append("cd \(shellQuoted(directory))")
+        lines.append("exec \"$@\"")
+        return lines.joined(separator: "\n")
+    }
+
+    /// Ends in the mounted memory, where `upper0` takes what is written in the tree.
+    func mountLines(layer: SourceLayer?, directory: String) -> [String] {
         var lines = ["set -e", "mount -t tmpfs tmpfs \(shellQuoted(scratch + "/mount"))"]
         lines.append("cd \(shellQuoted(scratch + "/mount"))")
         for (index, place) in overlaid(directory).enumerated() {
@@ -82,13 +90,11 @@ public struct SourceView: Sendable {
             lines.append("mount -t overlay overlay -o \(options) \(shellQuoted(place))")
         }
         for path in layer?.removed ?? [] { lines.append("rm -f -- \(shellQuoted(root + "/" + path))") }
-        lines.append("cd \(shellQuoted(directory))")
-        lines.append("exec \"$@\"")
-        return lines.joined(separator: "\n")
+        return lines
     }
 
     /// The tree, and the directory of a build outside of it.
-    private func overlaid(_ directory: String) -> [String] {
+    func overlaid(_ directory: String) -> [String] {
         let apart =
             !(directory + "/").hasPrefix(root + "/") && !(root + "/").hasPrefix(directory + "/")
             && !(scratch + "/").hasPrefix(directory + "/")

@@ -10,6 +10,8 @@ struct Build: AsyncParsableCommand {
         discussion: """
             Diffs apply with -p1 to the source that the target was built from; nothing in that tree is written.
             --symbols names an unstripped ELF of the same build for the --target before it.
+            Where the diff touches what source is generated from, the build that `record` saw is repeated in a private
+            view of the tree.
             A patch that could be wrong is refused, with the rule, its subject, the reason and the way out.
             """)
 

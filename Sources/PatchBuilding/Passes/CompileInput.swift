@@ -57,6 +57,22 @@ private func compile(
             remedy: "check the diff, or the second tree")
     }
     let database = try CompileDatabase.read(commands ?? root + "/compile_commands.json")
+    do {
+        return try await compile(change, root: root, database: database, scratch: scratch, &clock)
+    } catch let refusals as Refusals where mayBeGenerated(refusals.refusals, change) {
+        let whole = try await regenerate(change, database: database, scratch: scratch, refusals: refusals)
+        clock.lap("repeat the build")
+        var input = try await compile(whole.change, root: root, database: database, scratch: scratch, &clock)
+        input.notes.insert(
+            "the recorded build was repeated with the change, in a private view of the tree; it made anew: "
+                + (whole.generated.isEmpty ? "nothing" : whole.generated.joined(separator: ", ")), at: 0)
+        return input
+    }
+}
+
+private func compile(
+    _ change: SourceChange, root: String, database: CompileDatabase, scratch: String, _ clock: inout StageClock
+) async throws -> CompiledInput {
     let affected = try await affectedUnits(of: change, in: database)
     clock.lap("affected units")
     let compiled = try await compileTwice(affected.units, change: change, scratch: scratch, database: database)

@@ -136,6 +136,7 @@ private struct Compilation {
             notes.append("\(name(planned[index].unit)): compiled without keeping line numbers")
         }
         try refuseFailures(zip(planned, outcomes).map { ($0.unit, $1) })
+        try refuseUndeclared(Array(zip(planned, outcomes).map { ($0.role, $0.unit, $1) }))
         let unpinned = Set(failedPinned.map { planned[$0].unit })
         let stale = reusable.filter { !sameProducer(units[$0].output, object(.original, $0)) }
         let again = try await runJobs(stale.sorted().map { (.plain, $0) }, layer: nil)
@@ -176,6 +177,39 @@ private struct Compilation {
         }
         if !refusals.isEmpty { throw Refusals(refusals) }
     }
+}
+
+// MARK: declarations that are missing
+
+extension Compilation {
+    /// Where prototypes are generated, a new function has none yet: the compiler guesses its type, often wrongly.
+    private func refuseUndeclared(_ outcomes: [(role: Role, unit: Int, result: JobResult)]) throws {
+        func undeclared(_ role: Role, _ unit: Int) -> Set<String> {
+            let results = outcomes.filter { $0.role == role && $0.unit == unit }
+            return results.reduce(into: []) { $0.formUnion(undeclaredFunctions(inMessages: $1.result.errorText)) }
+        }
+        let refusals = units.indices.flatMap { unit in
+            undeclared(.new, unit).subtracting(undeclared(.original, unit)).sorted().map { function in
+                Refusal(
+                    .sourceAndGenerator, subject: name(unit),
+                    why: "its new code calls \(function), which nothing declares: the header that will may be generated"
+                )
+            }
+        }
+        if !refusals.isEmpty { throw Refusals(refusals) }
+    }
+}
+
+/// The names in the warnings of GCC and Clang (in English) that a function is called without a declaration.
+func undeclaredFunctions(inMessages text: String) -> Set<String> {
+    var names: Set<String> = []
+    for line in text.split(whereSeparator: \.isNewline) {
+        for sign in ["implicit declaration of function '", "call to undeclared function '"] {
+            guard let range = line.firstRange(of: sign) else { continue }
+            names.insert(String(line[range.upperBound...].prefix { $0 != "'" }))
+        }
+    }
+    return names
 }
 
 // MARK: objects of the build tree

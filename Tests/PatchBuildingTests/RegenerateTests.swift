@@ -1,0 +1,130 @@
+import Diagnostics
+import Glibc
+import TestSupport
+import Testing
+
+@testable import PatchBuilding
+
+/// A tree whose Makefile makes `table.h` of `table.txt`, and `proto.h` of the functions in `main.c`.
+private func generatedTree(command: [String]? = ["make", "-s"]) throws -> SourceTree {
+    var tree = try SourceTree([
+        "table.txt": "17\n", "proto.h": "int half(int x);\n", "table.h": "#define NUMBER 17\n",
+        "main.c":
+            "#include \"table.h\"\n#include \"proto.h\"\n/* code */\nint half(int x) { return x / 2 + NUMBER; }\n",
+        "Makefile": """
+        main.o: main.c table.h proto.h
+        \tgcc -O2 -c -o main.o main.c
+        table.h: table.txt
+        \tsed 's/^/#define NUMBER /' $< > $@
+        proto.h: $(wildcard *.c)
+        \tgrep '^[a-z]* [*a-z]*(.*{' $^ | sed 's/{.*/;/' > $@
+        \t$(EXTRA)
+        """ + "\n",
+    ])
+    tree.add("main.c")
+    try tree.build()
+    try runOrThrow("touch", ["table.h", "proto.h", "main.o"], in: tree.root)
+    let units = tree.units.map { unit in
+        let arguments = unit.arguments.map { "\"\($0)\"" }.joined(separator: ",")
+        return "{\"directory\":\"\(unit.directory)\",\"file\":\"\(unit.file)\",\"arguments\":[\(arguments)]}"
+    }
+    try tree.write("[\(units.joined(separator: ","))]", to: "compile_commands.json")
+    if let command {
+        var build = BuildCommand(command)
+        build.directory = tree.root
+        build.write(besides: tree.database.path)
+    }
+    return tree
+}
+
+private func compile(_ tree: SourceTree, _ diff: String) async throws -> CompiledInput {
+    let path = tree.scratch + "/fix.diff"
+    try writeText(diff, to: path)
+    var clock = StageClock()
+    return try await compileInput(
+        .diffs(source: tree.root, compileCommands: nil, diffs: [path]), scratch: tree.scratch, &clock)
+}
+
+private func changes(_ input: CompiledInput) throws -> [String] {
+    try loadUnits(input.units).flatMap { unit in
+        let changed = ChangedUnit(unit)
+        return changed.changes.functions.keys.map { unit.new.entities[$0].name }
+    }.sorted()
+}
+
+private let newTable = "--- a/table.txt\n+++ b/table.txt\n@@ -1 +1 @@\n-17\n+18\n"
+/// The new function stands behind its call, and gives back what does not fit an `int`.
+private let newFunction = """
+    --- a/main.c
+    +++ b/main.c
+    @@ -3,2 +3,3 @@
+     /* code */
+    -int half(int x) { return x / 2 + NUMBER; }
+    +int half(int x) { return (int)(name(x)[0]) + NUMBER; }
+    +char *name(int x) { return (char *)0 + x; }
+
+    """
+
+@Suite struct RegenerateTests {
+    @Test func `trap source-and-generator: the recorded build makes anew what a generator makes of the change`()
+        async throws
+    {
+        let tree = try generatedTree()
+        defer { tree.remove() }
+        let input = try await compile(tree, newTable)
+        #expect(input.notes.first?.hasSuffix("it made anew: table.h") == true)
+        #expect(try changes(input) == ["half"])
+        #expect(readText(tree.root + "/table.h") == "#define NUMBER 17\n")
+        #expect(readText(tree.root + "/table.txt") == "17\n")
+    }
+
+    @Test func `trap source-and-generator: without a recorded build command it is refused`() async throws {
+        let tree = try generatedTree(command: nil)
+        defer { tree.remove() }
+        #expect(await refusedRules { _ = try await compile(tree, newTable) } == ["unread-source"])
+    }
+
+    @Test func `trap source-and-generator: a new function's prototype is generated before its callers are compiled`()
+        async throws
+    {
+        let tree = try generatedTree()
+        defer { tree.remove() }
+        let input = try await compile(tree, newFunction)
+        #expect(input.notes.first?.hasSuffix("it made anew: proto.h") == true)
+        #expect(try changes(input) == ["half"])
+    }
+
+    @Test func `trap source-and-generator: new code that calls what nothing declares is refused`() async throws {
+        let tree = try generatedTree(command: nil)
+        defer { tree.remove() }
+        let call = newFunction.replacing("(name(x)[0])", with: "name(x)").replacing(
+            "+char *name(int x) { return (char *)0 + x; }\n", with: ""
+        )
+        .replacing("+3,3", with: "+3,2")
+        #expect(await refusedRules { _ = try await compile(tree, call) } == ["source-and-generator"])
+    }
+
+    @Test func `a repeated build can write nothing but its private view of the tree`() async throws {
+        let outside = "/tmp/patchbuild-outside-\(getpid())"
+        let tree = try generatedTree(command: ["make", "-s", "EXTRA=touch \(outside)"])
+        defer { tree.remove() }
+        try writeText("", to: outside)
+        defer { unlink(outside) }
+        var before = stat()
+        stat(outside, &before)
+        #expect(
+            await refusedRules { _ = try await compile(tree, newFunction) }.first == "compile-failed")
+        var after = stat()
+        stat(outside, &after)
+        #expect(before.st_mtim.tv_nsec == after.st_mtim.tv_nsec && before.st_mtim.tv_sec == after.st_mtim.tv_sec)
+    }
+
+    @Test func `warnings of missing declarations are read as both compilers write them`() {
+        let text = """
+            a.c:3:5: warning: implicit declaration of function 'one' [-Wimplicit-function-declaration]
+            a.c:4:5: warning: call to undeclared function 'two'; ISO C99 and later do not support implicit
+            a.c:5:5: warning: implicit declaration of function 'three' is invalid in C99
+            """
+        #expect(undeclaredFunctions(inMessages: text) == ["one", "two", "three"])
+    }
+}
