@@ -25,31 +25,46 @@ struct BuildScripts {
 
     /// A line that makes source from the file: `table.c: table.txt`, or a recipe that runs an interpreter on it.
     func generates(from path: String) -> String? {
-        place(path) { line in
+        place(path) { line, _ in
             guard mentions(line, path) else { return false }
             return makesSource(line, from: baseName(path))
         }
     }
 
-    /// A line that names the file, or its kind (`commands/*.json`), other than to install it.
+    /// A line that names the file, or its kind (`commands/*.json`), other than to install or distribute it.
     func names(_ path: String) -> String? {
-        place(path) { line in
+        place(path) { line, head in
             let word = line.lowercased()
-            return mentions(line, path) && !["install", "dist", "clean", "rm -"].contains { word.contains($0) }
+            return !listsForDistribution(head) && mentions(line, path)
+                && !["install", "dist", "clean", "rm -"].contains { word.contains($0) }
         }
     }
 
-    private func place(_ path: String, where predicate: (String) -> Bool) -> String? {
+    /// The first line that the predicate takes; it gets the line, and the line that this one continues (or itself).
+    private func place(_ path: String, where predicate: (String, String) -> Bool) -> String? {
         let name = baseName(path)
         let type = name.split(separator: ".").dropFirst().last.map { "*.\($0)" } ?? name
         // Most scripts say nothing of the file: only those that do are read line by line.
         for script in scripts where contains(script.bytes, name) || contains(script.bytes, type) {
             let lines = script.bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-            if let index = lines.firstIndex(where: { predicate(String(decoding: $0, as: UTF8.self)) }) {
-                return "\(script.path):\(index + 1)"
+            var head: ArraySlice<UInt8> = []
+            var continues = false
+            for (index, line) in lines.enumerated() {
+                if !continues { head = line }
+                continues = line.last == UInt8(ascii: "\\")
+                if predicate(String(decoding: line, as: UTF8.self), String(decoding: head, as: UTF8.self)) {
+                    return "\(script.path):\(index + 1)"
+                }
             }
         }
         return nil
+    }
+
+    /// `EXTRA_DIST = …`: what goes into the archive of the source, which says nothing of its use.
+    private func listsForDistribution(_ head: String) -> Bool {
+        guard head.first?.isWhitespace == false, let equals = head.firstIndex(of: "=") else { return false }
+        let name = head[..<equals].drop { $0 == " " }.prefix { $0.isLetter || $0.isNumber || $0 == "_" }
+        return name.contains("DIST") && head[name.endIndex..<equals].allSatisfy { " \t+:?".contains($0) }
     }
 
     private func contains(_ bytes: [UInt8], _ text: String) -> Bool {

@@ -97,6 +97,35 @@ private func rules(_ tree: SourceTree, _ change: SourceChange) async -> [String]
     #expect(await rules(tree, tree.change(["parse.y": "%%\n"])) == ["unread-source"])
 }
 
+@Test func `a script of a build system that made no part of the recorded build is ignored`() async throws {
+    let tree = try tree()
+    defer { tree.remove() }
+    let change = tree.change(["CMakeLists.txt": "x\n", "lib/x.cmake": "x\n", "meson.build": "x\n", "c.c": "int d;\n"])
+    #expect(
+        try await affectedUnits(of: change, in: tree.database).ignored.map(\.path) == [
+            "CMakeLists.txt", "lib/x.cmake", "meson.build",
+        ])
+    try tree.write("", to: "obj/CMakeCache.txt")
+    #expect(await rules(tree, change) == ["unread-source", "unread-source"])
+    try tree.write("", to: "obj/meson-private/x")
+    #expect(await rules(tree, change) == ["unread-source", "unread-source", "unread-source"])
+}
+
+@Test func `trap source-and-generator: a file that is only listed for distribution is no generator's input`()
+    async throws
+{
+    let tree = try tree()
+    defer { tree.remove() }
+    try tree.write("x\n", to: "helper.py")
+    let change = tree.change(["helper.py": "y\n", "c.c": "int d;\n"])
+    try tree.write("EXTRA_DIST = README \\\n\thelper.py\n", to: "Makefile")
+    #expect(await rules(tree, change) == [])
+    try tree.write("SOURCES = one \\\n\thelper.py\n", to: "Makefile")
+    #expect(await rules(tree, change) == ["unread-source"])
+    try tree.write("EXTRA_DIST = README\nc.c: helper.py\n", to: "Makefile")
+    #expect(await rules(tree, change) == ["unread-source"])
+}
+
 @Test func `trap source-and-generator: a new source without a command is refused`() async throws {
     let tree = try tree()
     defer { tree.remove() }

@@ -132,6 +132,25 @@ private func code(_ object: String, _ section: String) throws -> String {
     }
 }
 
+@Test func `a program that the build could not make either is no unit`() async throws {
+    var tree = try SourceTree(["a.c": "int a(void) { return 1; }\n", "probe.c": "int b[SIZE];\n"])
+    defer { tree.remove() }
+    tree.add("a.c")
+    let whole = tree.change(["a.c": "int a(void) { return 2; }\n", "probe.c": "int b[SIZE]; int c;\n"])
+    let probe = CompileUnit(
+        directory: tree.root, file: tree.root + "/probe.c", arguments: ["gcc", "-DSIZE=-1", "-o", "probe", "probe.c"],
+        output: tree.root + "/probe")
+    let compiled = try await compileTwice(tree.units + [probe], change: whole, scratch: tree.scratch)
+    #expect(compiled.units.map { $0.unit.name(relativeTo: tree.root) } == ["a.o"])
+    #expect(compiled.notes.contains { $0.hasPrefix("probe: left out") })
+    // What is there was made, so it must be made again.
+    try tree.write("", to: "probe")
+    let rules = await refusedRules {
+        _ = try await compileTwice(tree.units + [probe], change: whole, scratch: tree.scratch)
+    }
+    #expect(Set(rules) == ["compile-failed"])
+}
+
 @Test func `the build tree's object is used if it is newer than all it was made of`() async throws {
     var tree = try SourceTree(["a.c": lines])
     defer { tree.remove() }

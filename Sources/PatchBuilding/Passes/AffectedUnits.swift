@@ -31,7 +31,9 @@ public func affectedUnits(of change: SourceChange, in database: CompileDatabase)
             remedy: "give --source as the directory in which the build was recorded")
     }
     let readers = try await readingUnits(of: change, units: units)
-    var verdict = SourceVerdict(change: change, scripts: try BuildScripts(root: change.root))
+    var verdict = SourceVerdict(
+        change: change, scripts: try BuildScripts(root: change.root),
+        systems: BuildSystems(units: units, root: change.root))
     for (file, reading) in zip(change.files, readers) { verdict.judge(file, readers: reading.map { units[$0] }) }
     guard verdict.refusals.isEmpty else { throw Refusals(verdict.refusals) }
     let affected = Set(readers.joined())

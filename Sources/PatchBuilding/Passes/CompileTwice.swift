@@ -135,13 +135,14 @@ private struct Compilation {
             outcomes[index] = result
             notes.append("\(name(planned[index].unit)): compiled without keeping line numbers")
         }
-        try refuseFailures(zip(planned, outcomes).map { ($0.unit, $1) })
+        let probes = probes(zip(planned, outcomes).filter { $0.role == .original && $1.status != 0 }.map(\.0.unit))
+        try refuseFailures(zip(planned, outcomes).filter { !probes.contains($0.0.unit) }.map { ($0.unit, $1) })
         try refuseUndeclared(Array(zip(planned, outcomes).map { ($0.role, $0.unit, $1) }))
         let unpinned = Set(failedPinned.map { planned[$0].unit })
-        let stale = reusable.filter { !sameProducer(units[$0].output, object(.original, $0)) }
+        let stale = reusable.subtracting(probes).filter { !sameProducer(units[$0].output, object(.original, $0)) }
         let again = try await runJobs(stale.sorted().map { (.plain, $0) }, layer: nil)
         try refuseFailures(zip(stale.sorted(), again).map { ($0, $1) })
-        results = units.indices.map { index in
+        results = units.indices.filter { !probes.contains($0) }.map { index in
             let reused = reusable.contains(index) && !stale.contains(index)
             return CompiledUnit(
                 unit: units[index], plainObject: reused ? units[index].output : object(.plain, index),
@@ -169,6 +170,18 @@ private struct Compilation {
     private func sourceSize(_ index: Int) -> Int {
         var status = stat()
         return stat(units[index].file, &status) == 0 ? Int(status.st_size) : 0
+    }
+
+    /// Of units that fail as they are: the programs that a build tries to make, to see whether it can (`configure`, a
+    /// generator's test of the compiler). They are part of no target: what they make is not there.
+    private mutating func probes(_ failed: [Int]) -> Set<Int> {
+        let found = failed.filter { index in
+            !units[index].arguments.contains("-c") && access(units[index].output, F_OK) != 0
+        }
+        for index in found.sorted() {
+            notes.append("\(name(index)): left out: it can't be made of the original source either, and is not there")
+        }
+        return Set(found)
     }
 
     private func refuseFailures(_ outcomes: [(unit: Int, result: JobResult)]) throws {

@@ -13,10 +13,12 @@ struct SourceVerdict {
     var ignored: [IgnoredFile] = []
     private let change: SourceChange
     private let scripts: BuildScripts
+    private let systems: BuildSystems
 
-    init(change: SourceChange, scripts: BuildScripts) {
+    init(change: SourceChange, scripts: BuildScripts, systems: BuildSystems) {
         self.change = change
         self.scripts = scripts
+        self.systems = systems
     }
 
     mutating func judge(_ file: ChangedFile, readers: [CompileUnit]) {
@@ -42,6 +44,7 @@ struct SourceVerdict {
         case .header where file.original == nil || file.new == nil: ignore(file, "no unit reads it")
         case .source, .header: refuse(.unreadSource, file, "it is \(kind.words), but no recorded unit reads it")
         case .buildScript:
+            if let why = systems.doNotRead(file.path) { return ignore(file, why) }
             refuse(
                 .unreadSource, file, "it is \(kind.words); a patch is made with the recorded commands",
                 remedy: "leave it out of the diff if the patched units' commands stay the same, else restart")
