@@ -41,6 +41,8 @@ public struct BuildOptions: Sendable {
     public var supersedes: [String] = []
     /// `RULE=SUBJECT` decisions.
     public var allowed: [AllowedRule] = []
+    /// A command that each compile command is given to.
+    public var launcher: [String] = []
     /// RFC 3339; from `SOURCE_DATE_EPOCH`.
     public var created: String?
 

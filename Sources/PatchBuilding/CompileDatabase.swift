@@ -81,7 +81,7 @@ public struct CompileDatabase: Sendable {
         var units: [CompileUnit] = []
         var places: [String: Int] = [:]
         let base = absolutePath(path).split(separator: "/").dropLast().joined(separator: "/")
-        for unit in entries.compactMap({ $0.unit(base: "/" + base) }) {
+        for unit in entries.flatMap({ $0.units(base: "/" + base) }) {
             if let place = places[unit.output + "\0" + unit.file] {
                 units[place] = unit
             } else {
@@ -99,27 +99,31 @@ public struct CompileDatabase: Sendable {
         var command: String?
         var output: String?
 
-        /// nil for a command that makes no object of a language we know.
-        func unit(base: String) -> CompileUnit? {
-            let words = withoutLauncher(arguments ?? command.map(shellWords) ?? [])
-            guard words.count > 1, !words.contains(where: stopsBeforeAssembling) else { return nil }
+        /// None for a command that makes no object of a language we know, several for libtool's.
+        func units(base: String) -> [CompileUnit] {
             let directory = normalized(directory, in: base)
             // A tree may be known by several names: everything is compared by the one without symbolic links.
             let file = resolvedPath(normalized(file, in: directory))
-            let written = normalized(output ?? outputArgument(words) ?? objectName(file), in: directory)
-            let output = resolvedPath(normalized("..", in: written)) + "/" + baseName(written)
-            let unit = CompileUnit(directory: directory, file: file, arguments: words, output: output)
-            return unit.language == nil ? nil : unit
+            let commands = compilerCommands(arguments ?? command.map(shellWords) ?? [], directory: directory)
+            return commands.compactMap { command in
+                let words = compilingOnly(file, command, directory: directory)
+                guard words.count > 1, !words.contains(where: stopsBeforeAssembling) else { return nil }
+                let given = commands.count > 1 ? nil : output
+                let written = normalized(
+                    objectPath(words, file: file, given: given), in: directory)
+                let output = resolvedPath(normalized("..", in: written)) + "/" + baseName(written)
+                let unit = CompileUnit(directory: directory, file: file, arguments: words, output: output)
+                return unit.language == nil ? nil : unit
+            }
+        }
+
+        /// A command that goes on to the link names a program, which is not the object.
+        private func objectPath(_ words: [String], file: String, given: String?) -> String {
+            let named = given ?? outputArgument(words)
+            guard let named, words.contains("-c") || named.hasSuffix(".o") else { return objectName(file) }
+            return named
         }
     }
-}
-
-/// `ccache gcc …` and its like: the compiler itself is run.
-private func withoutLauncher(_ words: [String]) -> [String] {
-    let launchers: Set<String> = ["ccache", "distcc", "sccache", "icecc", "gomacc", "buildcache", "env"]
-    var words = words[...]
-    while words.count > 1, launchers.contains(baseName(words.first ?? "")) { words = words.dropFirst() }
-    return Array(words)
 }
 
 private func stopsBeforeAssembling(_ argument: String) -> Bool {
@@ -157,7 +161,7 @@ func normalized(_ path: String, in directory: String) -> String {
 }
 
 /// Splits a shell command into words as a POSIX shell would: quotes and backslashes, no expansions.
-func shellWords(_ command: String) -> [String] {
+public func shellWords(_ command: String) -> [String] {
     var words: [String] = []
     var word: String?
     var quote: Character?

@@ -7,8 +7,29 @@ extension CompileUnit {
     func compileArguments(output: String, adding added: [String] = []) -> [String] {
         let kept = withoutOutputs()
         let compiles = kept.contains("-c") ? [] : ["-c"]
-        return kept + compiles + added + ["-o", output]
+        return kept + compiles + harmlessArguments + added + ["-o", output]
     }
+
+    /// What keeps the command as it was although its output is elsewhere and its source another.
+    private var harmlessArguments: [String] {
+        var added: [String] = []
+        if usesProfile {
+            // The profile is looked for beside the object, and does not fit a function that changes.
+            let name = baseName(self.output)
+            let directory = self.output.dropLast(name.utf8.count)
+            let stem = name.hasSuffix(".o") ? String(name.dropLast(2)) : name
+            added += ["-dumpdir", String(directory), "-dumpbase", stem, "-Wno-error=coverage-mismatch"]
+        }
+        if isClang, !arguments.contains("-c") { added.append("-Qunused-arguments") }
+        if !isClang, arguments.contains("-Winvalid-pch") { added.append("-Wno-invalid-pch") }
+        return added
+    }
+
+    private var usesProfile: Bool {
+        !isClang && arguments.contains { $0.hasPrefix("-fprofile-use") || $0.hasPrefix("-fbranch-probabilities") }
+    }
+
+    private var isClang: Bool { baseName(compiler).contains("clang") }
 
     /// Arguments that print what the unit reads, as a rule for make.
     var dependencyArguments: [String] { withoutOutputs().filter { $0 != "-c" } + ["-M"] }
@@ -29,7 +50,7 @@ extension CompileUnit {
 
     /// Without optimisation GCC puts all literals into one section, in which nothing tells where one ends.
     private var leavesConstantsTogether: Bool {
-        guard !baseName(compiler).contains("clang"), !arguments.contains("-fmerge-all-constants") else { return false }
+        guard !isClang, !arguments.contains("-fmerge-all-constants") else { return false }
         let level = arguments.last { $0.hasPrefix("-O") } ?? "-O0"
         return level == "-O0"
     }
@@ -48,14 +69,37 @@ extension CompileUnit {
         while let argument = rest.popFirst() {
             switch argument {
             case "-o", "-MF", "-MT", "-MQ", "-MJ": _ = rest.popFirst()
-            case "-MD", "-MMD", "-MP", "-MG", "-save-temps", "-save-temps=obj", "-save-temps=cwd": continue
+            case "-MD", "-MMD", "-MP", "-MG": continue
+            case "-Xclang" where rest.first == "-include-pch":
+                // `-Xclang -include-pch -Xclang FILE`: the header itself is named as well, and may change.
+                rest = rest.dropFirst(3)
+            case "-include-pch": _ = rest.popFirst()
             default:
-                let joined = ["-MF", "-MT", "-MQ", "-MJ", "-Wp,-M"].contains { argument.hasPrefix($0) }
+                let dropped = ["-MF", "-MT", "-MQ", "-MJ", "-save-temps", "--save-temps"].contains {
+                    argument.hasPrefix($0)
+                }
                 let output = argument.hasPrefix("-o") && !argument.hasPrefix("-opaque")
-                if !joined, !output { kept.append(argument) }
+                if dropped || output { continue }
+                if let argument = withoutDependencies(argument) { kept.append(argument) }
             }
         }
         return kept
+    }
+
+    /// `-Wp,-D_FORTIFY_SOURCE=2,-MMD,file.d` without what writes dependencies.
+    private func withoutDependencies(_ argument: String) -> String? {
+        guard argument.hasPrefix("-Wp,") else { return argument }
+        var kept: [Substring] = []
+        var rest = argument.dropFirst(4).split(separator: ",", omittingEmptySubsequences: false)[...]
+        while let part = rest.popFirst() {
+            // To the preprocessor, each of these but the last two has a file.
+            switch part {
+            case "-MD", "-MMD", "-MF", "-MT", "-MQ": _ = rest.popFirst()
+            case "-MP", "-MG": continue
+            default: kept.append(part)
+            }
+        }
+        return kept.isEmpty ? nil : "-Wp," + kept.joined(separator: ",")
     }
 }
 

@@ -26,7 +26,8 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     async let reading = readTargets(options.targets, needsDebugInfo: options.input.isSource)
 
     // From here on there are objects: an original and a new one of every unit that the change can reach.
-    let compiled = try await compileInput(options.input, scratch: scratch.path, &clock)
+    let compiled = try await compileInput(
+        options.input, launcher: options.launcher, scratch: scratch.path, &clock)
     let targets = try await reading
     clock.lap("read targets")
     let units = try loadUnits(compiled.units)
@@ -42,7 +43,7 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     }
 
     // Each target gets the units that it holds, proved by its bytes.
-    let matched = try targets.map { try matchUnits(changed, in: $0.image) }
+    let matched = try targets.map { try matchUnits(changed, in: $0.image, debugInfo: $0.debugInfo) }
     let homeless = try requireHome(for: changed, in: matched)
     clock.lap("match")
 

@@ -89,6 +89,7 @@ public struct SourceView: Sendable {
             let options = "lowerdir=\(lower),upperdir=upper\(index),workdir=work\(index)"
             lines.append("mount -t overlay overlay -o \(options) \(shellQuoted(place))")
         }
+        for path in layer?.hidden ?? [] { lines.append("mount --bind /dev/null \(shellQuoted(path))") }
         for path in layer?.removed ?? [] { lines.append("rm -f -- \(shellQuoted(root + "/" + path))") }
         return lines
     }
@@ -109,11 +110,14 @@ public struct SourceLayer: Sendable, Hashable {
     public var directory: String
     /// Relative paths of files that are not there.
     public var removed: [String]
+    /// Absolute paths of files outside of the tree that seem empty; in namespaces only.
+    public var hidden: [String]
 
-    public init(name: String, directory: String, removed: [String]) {
+    public init(name: String, directory: String, removed: [String], hidden: [String] = []) {
         self.name = name
         self.directory = directory
         self.removed = removed
+        self.hidden = hidden
     }
 }
 

@@ -43,6 +43,8 @@ struct Build: AsyncParsableCommand {
     var supersedes: [String] = []
     @Option(help: "RULE=SUBJECT: record the decision that a refusal does not apply.")
     var allow: [String] = []
+    @Option(help: "A command to compile with, such as ccache, distcc or icecc.")
+    var launcher: String?
     @Flag(help: "Print one JSON object.")
     var json = false
 
@@ -72,6 +74,7 @@ struct Build: AsyncParsableCommand {
         options.cves = cve
         options.requires = requires
         options.supersedes = supersedes
+        options.launcher = launcher.map(shellWords) ?? []
         options.allowed = try allow.map { try AllowedRule($0) }
         if let epoch = ProcessInfo.processInfo.environment["SOURCE_DATE_EPOCH"].flatMap(Double.init) {
             options.created = Date(timeIntervalSince1970: epoch).formatted(.iso8601)

@@ -10,8 +10,8 @@ struct SourceTree {
     /// Symbolic links resolved, as the passes want it.
     var root: String
     var scratch: String
-    private var base: String
-    private(set) var units: [CompileUnit] = []
+    let base: String
+    var units: [CompileUnit] = []
 
     init(_ files: [String: String]) throws {
         base = "/tmp/patchbuild-source-\(UInt64.random(in: 0 ... .max))"

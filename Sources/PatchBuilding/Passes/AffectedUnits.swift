@@ -62,7 +62,10 @@ private func readingUnits(of change: SourceChange, units: [CompileUnit]) async t
             }
         }
     }
-    let answers = try await unitDependencies(of: asked.keys.sorted().map { ($0, units[$0]) }, trustingFiles: true)
+    // What the build wrote leaves out what is in a precompiled header.
+    let precompiled = asked.isEmpty ? nil : try PrecompiledHeaders(units: units, root: change.root)
+    let answers = try await unitDependencies(
+        of: asked.keys.sorted().map { ($0, units[$0]) }, trustingFiles: precompiled?.isEmpty ?? true)
     for (number, files) in asked {
         for index in files where answers[number]?.contains(change.path(of: change.files[index])) ?? true {
             certain[index].insert(number)

@@ -21,18 +21,18 @@ public struct CompiledInput: Sendable {
 
 /// Turns what the user gave into pairs of objects: compiles twice, or takes objects as they are.
 func compileInput(
-    _ input: BuildOptions.Input, scratch: String, _ clock: inout StageClock
+    _ input: BuildOptions.Input, launcher: [String] = [], scratch: String, _ clock: inout StageClock
 ) async throws -> CompiledInput {
     switch input {
     case .objects(let pairs): return objects(pairs)
     case .diffs(let source, let commands, let diffs):
         let root = try realPath(source)
         let change = try applyDiffs(at: diffs, root: root)
-        return try await compile(change, root: root, commands: commands, scratch: scratch, &clock)
+        return try await compile(change, root: root, commands: commands, launcher, scratch: scratch, &clock)
     case .newSource(let source, let commands, let newSource):
         let root = try realPath(source)
         let change = try compareTrees(original: root, new: try realPath(newSource))
-        return try await compile(change, root: root, commands: commands, scratch: scratch, &clock)
+        return try await compile(change, root: root, commands: commands, launcher, scratch: scratch, &clock)
     }
 }
 
@@ -48,7 +48,8 @@ private func objects(_ pairs: [BuildOptions.ObjectPair]) -> CompiledInput {
 }
 
 private func compile(
-    _ change: SourceChange, root: String, commands: String?, scratch: String, _ clock: inout StageClock
+    _ change: SourceChange, root: String, commands: String?, _ launcher: [String], scratch: String,
+    _ clock: inout StageClock
 ) async throws -> CompiledInput {
     clock.lap("read sources")
     guard !change.files.isEmpty else {
@@ -58,11 +59,11 @@ private func compile(
     }
     let database = try CompileDatabase.read(commands ?? root + "/compile_commands.json")
     do {
-        return try await compile(change, root: root, database: database, scratch: scratch, &clock)
+        return try await compile(change, root: root, database: database, launcher, scratch: scratch, &clock)
     } catch let refusals as Refusals where mayBeGenerated(refusals.refusals, change) {
         let whole = try await regenerate(change, database: database, scratch: scratch, refusals: refusals)
         clock.lap("repeat the build")
-        var input = try await compile(whole.change, root: root, database: database, scratch: scratch, &clock)
+        var input = try await compile(whole.change, root: root, database: database, launcher, scratch: scratch, &clock)
         input.notes.insert(
             "the recorded build was repeated with the change, in a private view of the tree; it made anew: "
                 + (whole.generated.isEmpty ? "nothing" : whole.generated.joined(separator: ", ")), at: 0)
@@ -71,11 +72,13 @@ private func compile(
 }
 
 private func compile(
-    _ change: SourceChange, root: String, database: CompileDatabase, scratch: String, _ clock: inout StageClock
+    _ change: SourceChange, root: String, database: CompileDatabase, _ launcher: [String], scratch: String,
+    _ clock: inout StageClock
 ) async throws -> CompiledInput {
     let affected = try await affectedUnits(of: change, in: database)
     clock.lap("affected units")
-    let compiled = try await compileTwice(affected.units, change: change, scratch: scratch, database: database)
+    let compiled = try await compileTwice(
+        affected.units, change: change, scratch: scratch, database: database, launcher: launcher)
     clock.lap("compile")
     clock.move(seconds: compiled.preparing, from: "compile", to: "overlay")
     var input = CompiledInput()

@@ -36,13 +36,16 @@ public struct CompiledUnits: Sendable {
 /// - Parameters:
 ///   - scratch: a directory outside of the tree, in which objects and changed files are left for the caller to remove.
 ///   - database: where the units come from; nil: objects of the build tree are never reused.
+///   - launcher: a command that each compile command is given to, such as `ccache`.
 /// - Throws: `Refusals` compile-failed with the compiler's message for each unit; `Failure`.
 public func compileTwice(
-    _ units: [CompileUnit], change: SourceChange, scratch: String, database: CompileDatabase? = nil
+    _ units: [CompileUnit], change: SourceChange, scratch: String, database: CompileDatabase? = nil,
+    launcher: [String] = []
 ) async throws -> CompiledUnits {
     let clock = ContinuousClock()
     let start = clock.now
-    var compilation = try await Compilation(units: units, change: change, scratch: resolvedScratch(scratch))
+    var compilation = try await Compilation(
+        units: units, change: change, scratch: resolvedScratch(scratch), launcher: launcher)
     let prepared = clock.now
     try await compilation.compile(database: database)
     return CompiledUnits(
@@ -65,23 +68,28 @@ private struct Compilation {
     /// The changed files with pinned lines, and as they came.
     let pinned: SourceLayer
     let raw: SourceLayer
+    let launcher: Launcher
     let environment: [String: String?]
     var notes: [String] = []
     var results: [CompiledUnit] = []
     /// No file needed a `#line`, so that both layers are the same.
     private var isPlain = true
 
-    init(units: [CompileUnit], change: SourceChange, scratch: String) async throws {
+    init(units: [CompileUnit], change: SourceChange, scratch: String, launcher: [String]) async throws {
         self.units = units
         self.change = change
         self.scratch = scratch
         view = try await SourceView.make(root: change.root, scratch: scratch)
-        let precompiled = try files(below: change.root).filter { $0.hasSuffix(".gch") || $0.hasSuffix(".pch") }
-        // A precompiled header would hide the change of the header: the compiler does not compare their times.
-        let removed = change.files.filter { $0.new == nil }.map(\.path) + precompiled.sorted()
-        pinned = SourceLayer(name: "pinned", directory: scratch + "/pinned", removed: removed)
-        raw = SourceLayer(name: "new", directory: scratch + "/new", removed: removed)
+        let precompiled = try PrecompiledHeaders(units: units, root: change.root)
+        if view.method == .copies { try precompiled.requireNone() }
+        let removed = change.files.filter { $0.new == nil }.map(\.path) + precompiled.inTree
+        pinned = SourceLayer(
+            name: "pinned", directory: scratch + "/pinned", removed: removed, hidden: precompiled.outside)
+        raw = SourceLayer(name: "new", directory: scratch + "/new", removed: removed, hidden: precompiled.outside)
+        self.launcher = Launcher(words: launcher)
         environment = compilerEnvironment.merging(["SOURCE_DATE_EPOCH": buildDate(root: change.root)]) { $1 }
+            .merging(self.launcher.environment) { $1 }
+        try await self.launcher.check(view, scratch: scratch, compilers: Set(units.map(\.compiler)))
         try writeLayers()
         try await view.prepare(layers: isPlain ? [nil, raw] : [nil, raw, pinned])
     }
@@ -156,8 +164,10 @@ private struct Compilation {
             planned.map { role, index in
                 let unit = units[index]
                 let added = role == .plain ? [] : unit.sectionArguments
+                let arguments = unit.compileArguments(output: object(role, index), adding: added)
+                let command = launcher.command([unit.compiler] + arguments)
                 return view.job(
-                    unit.compiler, unit.compileArguments(output: object(role, index), adding: added),
+                    command[0], Array(command.dropFirst()),
                     directory: unit.directory, layer: role == .new ? layer : nil, environment: environment,
                     title: "compile \(name(index))")
             })

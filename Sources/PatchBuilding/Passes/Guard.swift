@@ -27,12 +27,13 @@ private func guardMatch(_ unit: ComparedUnit) -> [Refusal] {
 
 /// An object made for link-time optimisation holds no machine code yet.
 func guardLTO(_ object: ObjectFile, name: String) -> [Refusal] {
-    guard object.hasLTO else { return [] }
-    return [
-        Refusal(
-            .ltoObject, subject: name,
-            why: "the unit is compiled with -flto: its code is generated at the target's link, and can't be compared")
-    ]
+    object.hasLTO ? [ltoRefusal(name)] : []
+}
+
+func ltoRefusal(_ name: String) -> Refusal {
+    Refusal(
+        .ltoObject, subject: name,
+        why: "the unit is compiled with -flto: its code is generated at the target's link, and can't be compared")
 }
 
 /// Data that exists in the process keeps its value and its size.

@@ -1,4 +1,5 @@
 import Diagnostics
+import FoundationEssentials
 import ObjectFiles
 
 /// The three objects of one unit, read and indexed.
@@ -60,8 +61,14 @@ private func readObject(_ path: String, name: String) throws -> ObjectFile {
         }
         return file
     } catch let error as ObjectFileError {
+        if isBitcode(path) { throw Refusals([ltoRefusal(name)]) }
         throw Refusals(.badInput, subject: name, why: "\(error)")
     }
+}
+
+/// clang's `-flto` writes no ELF file at all.
+private func isBitcode(_ path: String) -> Bool {
+    FileManager.default.contents(atPath: path)?.starts(with: [0x42, 0x43, 0xc0, 0xde]) == true
 }
 
 /// What differs between the original and the new object of a unit, whatever target it is in.

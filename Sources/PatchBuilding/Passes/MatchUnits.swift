@@ -5,11 +5,16 @@ import ObjectFiles
 ///
 /// One source is often compiled several times (with and without `-fPIC`, for several programs): the target's bytes
 /// tell which of the objects is in it (trap many-objects).
-func matchUnits(_ changed: [ChangedUnit], in target: TargetImage) throws -> [ComparedUnit] {
+///
+/// - Parameter debugInfo: the target's, when there is any: it names the units.
+func matchUnits(
+    _ changed: [ChangedUnit], in target: TargetImage, debugInfo: DebugInfo? = nil
+) throws -> [ComparedUnit] {
+    let linked = LinkedSources(target, debugInfo)
     var held: [(unit: ComparedUnit, source: String)] = []
     var strangers: [(unit: LoadedUnit, matched: MatchedUnit)] = []
     for item in changed where !item.changes.isEmpty || item.addsGlobals {
-        guard let matched = match(item.unit.plain, in: target) else { continue }
+        guard let matched = match(item.unit.plain, in: target), !linked.lack(item, matched) else { continue }
         if !matched.holdsChange(of: item) {
             strangers.append((item.unit, matched))
             continue

@@ -1,0 +1,56 @@
+import ObjectFiles
+import TestSupport
+import Testing
+
+@testable import PatchBuilding
+
+/// Programs of one build that share a header and the names of functions.
+@Suite struct ManyProgramsTests {
+    private static func program(_ answer: Int) -> String {
+        """
+        #include "rate.h"
+        int printf(const char *, ...);
+        __attribute__((noinline)) static int report(int x) { return printf("%d", rate(x) * \(answer)); }
+        int main(int c, char **v) { (void)v; return report(c) > 5; }
+        """
+    }
+
+    private static let header = "static inline int rate(int x) { return x < 100 ? x * 3 : 300; }\n"
+
+    /// Both programs' units change; only one of them is in the target.
+    private func matched(_ flags: [String]) throws -> [String] {
+        let directory = try Fixture.cached(["many-programs"] + flags) { directory in
+            for (name, text) in [("rate.h", Self.header), ("day.c", Self.program(7)), ("night.c", Self.program(9))] {
+                try writeText(text, to: directory + "/" + name)
+            }
+            let split = ["-g", "-ffunction-sections", "-fdata-sections"]
+            for (kind, more) in [("plain", []), ("original", split)] {
+                for unit in ["day", "night"] {
+                    try runOrThrow("gcc", flags + more + ["-c", "\(unit).c", "-o", "\(unit)-\(kind).o"], in: directory)
+                }
+            }
+            try runOrThrow("gcc", flags + ["day-plain.o", "-o", "day"], in: directory)
+            try writeText(Self.header.replacing("x < 100", with: "x < 200"), to: directory + "/rate.h")
+            for unit in ["day", "night"] {
+                try runOrThrow("gcc", flags + split + ["-c", "\(unit).c", "-o", "\(unit)-new.o"], in: directory)
+            }
+        }
+        func view(_ name: String) throws -> ObjectView {
+            ObjectView(try ObjectFile.read(path: "\(directory)/\(name).o"))
+        }
+        let changed = try ["night", "day"].map { unit in
+            ChangedUnit(
+                LoadedUnit(
+                    name: unit, source: "/\(unit).c", isCPlusPlus: false, plain: try view(unit + "-plain"),
+                    original: try view(unit + "-original"), new: try view(unit + "-new")))
+        }
+        let target = try TargetImage.load(path: directory + "/day", symbolsPath: nil)
+        let info = try? DebugInfo.read(path: directory + "/day", parts: .functions)
+        return try matchUnits(changed, in: target, debugInfo: info?.units.isEmpty == false ? info : nil).map(\.name)
+    }
+
+    @Test(arguments: [["-O2"], ["-O2", "-g"], ["-O0", "-g"]])
+    func `a unit of another program is told by what the target was linked from`(_ flags: [String]) throws {
+        #expect(try matched(flags) == ["day"])
+    }
+}
