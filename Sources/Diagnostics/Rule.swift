@@ -23,6 +23,9 @@ public enum Rule: String, CaseIterable, Sendable {
     case dataInitialValue = "data-initial-value"
     case dataSize = "data-size"
     case lostState = "lost-state"
+    case readOnlyData = "read-only-data"
+    case meaning = "meaning-without-layout"
+    case changedSignature = "changed-signature"
     case changedConstant = "changed-constant-escapes"
     case vanishedFunction = "vanished-function"
     case newThreadLocal = "new-thread-local"
@@ -80,6 +83,11 @@ public enum Rule: String, CaseIterable, Sendable {
         case .dataSize: "restart, or keep the object's size in the fix"
         case .lostState:
             "keep the variable's name in the fix, or record a decision with --allow lost-state=NAME"
+        case .readOnlyData: "restart, or give the fix a new variable under another name"
+        case .meaning:
+            "restart, or record the decision that no object made before the switch depends on it: --allow meaning-without-layout=NAME"
+        case .changedSignature:
+            "give every program and library that the change reaches, each with a --target of its own"
         case .changedConstant: "restart, or read the constant only in replaced functions"
         case .vanishedFunction:
             "keep a function of that name in the fix, or record a decision with --allow vanished-function=NAME"

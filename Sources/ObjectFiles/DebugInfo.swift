@@ -34,6 +34,13 @@ public struct DebugUnit: Sendable {
     /// Complete types by their name with its kind: `struct client`, `union u`, `class ns::C`, `enum e`; a type that
     /// only a typedef names is under that name alone. A type local to a function is `struct function()::name`.
     public var types: [String: TypeLayout]
+    /// Variables that may be written and live as long as the program, by name, those local to a function as
+    /// `function()::name`; several of one name have a number behind it.
+    public var variables: [String: TypeShape] = [:]
+    /// Values of the enumerators of enumerations without a name, and of integer constants (`static const int`).
+    public var constants: [String: Int64] = [:]
+    /// Of all typedefs, the alignment in bytes that they ask for; 0 for none.
+    public var alignments: [String: UInt64] = [:]
     public var functions: [DebugFunction]
     public var inlined: [InlinedCopy]
 
@@ -67,11 +74,16 @@ public struct DebugFunction: Hashable, Sendable {
     public var linkageName: String?
     /// The function's code; the entry's part first, then a `.cold` part.
     public var ranges: [CodeRange]
+    /// Its type, where types were asked for.
+    public var signature: TypeShape?
+    /// The file that declares it, as the compiler named it.
+    public var declaredIn: String?
 
-    public init(name: String, linkageName: String? = nil, ranges: [CodeRange]) {
+    public init(name: String, linkageName: String? = nil, ranges: [CodeRange], declaredIn: String? = nil) {
         self.name = name
         self.linkageName = linkageName
         self.ranges = ranges
+        self.declaredIn = declaredIn
     }
 }
 
@@ -99,10 +111,14 @@ public struct InlinedCopy: Hashable, Sendable {
     public var containerStart: CodeRange?
     /// The unit's name.
     public var unit: String
+    /// The file that declares the function that was inlined, as the compiler named it.
+    public var declaredIn: String?
 
     public init(
-        function: String, linkageName: String? = nil, container: String, containerStart: CodeRange? = nil, unit: String
+        function: String, linkageName: String? = nil, container: String, containerStart: CodeRange? = nil, unit: String,
+        declaredIn: String? = nil
     ) {
+        self.declaredIn = declaredIn
         self.function = function
         self.linkageName = linkageName
         self.container = container
@@ -125,6 +141,8 @@ public struct TypeLayout: Hashable, Sendable {
     public var name: String
     /// Bytes.
     public var size: UInt64
+    /// Bytes, where the source asks for an alignment; else 0.
+    public var alignment: UInt64 = 0
     public var members: [Member]
     public var enumerators: [Enumerator]
 

@@ -33,6 +33,9 @@ struct DebugInfoReader: ~Copyable {
         var unit: DebugUnit
         var isPartial: Bool
         var types: [DwarfEntry] = []
+        var variables: [(name: String, entry: DwarfEntry)] = []
+        /// By index in the unit's functions.
+        var signatures: [Int: DwarfEntry] = [:]
         var imports: [UInt] = []
         var inlined: Set<InlinedCopy> = []
     }
@@ -108,6 +111,8 @@ struct DebugInfoReader: ~Copyable {
                 inner.scope = context.scope
             case DW_TAG_typedef:
                 noteTypedef(entry, &record, context.scope)
+            case DW_TAG_variable:
+                noteVariable(entry, &record, context.scope)
             case DW_TAG_namespace:
                 inner.scope = context.scope + (entry.name ?? "(anonymous)") + "::"
                 try walk(entry, into: &record, inner)
@@ -138,7 +143,9 @@ struct DebugInfoReader: ~Copyable {
             let linkageName = entry.linkageName
             let function = DebugFunction(
                 name: name, linkageName: linkageName == name ? nil : linkageName,
-                ranges: ranges.map { handle.place($0.start, size: $0.end - $0.start) })
+                ranges: ranges.map { handle.place($0.start, size: $0.end - $0.start) },
+                declaredIn: entry.declarationFile)
+            if parts.contains(.types) { record.signatures[record.unit.functions.count] = entry }
             record.unit.functions.append(function)
             context.function = function
         }
@@ -151,12 +158,16 @@ struct DebugInfoReader: ~Copyable {
         record.inlined.insert(
             InlinedCopy(
                 function: name, linkageName: linkageName == name ? nil : linkageName, container: container.name,
-                containerStart: container.ranges.first, unit: record.unit.name))
+                containerStart: container.ranges.first, unit: record.unit.name, declaredIn: entry.declarationFile))
     }
 
     /// Names a type's entry; gives the scope of what is nested in it.
     private mutating func noteType(_ entry: DwarfEntry, _ record: inout Found, _ scope: String) -> String {
-        guard parts.contains(.types), let name = entry.name else { return scope }
+        guard parts.contains(.types) else { return scope }
+        guard let name = entry.name else {
+            if entry.tag == DW_TAG_enumeration_type { noteConstants(entry, &record) }
+            return scope
+        }
         typeNames[entry.identity] = "\(typeKind(entry).rawValue) \(scope)\(name)"
         if !entry.flag(DW_AT_declaration) { record.types.append(entry) }
         return "\(scope)\(name)::"
@@ -164,11 +175,32 @@ struct DebugInfoReader: ~Copyable {
 
     /// A typedef names the anonymous type it stands for; the first one does where there are several.
     private mutating func noteTypedef(_ entry: DwarfEntry, _ record: inout Found, _ scope: String) {
+        if parts.contains(.types), let name = entry.name {
+            record.unit.alignments[scope + name] = entry.unsigned(DW_AT_alignment) ?? 0
+        }
         guard parts.contains(.types), let name = entry.name, let target = entry.reference(DW_AT_type),
             isAggregate(target), target.name == nil, typeNames[target.identity] == nil
         else { return }
         typeNames[target.identity] = scope + name
         record.types.append(target)
+    }
+
+    private func noteConstants(_ enumeration: DwarfEntry, _ record: inout Found) {
+        for entry in enumeration.children where entry.tag == DW_TAG_enumerator {
+            guard let name = entry.name, let value = entry.signed(DW_AT_const_value) else { continue }
+            record.unit.constants[name] = value
+        }
+    }
+
+    /// A variable in static memory, or an integer constant that has none.
+    private func noteVariable(_ entry: DwarfEntry, _ record: inout Found, _ scope: String) {
+        guard parts.contains(.types), let name = entry.name else { return }
+        if let value = entry.signed(DW_AT_const_value) {
+            if !scope.contains("()") { record.unit.constants[scope + name] = value }
+            return
+        }
+        guard entry.isStatic || (!scope.contains("()") && entry.flag(DW_AT_external)), !entry.isConstant else { return }
+        record.variables.append((scope + name, entry))
     }
 
     /// Compile units with their types, those of the partial units they import included.
@@ -182,6 +214,7 @@ struct DebugInfoReader: ~Copyable {
                     unit.types[key] = layout(entry, name: key, depth: 0)
                 }
             }
+            addVariables(of: found[index], to: &unit)
             unit.inlined = found[index].inlined.sorted {
                 ($0.container, $0.function, $0.containerStart?.start ?? 0)
                     < ($1.container, $1.function, $1.containerStart?.start ?? 0)
@@ -189,6 +222,18 @@ struct DebugInfoReader: ~Copyable {
             units.append(unit)
         }
         return units
+    }
+
+    private mutating func addVariables(of record: Found, to unit: inout DebugUnit) {
+        for (index, entry) in record.signatures { unit.functions[index].signature = function(entry, depth: 0) }
+        var seen: [String: Int] = [:]
+        for (name, entry) in record.variables {
+            // A declaration, or an inlined function's own entry, may stand beside the definition.
+            let shape = shape(of: entry, depth: 0)
+            guard unit.variables[name] != shape else { continue }
+            seen[name, default: 0] += 1
+            unit.variables[seen[name] == 1 ? name : "\(name)#\(seen[name] ?? 0)"] = shape
+        }
     }
 
     /// The unit itself and all it imports, however indirectly.

@@ -70,6 +70,37 @@ struct DwarfEntry {
         return dwarf_formref_die(&attribute, &target) == nil ? nil : DwarfEntry(target)
     }
 
+    /// The file of its declaration, where an abstract origin has it too.
+    var declarationFile: String? {
+        var die = die
+        return dwarf_decl_file(&die).map { String(cString: $0) }
+    }
+
+    /// A variable at an address, or at an offset in each thread's memory.
+    var isStatic: Bool {
+        guard var attribute = attribute(DW_AT_location) else { return false }
+        var operations: UnsafeMutablePointer<Dwarf_Op>?
+        var count = 0
+        guard dwarf_getlocation(&attribute, &operations, &count) == 0, count > 0, let operations else { return false }
+        let known = [DW_OP_addr, DW_OP_addrx, DW_OP_GNU_push_tls_address, DW_OP_form_tls_address]
+        return known.contains(Int(operations[0].atom)) || known.contains(Int(operations[count - 1].atom))
+    }
+
+    /// Of a variable: its type, or its elements', is `const`.
+    var isConstant: Bool {
+        var type = reference(DW_AT_type, integrate: true)
+        for _ in 0..<100 {
+            guard let entry = type else { return false }
+            switch entry.tag {
+            case DW_TAG_const_type: return true
+            case DW_TAG_typedef, DW_TAG_volatile_type, DW_TAG_array_type, DW_TAG_atomic_type:
+                type = entry.reference(DW_AT_type)
+            default: return false
+            }
+        }
+        return false
+    }
+
     /// Offset of a member: a constant, or (DWARF 2) an expression that adds one.
     var memberLocation: UInt64? {
         guard var attribute = attribute(DW_AT_data_member_location) else { return nil }

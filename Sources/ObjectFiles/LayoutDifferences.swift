@@ -18,10 +18,26 @@ public struct LayoutDifference: Hashable, Sendable, CustomStringConvertible {
 /// added member is one, also where it takes the place of padding, because existing data does not hold it.
 public func layoutDifferences(original: DebugUnit, new: DebugUnit) -> [LayoutDifference] {
     var comparison = LayoutComparison(original: original, new: new)
-    return original.types.keys.sorted().flatMap { key -> [LayoutDifference] in
+    let types = original.types.keys.sorted().flatMap { key -> [LayoutDifference] in
         // Named types that they refer to are compared by themselves.
         guard let before = original.types[key], let after = new.types[key], before != after else { return [] }
         return comparison.compare(before, after).map { LayoutDifference(subject: key, description: $0) }
+    }
+    return types + comparison.variables() + comparison.alignments()
+}
+
+extension DebugUnit {
+    /// Whether what calls a function of this signature may go on calling one of the other: old callers pass what the
+    /// new one reads, and get what they read.
+    public func acceptsCalls(_ before: TypeShape, from after: TypeShape, in new: DebugUnit) -> Bool {
+        guard case .function(let oldResult, let oldList, let oldVariadic) = before,
+            case .function(let newResult, let newList, let newVariadic) = after
+        else { return false }
+        var comparison = LayoutComparison(original: self, new: new)
+        guard oldVariadic == newVariadic, newList.count <= oldList.count,
+            zip(oldList, newList).allSatisfy({ comparison.difference($0, $1) == nil })
+        else { return false }
+        return oldResult == .void || comparison.difference(oldResult, newResult) == nil
     }
 }
 
@@ -37,6 +53,26 @@ struct LayoutComparison {
         self.new = new
     }
 
+    /// Variables of both units hold what the original's type says, whatever its name.
+    mutating func variables() -> [LayoutDifference] {
+        original.variables.sorted { $0.key < $1.key }.compactMap { name, before in
+            // One and the same type is reported under its own name.
+            guard let after = new.variables[name], before.typeKey == nil || before.typeKey != after.typeKey,
+                let difference = difference(before, after)
+            else { return nil }
+            return LayoutDifference(subject: name, description: "the variable's type \(difference)")
+        }
+    }
+
+    /// New code may rely on an alignment that existing data was not given.
+    func alignments() -> [LayoutDifference] {
+        new.alignments.sorted { $0.key < $1.key }.compactMap { name, after in
+            guard let before = original.alignments[name], before < after else { return nil }
+            return LayoutDifference(
+                subject: name, description: "its alignment is raised to \(after) bytes, which existing data may lack")
+        }
+    }
+
     /// Each difference in a sentence.
     mutating func compare(_ before: TypeLayout, _ after: TypeLayout) -> [String] {
         var found: [String] = []
@@ -46,6 +82,9 @@ struct LayoutComparison {
             return ["it was a \(before.kind.rawValue) and is a \(after.kind.rawValue)"]
         }
         if before.size != after.size { found.append("its size changes from \(before.size) to \(after.size) bytes") }
+        if after.alignment > before.alignment {
+            found.append("its alignment is raised to \(after.alignment) bytes, which existing data may lack")
+        }
         if before.kind == .enumeration { return found + compareEnumerators(before, after) }
         return found + compareMembers(before.flattened, after.flattened)
     }

@@ -54,6 +54,9 @@ extension TypeShape {
         }
     }
 
+    /// Of a type with a name.
+    var typeKey: String? { if case .named(let key, _, _) = self { key } else { nil } }
+
     var sizeText: String { size.map { "\($0) bytes" } ?? "no size" }
 }
 

@@ -20,6 +20,7 @@ extension DebugInfoReader {
 
     mutating func layout(_ entry: DwarfEntry, name: String, depth: Int) -> TypeLayout {
         var layout = TypeLayout(kind: typeKind(entry), name: name, size: entry.unsigned(DW_AT_byte_size) ?? 0)
+        layout.alignment = entry.unsigned(DW_AT_alignment) ?? 0
         for child in entry.children {
             switch child.tag {
             case DW_TAG_member, DW_TAG_inheritance:
@@ -55,7 +56,7 @@ extension DebugInfoReader {
     }
 
     /// The shape of what `DW_AT_type` of an entry names; void where it has none.
-    private mutating func shape(of entry: DwarfEntry, depth: Int) -> TypeShape {
+    mutating func shape(of entry: DwarfEntry, depth: Int) -> TypeShape {
         guard let type = entry.reference(DW_AT_type, integrate: true) else {
             return entry.has(DW_AT_type) ? .unknown("a type in a file that is not here") : .void
         }
@@ -93,7 +94,7 @@ extension DebugInfoReader {
         }
     }
 
-    private mutating func function(_ type: DwarfEntry, depth: Int) -> TypeShape {
+    mutating func function(_ type: DwarfEntry, depth: Int) -> TypeShape {
         var parameters: [TypeShape] = []
         var variadic = false
         for child in type.children {

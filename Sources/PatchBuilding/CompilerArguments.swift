@@ -43,6 +43,8 @@ extension CompileUnit {
             "-g0", "-g1", "-ggdb0", "-ggdb1", "-gmlt", "-gline-tables-only", "-gz", "-gsplit-dwarf",
         ]
         if !debug.contains(where: { !poor.contains($0) }) || poor.contains(debug.last ?? "") { added.append("-g") }
+        // What only `sizeof` or `offsetof` mentions counts as unused.
+        added.append("-fno-eliminate-unused-debug-types")
         if arguments.contains("-gsplit-dwarf") { added.append("-gno-split-dwarf") }
         if arguments.contains("-fdebug-types-section") { added.append("-fno-debug-types-section") }
         return added

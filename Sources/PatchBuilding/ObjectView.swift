@@ -93,7 +93,7 @@ public struct ObjectView: Sendable {
     }
 
     /// Labels that an `asm` statement puts inside of a function or datum are part of it; a function without a size, of an
-    /// `asm` outside of functions, reaches to the next one.
+    /// `asm` outside of functions, reaches to the next one, as does a datum of one.
     private static func settleSizes(_ entities: [Entity], _ file: ObjectFile) -> [Entity] {
         var settled: [Entity] = []
         for entity in entities {
@@ -101,7 +101,9 @@ public struct ObjectView: Sendable {
             if isLabel, let last = settled.last, last.section == entity.section, entity.offset < last.end { continue }
             settled.append(entity)
         }
-        for index in settled.indices where settled[index].size == 0 && settled[index].kind == .function {
+        for index in settled.indices where settled[index].size == 0 {
+            let isDatumOfAsm = settled[index].symbols.allSatisfy { file.symbols[$0].kind == .none }
+            guard settled[index].kind == .function || isDatumOfAsm else { continue }
             let next = settled.indices.contains(index + 1) ? settled[index + 1] : nil
             let section = settled[index].section
             let end = next?.section == section ? next?.offset ?? 0 : file.sections[section].size

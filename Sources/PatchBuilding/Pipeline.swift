@@ -52,9 +52,12 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     let plans = try held.map { try close($0.1, target: $0.0.image, sharesSwitch: held.count > 1) }
     clock.lap("close")
     let debug = DebugFacts(units: held.flatMap(\.1))
+    let constants =
+        held.contains { $0.1.contains { !$0.changes.functions.isEmpty } }
+        ? constantChanges(compiled, constants: debug.constants) : []
     let decisions = try guardPatch(
         held.map { HeldTarget(target: $0.0, units: $0.1) }, plans: plans, debug: debug, sources: compiled,
-        allowed: options.allowed)
+        homeless: homeless, constants: constants, allowed: options.allowed)
     clock.lap("guard")
 
     var linked: [(plan: ModulePlan, linked: LinkedModule)] = []
@@ -63,10 +66,11 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
 
     var metadata = try describeRequest(options, decisions: decisions, compiled: compiled, matched: matched)
     metadata.provenance.compilers = debug.producers
+    metadata.review = reviewNotes(held.flatMap(\.1), constants: constants)
     let (manifest, bytes) = try makeBundle(id: options.bundleID, targets: linked, metadata: metadata)
     clock.lap("pack")
     let notes =
-        compiled.notes + homeless + noteTargets(held.map(\.0.image))
-        + reviewNotes(held.flatMap(\.1), sources: compiled)
+        compiled.notes + homeless.map { "\($0.unit.name): changes, but is not part of any given target" }
+        + noteTargets(held.map(\.0.image)) + metadata.review
     return BuiltBundle(manifest: manifest, bytes: bytes, stages: clock.stages, notes: notes)
 }

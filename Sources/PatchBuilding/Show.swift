@@ -24,6 +24,7 @@ public enum Show {
         if !manifest.conflicts.isEmpty { lines.append(field("conflicts", manifest.conflicts.joined(separator: ", "))) }
         lines.append(field("switches", consistency(manifest.consistency)))
         lines += manifest.decisions.map { field("allowed", "\($0.rule)=\($0.subject): \($0.why)") }
+        lines += manifest.review.map { field("review", $0) }
         let signers = bundle.signatures.keys.sorted().map { $0.dropFirst("signatures/".count).dropLast(4) }
         lines.append(
             field("signatures", signers.isEmpty ? "none" : signers.joined(separator: ", ") + " (not verified here)"))

@@ -16,6 +16,8 @@ public struct Manifest: Codable, Hashable, Sendable {
     public var conflicts: [String] = []
     public var consistency: Consistency = .stack
     public var decisions: [Decision] = []
+    /// What no rule can decide, for whoever signs the patch: constants with another value, and what they reach.
+    public var review: [String] = []
     public var targets: [ManifestTarget]
     /// Every member of the archive but the manifest and the signatures.
     public var members: [MemberDigest] = []

@@ -37,14 +37,14 @@ struct SmallProgram {
     private static func object(_ unit: String) -> String { unit.dropLast(2) + ".o" }
 
     /// `patchbuild build` for a diff that makes the edits; `--json` is given.
-    func build(_ edits: [Edit], _ more: [String] = []) throws -> Output {
+    func build(_ edits: [Edit], _ more: [String] = [], target: String? = nil) throws -> Output {
         let diff = try diff(edits)
         return try run(
             toolPath("patchbuild"),
             [
                 "build", "--source", directory, "--compile-commands", directory + "/compile_commands.json", "--diff",
                 diff,
-                "--target", program, "--id", "fix", "-o", bundle, "--json",
+                "--target", target ?? program, "--id", "fix", "-o", bundle, "--json",
             ] + more)
     }
 

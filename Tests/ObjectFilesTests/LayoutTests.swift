@@ -113,6 +113,35 @@ import Testing
             try differences("struct s { void *p; } x;", "struct a { int i; }; struct s { struct a *p; } x;").isEmpty)
     }
 
+    @Test func variablesKeepTheirTypes() throws {
+        for (before, after, subject) in [
+            ("int v;", "float v;", "v"), ("int v;", "unsigned v;", "v"), ("int v[4];", "short v[8];", "v"),
+            ("struct { int a, b; } v;", "struct { int b, a; } v;", "v"),
+            (
+                "int f(void) { static struct { int a, b; } v; return v.a++; }",
+                "int f(void) { static struct { int b, a; } v; return v.a++; }", "f()::v"
+            ),
+            ("typedef int n; n v;", "typedef float n; n v;", "v"),
+            ("_Thread_local int v;", "_Thread_local float v;", "v"),
+            ("struct p { int a; } *v;", "struct q { float f; } *v;", "v"),
+            ("extern int v; int f(void) { return v; }", "extern float v; int f(void) { return v; }", "v"),
+        ] { try expectDifference(before, after, subject, "the variable's type changes") }
+        #expect(try differences("const int v = 1;", "const float v = 2;").isEmpty)
+        #expect(try differences("int f(int x) { return x; }", "int f(int x) { float v = x; return v; }").isEmpty)
+        #expect(try differences("struct p { int a; } v;", "struct q { int a; } v;").isEmpty)
+    }
+
+    @Test func raisedAlignmentIsADifference() throws {
+        let aligned = "__attribute__((aligned(16)))"
+        try expectDifference(
+            "struct s { long a, b; } x;", "struct s { long a, b; } \(aligned) x;", "struct s",
+            "alignment is raised to 16")
+        try expectDifference(
+            "typedef struct { long a, b; } t; t *x;", "typedef struct { long a, b; } t \(aligned); t *x;", "t",
+            "alignment is raised to 16")
+        #expect(try differences("struct s { long a, b; } \(aligned) x;", "struct s { long a, b; } x;").isEmpty)
+    }
+
     @Test func changedArrayIsADifference() throws {
         try expectDifference(
             "struct s { int n; char b[64]; } x;", "struct s { int n; char b[256]; } x;", "struct s",

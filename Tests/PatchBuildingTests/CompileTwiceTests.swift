@@ -176,7 +176,10 @@ private func code(_ object: String, _ section: String) throws -> String {
         arguments: ["gcc", "-O2", "-MD", "-MFx.d", "-MT", "t", "-Wp,-MMD,y.d", "-Wp,-DX", "-g1", "-oa.o", "-c", "a.c"],
         output: "/a.o")
     #expect(unit.compileArguments(output: "/o") == ["-O2", "-Wp,-DX", "-g1", "-c", "a.c", "-o", "/o"])
-    #expect(unit.sectionArguments == ["-ffunction-sections", "-fdata-sections", "-g"])
+    #expect(
+        unit.sectionArguments == [
+            "-ffunction-sections", "-fdata-sections", "-g", "-fno-eliminate-unused-debug-types",
+        ])
     #expect(unit.dependencyArguments == ["-O2", "-Wp,-DX", "-g1", "a.c", "-M"])
 }
 

@@ -10,12 +10,12 @@ public struct CompiledInput: Sendable {
     public var notes: [String] = []
     /// What was compared, for the message that nothing differs.
     public var summary = ""
-    /// Texts of the touched files that units include, by path.
-    public var touchedHeaders: [String: String] = [:]
+    /// What was asked for; nil where objects were given.
+    public var change: SourceChange?
+    /// Paths of the touched files that units include.
+    public var touchedHeaders: [String] = []
     /// The main files of all units that are known, compiled again or not.
     public var recordedSources: [String] = []
-    /// Sentences about macros that have another value now.
-    public var changedMacros: [String] = []
     public var provenance = Provenance()
 }
 
@@ -90,22 +90,19 @@ private func compile(
     }
     input.notes = compiled.notes + affected.ignored.map { "\($0.path): not compiled (\($0.why))" }
     input.summary = change.files.map(\.path).joined(separator: ", ")
+    input.change = change
     input.touchedHeaders = headers(of: change, affected)
-    input.changedMacros = changedMacros(change)
     input.recordedSources = database.units.map(\.file)
     input.provenance = provenance(of: change, units: affected.units, root: root)
     return input
 }
 
-private func headers(of change: SourceChange, _ affected: AffectedUnits) -> [String: String] {
+private func headers(of change: SourceChange, _ affected: AffectedUnits) -> [String] {
     let mains = Set(affected.units.map(\.file))
     let ignored = Set(affected.ignored.map(\.path))
-    var texts: [String: String] = [:]
-    for file in change.files where !mains.contains(change.path(of: file)) && !ignored.contains(file.path) {
-        let text = (file.original ?? []) + [10] + (file.new ?? [])
-        texts[file.path] = String(decoding: text, as: UTF8.self)
+    return change.files.map(\.path).filter { path in
+        !mains.contains(change.root + "/" + path) && !ignored.contains(path)
     }
-    return texts
 }
 
 private func provenance(of change: SourceChange, units: [CompileUnit], root: String) -> Provenance {

@@ -274,7 +274,9 @@ private func isRelocatableObject(_ path: String) -> Bool {
 /// Both objects say that the same compiler made them with the same flags, but for those that we added.
 private func sameProducer(_ plain: String, _ sectioned: String) -> Bool {
     guard let plain = producer(plain), let sectioned = producer(sectioned) else { return false }
-    let added: Set<Substring> = ["-ffunction-sections", "-fdata-sections", "-fmerge-constants"]
+    let added: Set<Substring> = [
+        "-ffunction-sections", "-fdata-sections", "-fmerge-constants", "-fno-eliminate-unused-debug-types",
+    ]
     return plain.split(separator: " ") == sectioned.split(separator: " ").filter { !added.contains($0) }
 }
 

@@ -13,6 +13,7 @@ struct PatchMetadata {
     var conflicts: [String] = []
     var consistency: Consistency = .stack
     var decisions: [Decision] = []
+    var review: [String] = []
     var provenance = Provenance()
 }
 
@@ -29,6 +30,7 @@ func describe(id: String, targets: [(plan: ModulePlan, linked: LinkedModule)], _
     manifest.conflicts = metadata.conflicts
     manifest.consistency = metadata.consistency
     manifest.decisions = metadata.decisions
+    manifest.review = metadata.review
     manifest.provenance = metadata.provenance
     return manifest
 }

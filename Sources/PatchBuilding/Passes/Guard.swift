@@ -7,9 +7,10 @@ import ObjectFiles
 /// - Returns: every refusal, in the order of the catalogue; the caller takes out those that an engineer allowed.
 func guardUnit(_ unit: ComparedUnit, plan: UnitPlan) -> [Refusal] {
     guard !unit.changes.isEmpty else { return [] }
-    return guardMatch(unit) + guardData(unit) + guardLostState(unit) + guardConstants(unit) + guardNewData(unit, plan)
-        + guardConstructors(unit)
-        + guardVanished(unit) + guardExceptions(unit, plan)
+    return guardMatch(unit) + guardData(unit) + guardLostState(unit) + guardReadOnly(unit) + guardAlignment(unit)
+        + guardConstants(unit) + guardLabels(unit) + guardNewData(unit, plan) + guardConstructors(unit)
+        + guardSections(unit)
+        + guardNames(unit) + guardVanished(unit) + guardExceptions(unit, plan)
 }
 
 /// A neighbour that is not what the target has was compiled otherwise there, and may hold an inlined copy of what changes
@@ -168,41 +169,86 @@ private func guardVanished(_ unit: ComparedUnit) -> [Refusal] {
 
 private func isBranch(_ relocation: Relocation, _ section: Section) -> Bool {
     guard relocation.type != .plt32 else { return true }
-    guard relocation.type == .pc32, relocation.offset >= 2, relocation.offset <= UInt64(section.data.count) else {
+    guard relocation.type == .pc32, relocation.offset >= 1, relocation.offset <= UInt64(section.data.count) else {
         return false
     }
-    let (first, second) = (section.data[Int(relocation.offset) - 2], section.data[Int(relocation.offset) - 1])
+    let second = section.data[Int(relocation.offset) - 1]
+    let first = relocation.offset >= 2 ? section.data[Int(relocation.offset) - 2] : 0
     return second == 0xe8 || second == 0xe9 || (first == 0x0f && second & 0xf0 == 0x80)
 }
 
 /// What runs before `main` has run.
 private func guardConstructors(_ unit: ComparedUnit) -> [Refusal] {
     let (old, new) = (constructors(unit.original), constructors(unit.new))
-    if old.map({ stem($0) }) != new.map({ stem($0) }) {
+    if old.map({ stem($0.name) + $0.list }) != new.map({ stem($0.name) + $0.list }) {
         return [
             Refusal(
                 .constructors, subject: unit.name,
-                why: "its list of constructors or destructors changes: \(old) became \(new)")
+                why:
+                    "its list of constructors or destructors changes: \(old.map(\.text)) became \(new.map(\.text))")
         ]
     }
-    let changed = Set(unit.changes.functions.keys.flatMap { unit.new.entities[$0].names })
-    return new.filter { changed.contains($0) }.map { name in
-        Refusal(
-            .constructors, subject: "\(name) (\(unit.name))", why: "the function is a constructor, and has run already")
+    let runners = Set(old.map(\.name))
+    let early = unit.original.onlyReached(from: runners)
+    return unit.changes.functions.keys.sorted().compactMap { number in
+        let entity = unit.new.entities[number]
+        let isRunner = entity.names.contains { runners.contains($0) }
+        guard isRunner || unit.correlation.originalOf[number].map({ early.contains($0) }) == true else { return nil }
+        return Refusal(
+            .constructors, subject: "\(entity.name) (\(unit.name))",
+            why: isRunner
+                ? "the function is a constructor, and has run already"
+                : "only a constructor calls the function, which has run already")
     }
 }
 
-private func constructors(_ view: ObjectView) -> [String] {
-    let prefixes = [".init_array", ".preinit_array", ".fini_array", ".ctors", ".dtors"]
-    return view.file.sections.filter { section in prefixes.contains { section.name.hasPrefix($0) } && section.type != 4
-    }
-    .flatMap { section in
+private struct Constructor {
+    var name: String
+    /// The section that lists it, whose name holds the priority.
+    var list: String
+    var text: String { "\(name) in \(list)" }
+}
+
+private func constructors(_ view: ObjectView) -> [Constructor] {
+    view.file.sections.filter { $0.listsConstructors && $0.type != 4 }.flatMap { section in
         section.relocations.map { relocation in
             switch view.referent(of: relocation, in: section) {
-            case .entity(let number, _): view.entities[number].name
-            case .undefined(let name, _): name
-            default: section.name
+            case .entity(let number, _): Constructor(name: view.entities[number].name, list: section.name)
+            case .undefined(let name, _): Constructor(name: name, list: section.name)
+            default: Constructor(name: section.name, list: section.name)
             }
+        }
+    }
+}
+
+extension Section {
+    var listsConstructors: Bool {
+        [".init_array", ".preinit_array", ".fini_array", ".ctors", ".dtors"].contains { name.hasPrefix($0) }
+    }
+}
+
+extension ObjectView {
+    /// Local functions that nothing refers to but these functions, or such functions.
+    fileprivate func onlyReached(from names: Set<String>) -> Set<Int> {
+        guard !names.isEmpty else { return [] }
+        var users: [Int: Set<Int>] = [:]
+        for section in file.sections where section.isAllocated && section.name != ".eh_frame" {
+            for relocation in section.relocations {
+                guard case .entity(let used, _) = referent(of: relocation, in: section),
+                    entities[used].kind == .function
+                else { continue }
+                let user = entity(section: section.index, offset: Int64(relocation.offset)).map(functionOwning)
+                users[functionOwning(used), default: []].insert(user ?? -1)
+            }
+        }
+        var reached = Set(entities.indices.filter { !names.isDisjoint(with: entities[$0].names) })
+        let runners = reached
+        while true {
+            let more = users.filter { used, by in
+                !reached.contains(used) && !entities[used].isGlobal && by.isSubset(of: reached.union([used]))
+            }
+            if more.isEmpty { return reached.subtracting(runners) }
+            reached.formUnion(more.keys)
         }
     }
 }

@@ -13,17 +13,16 @@ struct HeldTarget {
 /// - Returns: the decisions that an engineer gave for what a rule found, for the manifest.
 /// - Throws: `Refusals` with all that nobody allowed.
 func guardPatch(
-    _ held: [HeldTarget], plans: [ModulePlan], debug: DebugFacts, sources: CompiledInput, allowed: [AllowedRule]
+    _ held: [HeldTarget], plans: [ModulePlan], debug: DebugFacts, sources: CompiledInput, homeless: [ChangedUnit],
+    constants: [ConstantChange], allowed: [AllowedRule]
 ) throws -> [Decision] {
     var refusals: [Refusal] = []
     for (target, plan) in zip(held, plans) {
         for (unit, unitPlan) in zip(target.units, plan.units) { refusals += guardUnit(unit, plan: unitPlan) }
     }
-    refusals += debug.languageRefusals() + debug.layoutRefusals()
-    for target in held {
-        refusals += debug.inlinedCopyRefusals(
-            target: target.target, recorded: sources.recordedSources, touchedHeaders: sources.touchedHeaders)
-    }
+    refusals += debug.languageRefusals() + debug.layoutRefusals() + debug.signatureRefusals(homeless: homeless)
+    refusals += constants.compactMap(\.refusal)
+    for target in held { refusals += try guardUnrecorded(target.target, sources: sources) }
     return try decide(refusals, allowed)
 }
 

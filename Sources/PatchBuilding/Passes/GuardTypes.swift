@@ -9,8 +9,7 @@ extension ComparedUnit {
     }
 }
 
-/// Rules that need debug information: layouts of types that existing data has, and copies of a changed inline
-/// function in code that was not compiled again.
+/// Rules that need the units' debug information: layouts of types that existing data has, signatures, constants.
 struct DebugFacts {
     private struct Pair {
         var unit: ComparedUnit
@@ -64,48 +63,35 @@ struct DebugFacts {
         }
     }
 
-    /// A function of a touched header that has inlined copies in a unit of the target without a recorded command
-    /// would stay unfixed there; recorded units that read the header were compiled again.
-    func inlinedCopyRefusals(
-        target: LoadedTarget, recorded: [String], touchedHeaders: [String: String]
-    ) -> [Refusal] {
-        guard !touchedHeaders.isEmpty, let info = target.debugInfo else { return [] }
-        let known = Set(recorded.map { tail(of: $0) })
-        var refusals: [Refusal] = []
-        for unit in info.units where !known.contains(tail(of: unit.compilationDirectory + "/" + unit.name)) {
-            for copy in unit.inlined {
-                guard let header = touchedHeaders.first(where: { defines(copy.function, in: $0.value) })?.key else {
-                    continue
-                }
-                refusals.append(
-                    Refusal(
-                        .inlinedCopy, subject: "\(copy.function) in \(copy.container) (\(unit.name))",
-                        why:
-                            "\(header) changes, \(unit.name) holds an inlined copy of its function, and no recorded command compiles that unit again"
-                    ))
+    /// What calls a replaced function from a unit that is in no given target goes on calling it as before.
+    func signatureRefusals(homeless: [ChangedUnit]) -> [Refusal] {
+        var callers: [String: String] = [:]
+        for item in homeless {
+            for symbol in item.unit.original.file.symbols where !symbol.isDefined {
+                callers[symbol.name] = item.unit.name
             }
         }
-        return refusals
+        guard !callers.isEmpty else { return [] }
+        return pairs.flatMap { pair -> [Refusal] in
+            guard let original = pair.original, let new = pair.new else { return [] }
+            let after = Dictionary(
+                new.functions.map { ($0.name, $0.signature) }, uniquingKeysWith: { first, _ in first })
+            return original.functions.compactMap { function in
+                guard let caller = callers[function.linkageName ?? function.name], let old = function.signature,
+                    let signature = after[function.name] ?? nil,
+                    !original.acceptsCalls(old, from: signature, in: new)
+                else { return nil }
+                return Refusal(
+                    .changedSignature, subject: "\(function.name) (\(pair.unit.name))",
+                    why:
+                        "it changes from `\(old)` to `\(signature)`, and \(caller), which is in none of the given targets, calls it"
+                )
+            }
+        }
     }
 
-    /// The last two components: prefix maps change what stands before them.
-    private func tail(of path: String) -> String {
-        var parts: [Substring] = []
-        for part in path.split(separator: "/") where part != "." {
-            if part == "..", !parts.isEmpty { parts.removeLast() } else { parts.append(part) }
-        }
-        return parts.suffix(2).joined(separator: "/")
-    }
-
-    /// The text has the name followed by an argument list.
-    private func defines(_ name: String, in text: String) -> Bool {
-        var rest = text[...]
-        while let range = rest.firstRange(of: name) {
-            let before = range.lowerBound == rest.startIndex ? " " : rest[rest.index(before: range.lowerBound)]
-            let after = rest[range.upperBound...].drop { $0 == " " }.first
-            if after == "(", !(before.isLetter || before.isNumber || before == "_") { return true }
-            rest = rest[range.upperBound...]
-        }
-        return false
+    /// Constants that only debug information tells, before and after.
+    var constants: [(unit: String, before: [String: Int64], after: [String: Int64])] {
+        pairs.map { ($0.unit.name, $0.original?.constants ?? [:], $0.new?.constants ?? [:]) }
     }
 }

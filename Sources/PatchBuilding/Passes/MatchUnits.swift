@@ -71,18 +71,17 @@ private func refusal(for unit: LoadedUnit, _ matched: MatchedUnit, _ target: Tar
 
 /// A change that is in no target is said, and refused when no change is in any.
 ///
-/// - Returns: notes.
-func requireHome(for changed: [ChangedUnit], in matched: [[ComparedUnit]]) throws -> [String] {
+/// - Returns: the units that change and are in no target.
+func requireHome(for changed: [ChangedUnit], in matched: [[ComparedUnit]]) throws -> [ChangedUnit] {
     let homes = Set(matched.joined().filter { !$0.changes.isEmpty }.map(\.name))
     let sources = Set(changed.filter { homes.contains($0.unit.name) }.map(\.unit.source))
-    let homeless = changed.filter { !$0.changes.isEmpty && !sources.contains($0.unit.source) }.map(\.unit.name)
-    guard homes.isEmpty else {
-        return homeless.map { "\($0): changes, but is not part of any given target" }
-    }
+    let homeless = changed.filter { !$0.changes.isEmpty && !sources.contains($0.unit.source) }
+    guard homes.isEmpty else { return homeless }
     throw Refusals(
         homeless.map {
             Refusal(
-                .unmatchedFunction, subject: $0, why: "the unit changes, but no --target holds any of its functions",
+                .unmatchedFunction, subject: $0.unit.name,
+                why: "the unit changes, but no --target holds any of its functions",
                 remedy: "give the program or library that the unit is linked into")
         })
 }

@@ -1,0 +1,128 @@
+import TestSupport
+import Testing
+
+extension EndToEnd {
+    /// What was compiled again is cross-checked with what the target is made of, and with what calls it.
+    @Suite(.serialized) struct CrossCheckTests {
+        static let sources = [
+            "rate.h": """
+            #define UNIT 7
+            static inline int rate(int s) { return s * 3 + 1; }
+            static inline int fee(int s) { return s * 9 + 2; }
+            static __attribute__((noinline, unused)) int tax(int s) { return s * 11 + 2; }
+            int cost(int);
+            """,
+            "a.c": """
+            #include "rate.h"
+            int work(int x) { int sum = 0; for (int i = 0; i < x; i++) sum += rate(i) ^ fee(x) ^ tax(i); return sum; }
+            """,
+            "main.c": """
+            #include <stdio.h>
+            int work(int), other(int);
+            int main(int c, char **v) { (void)v; printf("%d %d\\n", work(c), other(c)); return 0; }
+            """,
+        ]
+
+        private func program(_ name: String, _ other: String) throws -> SmallProgram {
+            var sources = Self.sources
+            sources["other.c"] = other + "\n"
+            return try SmallProgram(name, sources, unrecorded: ["other.c"])
+        }
+
+        private static let rate = SmallProgram.Edit(file: "rate.h", old: "* 3", new: "* 5")
+        private static let tax = SmallProgram.Edit(file: "rate.h", old: "* 11", new: "* 13")
+
+        @Test(
+            "inlined-copy: a unit without a command holds an inlined copy, or a whole one, of a function that changes")
+        func copies() throws {
+            let inlined = try program("cc-inlined", "#include \"rate.h\"\nint other(int x) { return rate(x + 2); }")
+            try expectRefusal("inlined-copy", try inlined.build([Self.rate]))
+            let whole = try program("cc-whole", "#include \"rate.h\"\nint other(int x) { return tax(x + 2); }")
+            try expectRefusal("inlined-copy", try whole.build([Self.tax]))
+        }
+
+        @Test("inlined-copy: a partly inlined function's copies are seen")
+        func partlyInlined() throws {
+            let long =
+                "if (s > 5) return 1; for (int i = 0; i < s; i++) { puts(\"x\"); puts(\"yy\"); puts(\"zzz\"); } return s * 3"
+            var sources = Self.sources
+            sources["rate.h"] =
+                "int puts(const char *);\n" + Self.sources["rate.h"]!.replacing("return s * 3", with: long)
+            sources["other.c"] = "#include \"rate.h\"\nint other(int x) { return rate(x) + rate(x + 9); }\n"
+            let program = try SmallProgram("cc-partly", sources, unrecorded: ["other.c"])
+            try expectRefusal("inlined-copy", try program.build([Self.rate]))
+        }
+
+        @Test("inlined-copy: a copy of another function of the touched header is no hindrance")
+        func otherFunction() throws {
+            let program = try program("cc-other", "#include \"rate.h\"\nint other(int x) { return fee(x + 2); }")
+            let built = try program.build([Self.rate])
+            #expect(built.status == 0, "\(built)")
+        }
+
+        @Test("no-compile-command: a macro leaves no trace in a unit without a command, so its text decides")
+        func macro() throws {
+            let reading = try program("cc-macro", "#include \"rate.h\"\nint other(int x) { return x * UNIT; }")
+            let wide = SmallProgram.Edit(
+                file: "rate.h", old: "UNIT 7\nstatic inline int rate(int s) { return s * 3",
+                new: "UNIT 8\nstatic inline int rate(int s) { return s * 5")
+            try expectRefusal("no-compile-command", try reading.build([wide]))
+            let blind = try program("cc-blind", "int other(int x) { return x * 7; }")
+            let built = try blind.build([wide])
+            #expect(built.status == 0, "\(built)")
+        }
+
+        @Test("changed-signature: a program that is no target calls the library's function in the old way")
+        func signature() throws {
+            let sources = [
+                "lib.h": "int scale(int x);\n",
+                "lib.c": """
+                #include "lib.h"
+                int scale(int x) { int r = 0; for (int i = 0; i < x; i++) r ^= i * 3; return r; }
+                """,
+                "main.c": """
+                #include <stdio.h>
+                #include "lib.h"
+                int main(int c, char **v) { (void)v; printf("%d\\n", scale(c)); return 0; }
+                """,
+            ]
+            let program = try SmallProgram("cc-signature", sources, flags: ["-O2", "-g", "-fPIC"])
+            try runOrThrow("gcc", ["-shared", "lib.o", "-o", "lib.so"], in: program.directory)
+            let edits: [SmallProgram.Edit] = [
+                .init(file: "lib.h", old: "int x", new: "int x, int y"),
+                .init(
+                    file: "lib.c", old: "int x) { int r = 0; for (int i = 0; i < x; i++) r ^= i * 3",
+                    new: "int x, int y) { int r = 0; for (int i = 0; i < x; i++) r ^= i * y"),
+                .init(file: "main.c", old: "scale(c)", new: "scale(c, 3)"),
+            ]
+            let library = program.directory + "/lib.so"
+            try expectRefusal("changed-signature", try program.build(edits, target: library))
+            let body = try program.build([.init(file: "lib.c", old: "i * 3", new: "i * 5")], target: library)
+            #expect(body.status == 0, "\(body)")
+        }
+
+        @Test("trap meaning-without-layout: an allocation size needs a decision, and is named in the bundle")
+        func allocationSize() throws {
+            let sources = [
+                "room.h": "#define ROOM 64\nextern char *room;\nvoid make(void);\n",
+                "make.c":
+                    "#include <stdlib.h>\n#include \"room.h\"\nchar *room;\nvoid make(void) { room = malloc(ROOM); }\n",
+                "main.c": """
+                #include "room.h"
+                #include <stdio.h>
+                __attribute__((noinline)) int fill(int x) { for (int i = 0; i < ROOM; i++) room[i] = x; return room[1]; }
+                int main(int c, char **v) { (void)v; make(); printf("%d\\n", fill(c)); return 0; }
+                """,
+            ]
+            let program = try SmallProgram("cc-meaning", sources)
+            let edit = SmallProgram.Edit(file: "room.h", old: "64", new: "256")
+            try expectRefusal("meaning-without-layout", try program.build([edit]))
+            let decided = try program.build([edit], ["--allow", "meaning-without-layout=ROOM"])
+            try #require(decided.status == 0, "\(decided)")
+            #expect(decided.stdout.contains("ROOM changes from 64 to 256 (used by"))
+            let shown = try patchbuild("show", program.bundle)
+            #expect(shown.stdout.contains("ROOM changes from 64 to 256 (used by"), "\(shown)")
+            #expect(shown.stdout.contains("meaning-without-layout=ROOM"), "\(shown)")
+        }
+    }
+}
