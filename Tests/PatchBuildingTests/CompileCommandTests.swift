@@ -84,7 +84,11 @@ import Testing
                 "-x",
                 "c", "-c", "a.c", "-dumpdir", "/b/", "-dumpbase", "a", "-Wno-error=coverage-mismatch", "-o", "/o",
             ])
-        #expect(unit.sectionArguments == ["-ffunction-sections", "-fdata-sections", "-fmerge-constants", "-g"])
+        #expect(
+            unit.sectionArguments == [
+                "-ffunction-sections", "-fdata-sections", "-fmerge-constants", "-g",
+                "-fno-eliminate-unused-debug-types",
+            ])
     }
 }
 
