@@ -1,3 +1,4 @@
+import Diagnostics
 import ObjectFiles
 
 /// The sources that a target was linked from, as far as it tells. The programs of one build have functions of the same
@@ -12,6 +13,12 @@ struct LinkedSources {
     init(_ target: TargetImage, _ debugInfo: DebugInfo?) {
         described = debugInfo.map { Set($0.units.map { baseName($0.name) }) }
         named = Set(target.sourceFiles.values.map { baseName($0) })
+    }
+
+    /// Whether the target was surely linked without a source of this path.
+    func lack(source path: String) -> Bool {
+        let name = baseName(path)
+        return described.map { !$0.contains(name) && !named.contains(name) } ?? false
     }
 
     /// Whether the target was linked without the unit.
@@ -32,4 +39,15 @@ struct LinkedSources {
             }
         }
     }
+}
+
+/// Sources that the diff touches and no recorded unit reads matter only to the programs that are linked from them.
+///
+/// - Returns: notes about those that no target is linked from.
+/// - Throws: `Refusals` with the others.
+func requireForeign(_ unread: [Refusal], to targets: [LoadedTarget]) throws -> [String] {
+    let linked = targets.map { LinkedSources($0.image, $0.debugInfo) }
+    let open = unread.filter { refusal in !linked.allSatisfy { $0.lack(source: refusal.subject) } }
+    if !open.isEmpty { throw Refusals(open) }
+    return unread.map { "\($0.subject): not compiled (no unit reads it, and no target is linked from it)" }
 }

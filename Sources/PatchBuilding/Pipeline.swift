@@ -30,6 +30,7 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
         options.input, launcher: options.launcher, scratch: scratch.path, &clock)
     let targets = try await reading
     clock.lap("read targets")
+    let foreign = try requireForeign(compiled.unread, to: targets)
     let units = try loadUnits(compiled.units)
     clock.lap("read objects")
 
@@ -70,7 +71,7 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     let (manifest, bytes) = try makeBundle(id: options.bundleID, targets: linked, metadata: metadata)
     clock.lap("pack")
     let notes =
-        compiled.notes + homeless.map { "\($0.unit.name): changes, but is not part of any given target" }
+        compiled.notes + foreign + homeless.map { "\($0.unit.name): changes, but is not part of any given target" }
         + noteTargets(held.map(\.0.image)) + metadata.review
     return BuiltBundle(manifest: manifest, bytes: bytes, stages: clock.stages, notes: notes)
 }

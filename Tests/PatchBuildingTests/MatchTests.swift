@@ -123,6 +123,20 @@ private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) 
         #expect(target.bytes(at: elsewhere, size: 3)?.elementsEqual([9, 9, 9]) == true)
     }
 
+    @Test func `a source that no unit reads is refused unless debug information shows that the target lacks it`() throws
+    {
+        let path = try Fixture.compile(["main.c": "int main(void) { return 0; }", "part.c": "int part;"])
+        let image = try TargetImage.load(path: path, symbolsPath: nil)
+        let info = try DebugInfo.read(path: path, parts: .functions)
+        let unread = ["other/part.c", "tool.c"].map { Refusal(.unreadSource, subject: $0, why: "") }
+        let known = LoadedTarget(image: image, debugInfo: info)
+        #expect(try requireForeign([unread[1]], to: [known]).count == 1)
+        #expect(throws: Refusals.self) { try requireForeign(unread, to: [known]) }
+        #expect(throws: Refusals.self) {
+            try requireForeign([unread[1]], to: [known, LoadedTarget(image: image, debugInfo: nil)])
+        }
+    }
+
     @Test func `a stripped target needs symbols`() throws {
         let (_, target) = try program(Self.unit, Self.rest)
         let stripped =

@@ -10,6 +10,9 @@ public struct AffectedUnits: Sendable {
     public var units: [CompileUnit]
     /// Touched files that no compiler reads and that can't matter, with the reason; those of the diff are included.
     public var ignored: [IgnoredFile]
+    /// Touched sources that no unit reads: refusals, unless no target was linked from them (other programs of the tree,
+    /// which the recorded build did not make).
+    public var unread: [Refusal]
     /// Wall-clock seconds.
     public var seconds: Double
 }
@@ -39,7 +42,7 @@ public func affectedUnits(of change: SourceChange, in database: CompileDatabase)
     let affected = Set(readers.joined())
     return AffectedUnits(
         units: units.indices.filter(affected.contains).map { units[$0] }, ignored: change.ignored + verdict.ignored,
-        seconds: (ContinuousClock.now - start) / .seconds(1))
+        unread: verdict.unread, seconds: (ContinuousClock.now - start) / .seconds(1))
 }
 
 /// For each file of the change, the indices of the units that read it.

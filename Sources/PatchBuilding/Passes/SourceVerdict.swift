@@ -11,6 +11,8 @@ import SourceChanges
 struct SourceVerdict {
     var refusals: [Refusal] = []
     var ignored: [IgnoredFile] = []
+    /// Refusals that stand unless the targets turn out to be linked without these sources.
+    var unread: [Refusal] = []
     private let change: SourceChange
     private let scripts: BuildScripts
     private let systems: BuildSystems
@@ -42,7 +44,12 @@ struct SourceVerdict {
         case .source where file.original == nil:
             refuse(.noCompileCommand, file, "it is new and no recorded command compiles it")
         case .header where file.original == nil || file.new == nil: ignore(file, "no unit reads it")
-        case .source, .header: refuse(.unreadSource, file, "it is \(kind.words), but no recorded unit reads it")
+        case .source:
+            unread.append(
+                Refusal(
+                    .unreadSource, subject: file.path,
+                    why: "it is a source file, but no recorded unit reads it, and the target may hold it"))
+        case .header: refuse(.unreadSource, file, "it is \(kind.words), but no recorded unit reads it")
         case .buildScript:
             if let why = systems.doNotRead(file.path) { return ignore(file, why) }
             refuse(
