@@ -7,6 +7,10 @@ class Wrong(Exception):
     """What makes a case wrong, in a line."""
 
 
+class Missing(Exception):
+    """What a short corpus needs and this machine can't have: nothing is tested."""
+
+
 class Skipped(Exception):
     """Why a part of a case could not be tried here."""
 

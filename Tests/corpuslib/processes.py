@@ -159,8 +159,7 @@ def try_server(tools, oracle, built, bundle, directory):
 
 def try_oneshot(tools, oracle, built, bundles, directory):
     """The program does not stay: each process of the tree is held at its `main`, patched there, and let go."""
-    (Path(directory) / "hold.c").write_text(HOLDER)
-    run(["gcc", "-O1", "-shared", "-fPIC", "hold.c", "-o", "hold.so", "-ldl"], cwd=directory)
+    make_holder(directory)
     for which, patch in (("vulnerable", lambda pid: None), ("fixed", lambda pid: apply_mapped(tools, bundles, pid))):
         place = Path(directory) / which
         place.mkdir()
@@ -172,6 +171,11 @@ def try_oneshot(tools, oracle, built, bundles, directory):
         if which == "fixed" and not patched:
             raise Wrong("no process of the probe had the target mapped")
     return "vulnerable, fixed (at main)"
+
+
+def make_holder(directory):
+    (Path(directory) / "hold.c").write_text(HOLDER)
+    run(["gcc", "-O1", "-shared", "-fPIC", "hold.c", "-o", "hold.so", "-ldl"], cwd=directory)
 
 
 def probe_held(probe, place, environment, directory, patch):
@@ -216,20 +220,35 @@ def try_idle(tools, case, built, target, bundle, directory):
         (Path(directory) / name).write_text(text)
     with Running(tools, directory, built, command) as program:
         program.wait_ready(None)
-        before = program.code(path)
-        program.livepatch("apply", bundle)
-        if program.code(path) == before:
-            raise Wrong("applied, but the code in memory is the same")
-        program.livepatch("revert", bundle)
-        if program.code(path) != before or program.process.poll() is not None:
-            raise Wrong("reverted, but the code in memory is not as it was")
+        apply_and_revert(program, path, bundle)
     return "applied, reverted"
 
 
-def runnable(case):
+def apply_and_revert(program, path, bundle):
+    before = program.code(path)
+    program.livepatch("apply", bundle)
+    if program.code(path) == before:
+        raise Wrong("applied, but the code in memory is the same")
+    program.livepatch("revert", bundle)
+    if program.code(path) != before or program.process.poll() is not None:
+        raise Wrong("reverted, but the code in memory is not as it was")
+
+
+def staying(case):
     """The targets that can be kept running: libraries, and programs for which there is a way."""
     ways = IDLE.get(case["package"], ({}, {}))[1]
     return [target for target in case["targets"] if ".so" in target or target in ways]
+
+
+def try_held(tools, built, target, bundle, directory):
+    """A program that does not stay: held at its `main`, patched there and taken back, then ended."""
+    path = os.path.realpath(built / target)
+    make_holder(directory)
+    command = f"exec env LD_PRELOAD={directory}/hold.so HOLD_TREE={built}/ HOLD_DIRECTORY={directory} {shlex.quote(path)}"
+    with Running(tools, directory, built, command) as program:
+        program.wait_ready(f"ls {directory}/held.*")
+        apply_and_revert(program, path, bundle)
+    return "applied, reverted"
 
 
 def try_out(tools, case, built, scratch, idle_only):
@@ -242,12 +261,16 @@ def try_out(tools, case, built, scratch, idle_only):
                 bundles = {os.path.realpath(built / target): bundle_of(scratch, target) for target in case["targets"]}
                 said.append(try_oneshot(tools, oracle, built, bundles, directory))
             else:
-                target = runnable(case)[0] if runnable(case) else case["targets"][0]
+                target = (staying(case) or case["targets"])[0]
                 return try_server(tools, oracle, built, bundle_of(scratch, target), directory)
-    done = []
-    for target in runnable(case):
+    idle, held = staying(case), [target for target in case["targets"] if target not in staying(case)]
+    for target in idle + held:
         with tempfile.TemporaryDirectory() as directory:
-            done.append(try_idle(tools, case, built, target, bundle_of(scratch, target), directory))
-    if done:
-        said.append(done[0] + (f" ({len(done)} programs)" if len(done) > 1 else ""))
+            bundle = bundle_of(scratch, target)
+            if target in idle:
+                try_idle(tools, case, built, target, bundle, directory)
+            else:
+                try_held(tools, built, target, bundle, directory)
+    count = f" ({len(idle + held)} programs)" if len(idle + held) > 1 else ""
+    said.append("applied, reverted" + count if idle else "at main: applied, reverted" + count)
     return "; ".join(said)
