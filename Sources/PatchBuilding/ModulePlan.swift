@@ -11,6 +11,9 @@ public struct ModulePlan: Sendable {
     /// Replaced and new functions, in the order they get in the manifest. `newRanges`, `oldRanges`, `stub` and
     /// `oldSlot` are filled in after the link.
     public var functions: [FunctionPlan]
+    /// By offset in the target's TLS segment: its own TLS descriptor, which a library's code may use. nil: the target is
+    /// the program, whose thread-locals lie at a fixed distance from the thread pointer.
+    public var threadDescriptors: [UInt64: UInt64]?
 
     public init(file: String, buildID: String, sharesSwitch: Bool, units: [UnitPlan], functions: [FunctionPlan]) {
         self.file = file

@@ -21,6 +21,8 @@ public struct TargetImage: Sendable {
     let exports: [String: Symbol]
     /// By symbol name: address of the target's own GOT slot.
     let slots: [String: UInt64]
+    /// By offset in the file's TLS segment: where the two words of its TLS descriptor lie.
+    let threadDescriptors: [UInt64: UInt64]
     /// By address: the GOT slot's symbol name.
     let slotNames: [UInt64: String]
     /// The file's loaded bytes, segment by segment.
@@ -111,6 +113,7 @@ public struct TargetImage: Sendable {
             if relocation.type == .globDat || slots[name] == nil { slots[name] = relocation.offset }
         }
         self.slots = slots
+        threadDescriptors = Self.threadDescriptors(file)
         slotNames = slotNamesByAddress
         loaded = file.segments.filter { $0.type == 1 && $0.fileSize > 0 }.compactMap { segment in
             file.bytes(address: segment.address, size: Int(segment.fileSize)).map { (segment.address, $0) }
@@ -124,6 +127,22 @@ public struct TargetImage: Sendable {
             if symbol.kind == .file { current = symbol.name } else if !current.isEmpty { files[symbol.index] = current }
         }
         return files
+    }
+
+    private static func threadDescriptors(_ file: ObjectFile) -> [UInt64: UInt64] {
+        var found: [UInt64: UInt64] = [:]
+        for relocation in file.dynamicRelocations where relocation.type == .tlsDesc {
+            var offset = UInt64(bitPattern: relocation.addend)
+            if relocation.symbol > 0 {
+                guard file.dynamicSymbols.indices.contains(relocation.symbol) else { continue }
+                // Another object's thread-local has no offset here.
+                let symbol = file.dynamicSymbols[relocation.symbol]
+                guard symbol.isDefined else { continue }
+                offset = offset &+ symbol.value
+            }
+            found[offset] = relocation.offset
+        }
+        return found
     }
 
     private static func byName(_ symbols: [Symbol]) -> [String: Symbol] {

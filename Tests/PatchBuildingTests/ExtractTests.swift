@@ -26,15 +26,33 @@ import Testing
         #expect(refusals[0].subject == "get" && refusals[0].why.contains("optarg"))
     }
 
-    @Test("trap tls-silent: TLS descriptors are not in the closed list")
+    @Test("trap tls-silent: TLS descriptors are the target's, or distances from the thread pointer")
     func tlsSilent() throws {
         let fixture = PlanFixture(
             new: "extern __thread int state; int get(void) { return state; }",
             options: ["-fPIC", "-mtls-dialect=gnu2"], replaced: ["get": 0x1000],
             bindings: ["state": Binding(kind: .threadLocal, symbol: "state", address: 4)])
-        let refusals = try refused(fixture)
-        #expect(refusals.allSatisfy { $0.rule == "relocation-type" && $0.subject == "get" })
-        #expect(refusals.contains { $0.why.contains("R_X86_64_GOTPC32_TLSDESC against state") })
+        var plan = try fixture.plan()
+        func made() throws -> (bindings: [Binding], code: [UInt8]) {
+            let extraction = try extract(plan)
+            return (extraction.bindings, extraction.object.sections.first { $0.name == ".text.get" }?.data ?? [])
+        }
+        // A program: `mov $state@tpoff, %rax`.
+        let program = try made()
+        #expect(program.bindings.contains { $0.kind == .threadLocal && $0.address == 4 })
+        #expect(program.code.firstRange(of: [0x48, 0xc7, 0xc0]) != nil)
+        // A library that has no descriptor for it: `mov slot(%rip), %rax`. The call is a nop in both.
+        plan.threadDescriptors = [:]
+        let initial = try made()
+        #expect(initial.bindings.contains { $0.kind == .threadLocal && $0.address == 4 })
+        #expect(initial.code.firstRange(of: [0x48, 0x8b, 0x05]) != nil)
+        #expect([program.code, initial.code].allSatisfy { $0.firstRange(of: [0x66, 0x90]) != nil })
+        // A library with one: its two words.
+        plan.threadDescriptors = [4: 0x4000]
+        let dynamic = try made()
+        let slots = dynamic.bindings.filter { $0.kind == .slot }.map(\.address)
+        #expect(slots == [0x4000, 0x4008] && !dynamic.bindings.contains { $0.kind == .threadLocal })
+        #expect(dynamic.code.firstRange(of: [0xff, 0x10]) != nil)
     }
 
     @Test func aLibrarysThreadLocalIsRefused() throws {

@@ -288,8 +288,10 @@ struct Closure {
                 newSections: sides[index][0].sections, originalSections: sides[index][1].sections,
                 newReferences: sides[index][0].references, originalReferences: sides[index][1].references)
         }
-        return ModulePlan(
+        var plan = ModulePlan(
             file: target.name, buildID: target.buildID, sharesSwitch: sharesSwitch, units: plans, functions: functions)
+        if !target.isExecutable { plan.threadDescriptors = target.threadDescriptors }
+        return plan
     }
 }
 

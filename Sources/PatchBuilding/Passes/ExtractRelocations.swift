@@ -125,18 +125,23 @@ extension ModuleBuilder {
         case .pc32 where isBranch(relocation, site): kept.type = .plt32
         case .gotpcrel, .gotpcrelx, .rexGotpcrelx: kept.type = .gotpcrel
         case .abs64 where site.section.isWritable: break
+        case .abs64:
+            // Code of the large model: `ld -shared` would make this a text relocation.
+            guard let index = bindings.indexOfImported(binding) else { return refuseVersions(binding) }
+            return lift(relocation, .abs64, at: site, binding: index, addend: relocation.addend)
         case .pc32:
             return refuse(
                 .pieLibraryData, site.name(at: relocation.offset),
                 "it uses \(binding.symbol) of a library directly, and the target has no copy of it")
         default: return refuseType(relocation, site, binding.symbol)
         }
-        guard bindings.addImported(binding) else {
-            return refuse(
-                .ambiguousSymbol, binding.symbol, "the module would need two versions of one library symbol")
-        }
+        guard bindings.indexOfImported(binding) != nil else { return refuseVersions(binding) }
         kept.symbol = undefined(binding)
         object.addRelocation(kept, to: site.number)
+    }
+
+    private mutating func refuseVersions(_ binding: Binding) {
+        refuse(.ambiguousSymbol, binding.symbol, "the module would need two versions of one library symbol")
     }
 
     private mutating func undefined(_ binding: Binding) -> Int {
@@ -160,7 +165,40 @@ extension ModuleBuilder {
         case .gottpoff: reach(.threadOffset(bindings.index(of: binding)), relocation, at: site)
         case .tlsgd: reach(.threadPair(bindings.index(of: binding)), relocation, at: site)
         case .tlsld: reach(.threadModule(bindings.index(of: binding)), relocation, at: site)
+        case .gotpc32TLSDesc: addDescriptor(relocation, at: site, binding)
+        case .tlsDescCall:
+            if descriptor(of: binding) == nil { patch([0x66, 0x90], at: relocation.offset, of: site) }
         default: refuseType(relocation, site, binding.symbol)
         }
+    }
+
+    /// `lea x@tlsdesc(%rip), %rax; call *(%rax)`: through a copy of the target's own descriptor, or as a linker would
+    /// relax it, by the distance from the thread pointer.
+    private mutating func addDescriptor(_ relocation: Relocation, at site: Site, _ binding: Binding) {
+        let start = Int(relocation.offset) - 3
+        guard start >= 0, relocation.offset <= UInt64(site.section.data.count),
+            site.section.data[start..<start + 3].elementsEqual([0x48, 0x8d, 0x05]), relocation.addend == -4
+        else { return refuseType(relocation, site, binding.symbol) }
+        if let slot = descriptor(of: binding) {
+            let words = [slot, slot &+ 8].map {
+                bindings.index(of: Binding(kind: .slot, symbol: binding.symbol, address: $0))
+            }
+            return reach(.threadDescriptor(words[0], words[1]), relocation, at: site)
+        }
+        let index = bindings.index(of: binding)
+        if plan.threadDescriptors == nil {
+            patch([0x48, 0xc7, 0xc0], at: UInt64(start), of: site)
+            return lift(relocation, .tpoff32, at: site, binding: index, addend: 0)
+        }
+        patch([0x48, 0x8b, 0x05], at: UInt64(start), of: site)
+        reach(.threadOffset(index), relocation, at: site)
+    }
+
+    private func descriptor(of binding: Binding) -> UInt64? { plan.threadDescriptors?[binding.address] }
+
+    private mutating func patch(_ bytes: [UInt8], at offset: UInt64, of site: Site) {
+        let start = Int(offset)
+        guard start >= 0, start + bytes.count <= object.sections[site.number].data.count else { return }
+        object.sections[site.number].data.replaceSubrange(start..<start + bytes.count, with: bytes)
     }
 }

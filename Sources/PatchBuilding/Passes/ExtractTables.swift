@@ -40,6 +40,9 @@ extension ModuleBuilder {
         case .threadPair(let binding):
             tables.records.append(record(.dtpmod64, binding, at: offset))
             tables.records.append(record(.dtpoff64, binding, at: offset + 8))
+        case .threadDescriptor(let entry, let argument):
+            tables.records.append(record(.abs64, entry, at: offset))
+            tables.records.append(record(.abs64, argument, at: offset + 8))
         case .threadModule(let binding): tables.records.append(record(.dtpmod64, binding, at: offset))
         }
     }

@@ -35,12 +35,14 @@ struct MaskedComparison {
 
     /// Accounts for one relocation, `at` bytes into the function.
     mutating func read(_ relocation: Relocation, at: Int) {
+        if relocation.type == .tlsDescCall { return readDescriptorCall(at) }
         let size = relocation.type.fieldSize
         guard at >= 0, size > 0, at + size <= found.count, expected.count == found.count else { return }
         switch relocation.type {
         case .gotpcrelx, .rexGotpcrelx: readGOT(relocation, at)
         case .gottpoff: readInitialExec(relocation, at)
         case .tlsgd: readThreadLocal(relocation, from: at - 4, count: 16)
+        case .gotpc32TLSDesc: readDescriptor(relocation, at)
         case .tlsld: readThreadLocal(relocation, from: at - 3, count: 12)
         case .gotpcrel:
             mask(at, 4)
@@ -117,6 +119,24 @@ struct MaskedComparison {
             mask(from + (count == 16 ? 4 : 3), 4)
         }
         readings.append(FieldReading(relocation: relocation))
+    }
+
+    /// `lea x@tlsdesc(%rip), %rax` may be `mov $x@tpoff, %rax` or `mov x@gottpoff(%rip), %rax`.
+    private mutating func readDescriptor(_ relocation: Relocation, _ at: Int) {
+        let forms: [[UInt8]] = [[0x48, 0xc7, 0xc0], [0x48, 0x8b, 0x05]]
+        if at >= 3, expected[at - 3..<at].elementsEqual([0x48, 0x8d, 0x05]),
+            forms.contains(Array(found[at - 3..<at]))
+        {
+            mask(at - 3, 3)
+        }
+        mask(at, 4)
+        readings.append(FieldReading(relocation: relocation))
+    }
+
+    /// Then `call *(%rax)` is a nop of two bytes.
+    private mutating func readDescriptorCall(_ at: Int) {
+        guard at >= 0, at + 2 <= found.count, expected.count == found.count else { return }
+        if found[at] == 0x66, found[at + 1] == 0x90 { mask(at, 2) }
     }
 
     private mutating func mask(_ start: Int, _ count: Int) {

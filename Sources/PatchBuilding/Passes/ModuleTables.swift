@@ -15,16 +15,17 @@ struct BindingList {
         return bindings.count - 1
     }
 
-    /// False when the symbol is known with another version.
-    mutating func addImported(_ binding: Binding) -> Bool {
+    /// nil when the symbol is known with another version.
+    mutating func indexOfImported(_ binding: Binding) -> Int? {
         guard let index = imported[binding.symbol] else {
             imported[binding.symbol] = bindings.count
             bindings.append(binding)
-            return true
+            return bindings.count - 1
         }
         // One strong reference makes the symbol a required one.
         bindings[index].weak = bindings[index].weak && binding.weak
-        return bindings[index].version == binding.version && bindings[index].library == binding.library
+        let isSame = bindings[index].version == binding.version && bindings[index].library == binding.library
+        return isSame ? index : nil
     }
 
     /// The binding that stands for the first byte of a section of the module; its address is known after the link.
@@ -60,11 +61,13 @@ enum SlotKey: Hashable {
     case threadPair(Int)
     /// `tls_index` of the target's TLS block: module and zero. All thread-locals of a module lie in its target's.
     case threadModule(Int)
+    /// A copy of a TLS descriptor of the target: two words that its slots hold.
+    case threadDescriptor(Int, Int)
 
     var size: UInt64 {
         switch self {
         case .address, .local, .threadOffset: 8
-        case .threadPair, .threadModule: 16
+        case .threadPair, .threadModule, .threadDescriptor: 16
         }
     }
 }
