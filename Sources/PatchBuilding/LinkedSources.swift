@@ -11,7 +11,9 @@ struct LinkedSources {
     private let named: Set<String>
 
     init(_ target: TargetImage, _ debugInfo: DebugInfo?) {
-        described = debugInfo.map { Set($0.units.map { baseName($0.name) }) }
+        // Split debug information keeps the names elsewhere, and link-time optimisation has none.
+        let names = debugInfo.map { Set($0.units.map { baseName($0.name) }) }
+        described = names.flatMap { $0.contains("") || $0.contains("<artificial>") ? nil : $0 }
         named = Set(target.sourceFiles.values.map { baseName($0) })
     }
 
@@ -25,8 +27,11 @@ struct LinkedSources {
     func lack(_ item: ChangedUnit, _ matched: MatchedUnit) -> Bool {
         let plain = item.unit.plain
         let own = Set(plain.file.symbols.filter { $0.kind == .file && !$0.name.isEmpty }.map { baseName($0.name) })
-            .union([baseName(item.unit.source)])
-        if let described, plain.file.section(named: ".debug_info") != nil { return described.isDisjoint(with: own) }
+        if let described, plain.file.section(named: ".debug_info") != nil {
+            return described.isDisjoint(with: own.union([baseName(item.unit.source)]))
+        }
+        // Assembler sources have no such symbol unless they say so.
+        if own.isEmpty { return false }
         let hasLocals = plain.entities.contains { !$0.isGlobal && !$0.name.hasPrefix(".L") && $0.kind != .threadLocal }
         guard hasLocals, !named.isEmpty, named.isDisjoint(with: own) else { return false }
         // The linker may have thrown all local functions away (`--gc-sections`): then the global ones decide, of which

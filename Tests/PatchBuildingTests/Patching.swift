@@ -32,7 +32,7 @@ struct Patching {
                 changed[file] = old.isEmpty ? text + new : text.replacing(old, with: new, maxReplacements: 1)
             }
         }
-        let units = sources.keys.filter { $0.hasSuffix(".c") }.sorted()
+        let units = sources.keys.filter { $0.hasSuffix(".c") || $0.hasSuffix(".S") }.sorted()
         let split = ["-g", "-ffunction-sections", "-fdata-sections"]
         let plain = try Self.compile(sources, flags + targetFlags)
         let program =
@@ -77,7 +77,7 @@ struct Patching {
         let files = sources.sorted { $0.key < $1.key }
         return try Fixture.cached(["units"] + flags + files.flatMap { [$0.key, $0.value] }) { directory in
             for (name, text) in files { try writeText(text, to: directory + "/" + name) }
-            for (name, _) in files where name.hasSuffix(".c") {
+            for (name, _) in files where name.hasSuffix(".c") || name.hasSuffix(".S") {
                 try runOrThrow("gcc", flags + ["-c", name, "-o", name + ".o"], in: directory)
             }
         }
