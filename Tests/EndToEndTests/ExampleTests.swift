@@ -6,9 +6,12 @@ extension EndToEnd {
     @Suite(.serialized) struct ExampleTests {
         /// Runs an example. Status 77 is a skip, recorded with the example's own reason (Tests/SKIPS.md lists it).
         private func example(_ name: String) throws {
-            let tools = toolPath("").dropLast()
-            let output = try run(
-                packageRoot + "/Examples/" + name, environment: ["PATCHBUILD_TOOLS": String(tools)], seconds: 1200)
+            let tools = String(toolPath("").dropLast())
+            try check(
+                try run(packageRoot + "/Examples/" + name, environment: ["PATCHBUILD_TOOLS": tools], seconds: 1200))
+        }
+
+        private func check(_ output: Output) throws {
             if output.status == 77 {
                 try Test.cancel(Comment(rawValue: String(output.stdout.split(separator: "\n").last ?? "skipped")))
             }
@@ -18,5 +21,12 @@ extension EndToEnd {
         @Test func quickstart() throws { try example("quickstart") }
         @Test func stockRedis() throws { try example("stock-redis") }
         @Test func stockLibxslt() throws { try example("stock-libxslt") }
+
+        /// Real fixes from the archive's source packages, each compared with what it is known to change.
+        @Test func shortCorpus() throws {
+            let tools = String(toolPath("").dropLast())
+            try check(
+                try run("python3", [packageRoot + "/Tests/corpus", "--short", "--tools", tools], seconds: 600))
+        }
     }
 }
