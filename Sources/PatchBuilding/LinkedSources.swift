@@ -46,13 +46,20 @@ struct LinkedSources {
     }
 }
 
-/// Sources that the diff touches and no recorded unit reads matter only to the programs that are linked from them.
+/// A source that the diff touches and that can't be compiled again: it matters to the programs that are linked from it.
+public struct UncompiledSource: Sendable, Hashable {
+    public var path: String
+    /// What is said when a target may be such a program.
+    public var refusal: Refusal
+}
+
+/// Lets those sources pass that no target is linked from.
 ///
-/// - Returns: notes about those that no target is linked from.
+/// - Returns: notes about them.
 /// - Throws: `Refusals` with the others.
-func requireForeign(_ unread: [Refusal], to targets: [LoadedTarget]) throws -> [String] {
+func requireForeign(_ uncompiled: [UncompiledSource], to targets: [LoadedTarget]) throws -> [String] {
     let linked = targets.map { LinkedSources($0.image, $0.debugInfo) }
-    let open = unread.filter { refusal in !linked.allSatisfy { $0.lack(source: refusal.subject) } }
-    if !open.isEmpty { throw Refusals(open) }
-    return unread.map { "\($0.subject): not compiled (no unit reads it, and no target is linked from it)" }
+    let open = uncompiled.filter { source in !linked.allSatisfy { $0.lack(source: source.path) } }
+    if !open.isEmpty { throw Refusals(open.map(\.refusal)) }
+    return uncompiled.map { "\($0.refusal.subject): not compiled, and part of no target" }
 }

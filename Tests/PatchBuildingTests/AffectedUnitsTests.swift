@@ -93,7 +93,7 @@ private func rules(_ tree: SourceTree, _ change: SourceChange) async -> [String]
     let tree = try tree()
     defer { tree.remove() }
     let lone = tree.change(["lone.c": "int l;\n"])
-    #expect(try await affectedUnits(of: lone, in: tree.database).unread.map(\.rule) == ["unread-source"])
+    #expect(try await affectedUnits(of: lone, in: tree.database).unread.map(\.refusal.rule) == ["unread-source"])
     #expect(await rules(tree, tree.change(["Makefile": "all:\n"])) == ["unread-source"])
     #expect(await rules(tree, tree.change(["parse.y": "%%\n"])) == ["unread-source"])
 }

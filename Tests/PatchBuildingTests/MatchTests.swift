@@ -128,7 +128,9 @@ private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) 
         let path = try Fixture.compile(["main.c": "int main(void) { return 0; }", "part.c": "int part;"])
         let image = try TargetImage.load(path: path, symbolsPath: nil)
         let info = try DebugInfo.read(path: path, parts: .functions)
-        let unread = ["other/part.c", "tool.c"].map { Refusal(.unreadSource, subject: $0, why: "") }
+        let unread = ["other/part.c", "tool.c"].map { path in
+            UncompiledSource(path: path, refusal: Refusal(.unreadSource, subject: path, why: ""))
+        }
         let known = LoadedTarget(image: image, debugInfo: info)
         #expect(try requireForeign([unread[1]], to: [known]).count == 1)
         #expect(throws: Refusals.self) { try requireForeign(unread, to: [known]) }

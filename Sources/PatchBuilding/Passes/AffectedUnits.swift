@@ -12,7 +12,7 @@ public struct AffectedUnits: Sendable {
     public var ignored: [IgnoredFile]
     /// Touched sources that no unit reads: refusals, unless no target was linked from them (other programs of the tree,
     /// which the recorded build did not make).
-    public var unread: [Refusal]
+    public var unread: [UncompiledSource]
     /// Wall-clock seconds.
     public var seconds: Double
 }

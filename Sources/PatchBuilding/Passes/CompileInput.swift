@@ -8,8 +8,8 @@ import SourceChanges
 public struct CompiledInput: Sendable {
     public var units: [UnitObjects] = []
     public var notes: [String] = []
-    /// `AffectedUnits.unread`.
-    public var unread: [Refusal] = []
+    /// What must not be part of any target.
+    public var uncompiled: [UncompiledSource] = []
     /// What was compared, for the message that nothing differs.
     public var summary = ""
     /// What was asked for; nil where objects were given.
@@ -91,7 +91,7 @@ private func compile(
             originalObject: item.originalObject, newObject: item.newObject)
     }
     input.notes = compiled.notes + affected.ignored.map { "\($0.path): not compiled (\($0.why))" }
-    input.unread = affected.unread
+    input.uncompiled = affected.unread + compiled.failed
     input.summary = change.files.map(\.path).joined(separator: ", ")
     input.change = change
     input.touchedHeaders = headers(of: change, affected)

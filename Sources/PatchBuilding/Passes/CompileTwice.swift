@@ -22,6 +22,8 @@ public struct CompiledUnit: Sendable {
 /// All objects of a build, and where the time went.
 public struct CompiledUnits: Sendable {
     public var units: [CompiledUnit]
+    /// Units that fail with the original source too.
+    public var failed: [UncompiledSource]
     /// What an engineer should know, such as a file whose lines could not be pinned.
     public var notes: [String]
     /// Wall-clock seconds spent on preparing the two views of the tree.
@@ -49,7 +51,8 @@ public func compileTwice(
     let prepared = clock.now
     try await compilation.compile(database: database)
     return CompiledUnits(
-        units: compilation.results, notes: compilation.notes, preparing: (prepared - start) / .seconds(1),
+        units: compilation.results, failed: compilation.failed, notes: compilation.notes,
+        preparing: (prepared - start) / .seconds(1),
         compiling: (clock.now - prepared) / .seconds(1))
 }
 
@@ -72,6 +75,7 @@ private struct Compilation {
     let environment: [String: String?]
     var notes: [String] = []
     var results: [CompiledUnit] = []
+    var failed: [UncompiledSource] = []
     /// No file needed a `#line`, so that both layers are the same.
     private var isPlain = true
 
@@ -143,14 +147,17 @@ private struct Compilation {
             outcomes[index] = result
             notes.append("\(name(planned[index].unit)): compiled without keeping line numbers")
         }
-        let probes = probes(zip(planned, outcomes).filter { $0.role == .original && $1.status != 0 }.map(\.0.unit))
-        try refuseFailures(zip(planned, outcomes).filter { !probes.contains($0.0.unit) }.map { ($0.unit, $1) })
+        let failures = failures(zip(planned, outcomes).filter { $0.0.role == .original }.map { ($0.unit, $1) })
+        failed = failures.values.sorted { $0.path < $1.path }
+        try refuseFailures(zip(planned, outcomes).filter { failures[$0.0.unit] == nil }.map { ($0.unit, $1) })
         try refuseUndeclared(Array(zip(planned, outcomes).map { ($0.role, $0.unit, $1) }))
         let unpinned = Set(failedPinned.map { planned[$0].unit })
-        let stale = reusable.subtracting(probes).filter { !sameProducer(units[$0].output, object(.original, $0)) }
+        let stale = reusable.subtracting(failures.keys).filter {
+            !sameProducer(units[$0].output, object(.original, $0))
+        }
         let again = try await runJobs(stale.sorted().map { (.plain, $0) }, layer: nil)
         try refuseFailures(zip(stale.sorted(), again).map { ($0, $1) })
-        results = units.indices.filter { !probes.contains($0) }.map { index in
+        results = units.indices.filter { failures[$0] == nil }.map { index in
             let reused = reusable.contains(index) && !stale.contains(index)
             return CompiledUnit(
                 unit: units[index], plainObject: reused ? units[index].output : object(.plain, index),
@@ -182,22 +189,21 @@ private struct Compilation {
         return stat(units[index].file, &status) == 0 ? Int(status.st_size) : 0
     }
 
-    /// Of units that fail as they are: the programs that a build tries to make, to see whether it can (`configure`, a
-    /// generator's test of the compiler). They are part of no target: what they make is not there.
-    private mutating func probes(_ failed: [Int]) -> Set<Int> {
-        let found = failed.filter { index in
-            !units[index].arguments.contains("-c") && access(units[index].output, F_OK) != 0
+    /// Units that can't be compiled as they are: the programs that a build tries to make, to see whether it can
+    /// (`configure`, a generator's test of the compiler). What their commands make is hardly part of a target.
+    private func failures(_ outcomes: [(unit: Int, result: JobResult)]) -> [Int: UncompiledSource] {
+        let failed = outcomes.filter { $0.result.status != 0 }.map { index, result in
+            (index, UncompiledSource(path: units[index].file, refusal: refusal(index, result)))
         }
-        for index in found.sorted() {
-            notes.append("\(name(index)): left out: it can't be made of the original source either, and is not there")
-        }
-        return Set(found)
+        return Dictionary(failed) { first, _ in first }
+    }
+
+    private func refusal(_ index: Int, _ result: JobResult) -> Refusal {
+        Refusal(.compileFailed, subject: name(index), why: result.message() + "\n" + result.job.title)
     }
 
     private func refuseFailures(_ outcomes: [(unit: Int, result: JobResult)]) throws {
-        let refusals = outcomes.filter { $0.result.status != 0 }.map { index, result in
-            Refusal(.compileFailed, subject: name(index), why: result.message() + "\n" + result.job.title)
-        }
+        let refusals = outcomes.filter { $0.result.status != 0 }.map { refusal($0.unit, $0.result) }
         if !refusals.isEmpty { throw Refusals(refusals) }
     }
 }

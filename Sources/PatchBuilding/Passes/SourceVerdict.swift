@@ -12,7 +12,7 @@ struct SourceVerdict {
     var refusals: [Refusal] = []
     var ignored: [IgnoredFile] = []
     /// Refusals that stand unless the targets turn out to be linked without these sources.
-    var unread: [Refusal] = []
+    var unread: [UncompiledSource] = []
     private let change: SourceChange
     private let scripts: BuildScripts
     private let systems: BuildSystems
@@ -45,10 +45,10 @@ struct SourceVerdict {
             refuse(.noCompileCommand, file, "it is new and no recorded command compiles it")
         case .header where file.original == nil || file.new == nil: ignore(file, "no unit reads it")
         case .source:
-            unread.append(
-                Refusal(
-                    .unreadSource, subject: file.path,
-                    why: "it is a source file, but no recorded unit reads it, and the target may hold it"))
+            let refusal = Refusal(
+                .unreadSource, subject: file.path,
+                why: "it is a source file, but no recorded unit reads it, and the target may hold it")
+            unread.append(UncompiledSource(path: file.path, refusal: refusal))
         case .header: refuse(.unreadSource, file, "it is \(kind.words), but no recorded unit reads it")
         case .buildScript:
             if let why = systems.doNotRead(file.path) { return ignore(file, why) }
