@@ -84,6 +84,13 @@ private let newFunction = """
         #expect(await refusedRules { _ = try await compile(tree, newTable) } == ["unread-source"])
     }
 
+    @Test func `trap source-and-generator: a build that does not run the generator proves nothing`() async throws {
+        // A build without a rule for the table: make ends well, and the change would be lost.
+        let tree = try generatedTree(command: ["make", "-s", "-o", "table.h"])
+        defer { tree.remove() }
+        #expect(await refusedRules { _ = try await compile(tree, newTable) } == ["unread-source"])
+    }
+
     @Test func `trap source-and-generator: a new function's prototype is generated before its callers are compiled`()
         async throws
     {

@@ -58,11 +58,23 @@ func regenerate(
         throw giveUp("the build, repeated with the change, fails: \(result.message(lines: 2))")
     }
     let removed = (FileManager.default.contents(atPath: kept + "/removed")).map { String(decoding: $0, as: UTF8.self) }
-    return combine(
+    let whole = combine(
         change,
         with: try compareOverlay(
             original: change.root, upper: kept + "/files",
             removed: (removed ?? "").split(separator: "\n").map { String($0.dropFirst(2)) }))
+    guard try generatorsRan(whole, refusals, written: files(below: kept + "/files")) else {
+        throw giveUp("the build, repeated with the change, runs no generator of it")
+    }
+    return whole
+}
+
+/// A build may know nothing of what its generators read (maintainer mode), and end well without running them: then it
+/// proves nothing. A file that no unit reads must have an effect; one that units read too, at least make source anew.
+private func generatorsRan(_ whole: RegeneratedChange, _ refusals: Refusals, written: Set<String>) -> Bool {
+    if refusals.refusals.contains(where: { $0.rule == Rule.unreadSource.rawValue }) { return !whole.generated.isEmpty }
+    let known = Set(whole.change.files.map(\.path)).subtracting(whole.generated)
+    return written.subtracting(known).contains { [.source, .header].contains(FileClass(path: $0)) }
 }
 
 private func combine(_ change: SourceChange, with generated: [ChangedFile]) -> RegeneratedChange {
