@@ -33,9 +33,14 @@ public func verify(pid: Int32, id: String?, options: ApplyOptions) -> ProcessRes
 }
 
 private func describe(_ patch: RegisteredPatch) -> PatchReport {
-    PatchReport(
+    var report = PatchReport(
         id: patch.id, manifestDigest: patch.manifestDigest, sequence: patch.sequence, state: patch.state,
         targets: patch.modules.map(\.file), functions: patch.functions.map(\.name), advice: advice(patch))
+    if let calls = patch.calls, patch.state != .loading, patch.state != .initialising, calls.failure == nil {
+        if calls.registrations > 0 { report.notes.append("the unwinder knows its functions") }
+        if calls.initialisers > 0 { report.notes.append("initialisers that have run: \(calls.initialisers)") }
+    }
+    return report
 }
 
 private func advice(_ patch: RegisteredPatch) -> String? {
@@ -45,6 +50,10 @@ private func advice(_ patch: RegisteredPatch) -> String? {
     case .activating:
         "an activation did not finish; `livepatch activate \(patch.id)` or `livepatch revert \(patch.id)` decides"
     case .deactivating: "a deactivation did not finish; `livepatch deactivate \(patch.id)` completes it"
+    case .initialising:
+        "calls that a load needs did not finish; the next command that changes this process completes them"
+    case .retiring: "an unload did not finish; the next command that changes this process completes it"
+    case .failed: "never used: \(patch.calls?.failure ?? "a call failed"); the module stays mapped; restart the process"
     case .resident: "inactive; kept mapped because something may point into it; used again by the next load"
     case .superseded: "inactive; the patch that supersedes it is active"
     case .loaded, .active: nil
@@ -56,7 +65,7 @@ extension Session {
     func problems(of patch: RegisteredPatch) throws -> [String] {
         var problems: [String] = []
         if patch.state.isIntent { problems.append("a command did not finish (\(patch.state.rawValue))") }
-        guard patch.state != .loading, patch.state != .unloading else { return problems }
+        guard patch.state != .loading, patch.state != .unloading, patch.state != .retiring else { return problems }
         if try !isIntact(patch) { problems.append("the code or the constants of its module have changed") }
         let isOn = try view.read(patch.switchAddress, 1).bytes == [1]
         if isOn != (patch.state == .active), !patch.state.isIntent {

@@ -9,6 +9,8 @@ struct PlannedModule {
     var object: LoadedObject
     var image: ModuleImage
     var base: UInt64
+    /// Of all modules, in the first.
+    var calls: PlannedCalls?
 }
 
 extension Session {
@@ -17,10 +19,17 @@ extension Session {
     mutating func load(_ bundle: Bundle) throws -> Bool {
         let manifest = bundle.manifest
         if let known = patch(bundle.reference), known.state != .resident {
+            if let failure = known.calls?.failure {
+                throw Refusal(.patchState, subject: known.id, why: failure, remedy: "restart the process")
+            }
             try checkAgainstBundle(known, bundle)
             return false
         }
         try checkIdentity(bundle)
+        if let value = manifest.targets.lazy.flatMap(\.values).first {
+            throw Refusal(
+                .formatVersion, subject: value.name, why: "this livepatch does not write values of variables")
+        }
         let objects = try manifest.targets.map { try object(for: $0) }
         for (target, object) in zip(manifest.targets, objects) { try checkDigests(of: target, in: object) }
         try checkRelations(bundle, objects)
@@ -51,6 +60,7 @@ extension Session {
             try? takeBackLoading(bundle.reference)
             throw error
         }
+        if record.calls != nil { return try initialise(bundle.reference) }
         try update(bundle.reference) { $0.state = .loaded }
     }
 
@@ -59,20 +69,18 @@ extension Session {
     func plan(_ bundle: Bundle, _ objects: [LoadedObject], at bases: [UInt64]? = nil) throws -> [PlannedModule] {
         let rules = try HoleRules.read(pid: pid)
         var map = view.map
-        var modules: [PlannedModule] = []
-        for (index, (target, object)) in zip(bundle.manifest.targets, objects).enumerated() {
+        var modules = try zip(bundle.manifest.targets, objects).map { target, object in
             let image = try ModuleImage.read(bundle.modules[target.module] ?? [], target: target)
-            var module = PlannedModule(target: target, object: object, image: image, base: 0)
-            if let bases {
-                module.base = bases[index]
-            } else {
-                module.base = try place(module, in: map, rules)
-                map.reserve(RemoteAddress(module.base), image.memory.count)
-            }
-            modules.append(module)
+            return PlannedModule(target: target, object: object, image: image, base: 0)
+        }
+        modules[0].calls = try planCalls(&modules)
+        for index in modules.indices {
+            modules[index].base = try bases?[index] ?? place(modules[index], in: map, rules)
+            map.reserve(RemoteAddress(modules[index].base), modules[index].image.memory.count)
         }
         let first = modules[0]
         for index in modules.indices { try relocate(&modules[index], first: first) }
+        if let calls = modules[0].calls { try storeCalls(calls, &modules) }
         return modules
     }
 
@@ -119,7 +127,7 @@ extension Session {
             id: manifest.id, manifestDigest: bundle.manifestDigest, sequence: manifest.sequence, state: .loading,
             consistency: manifest.consistency, requires: manifest.requires, supersedes: manifest.supersedes,
             resident: resident, linkDigest: link, modules: records,
-            switchAddress: modules[0].base &+ modules[0].target.layout.switchAddress)
+            switchAddress: modules[0].base &+ modules[0].target.layout.switchAddress, calls: describeCalls(modules))
     }
 
     private func describe(_ module: PlannedModule, _ manifest: Manifest) throws -> RegisteredModule {
@@ -229,11 +237,14 @@ extension Session {
     }
 
     /// A borrowed thread, waited for while none is in a state to be borrowed.
-    func withThread(_ body: (inout RemoteCaller) throws -> Void) throws {
+    /// - Parameter unfitness: why a thread, as it stands, must not be borrowed for what `body` will do.
+    func withThread(
+        unfitness: (StoppedThread) -> String? = { _ in nil }, _ body: (inout RemoteCaller) throws -> Void
+    ) throws {
         var pause: UInt32 = 1_000
         while true {
             do {
-                return try withBorrowedThread(pid, body)
+                return try withBorrowedThread(pid, unfitness: unfitness, body)
             } catch let error as ProcessError {
                 guard case .noSuitableThread = error, timeIsLeft else { throw error }
             }

@@ -24,6 +24,7 @@ struct ModuleImage: Sendable {
     var memory: CheckedBytes
     var tables: DynamicTables
     var records: [BindingRecord]
+    var unwind: ModuleUnwind?
 
     static let maximumSize: UInt64 = 256 << 20
 
@@ -47,8 +48,10 @@ struct ModuleImage: Sendable {
         let tables = try DynamicTables(
             address: dynamic.address, size: dynamic.memorySize, bias: 0, span: .max,
             read: { CheckedBytes(try memory.slice($0, $1), rule: .badBundle, subject: target.module) })
-        var image = ModuleImage(segments: segments, memory: memory, tables: tables, records: [])
-        try image.refuseInitialisers()
+        var image = ModuleImage(
+            segments: segments, memory: memory, tables: tables, records: [], unwind: target.layout.unwind)
+        try image.checkInitialisers(target)
+        try image.checkUnwindData()
         try image.checkLayout(target)
         image.records = try BindingRecord.decode(
             table: try memory.slice(
@@ -86,16 +89,6 @@ struct ModuleImage: Sendable {
             memory.bytes.replaceSubrange(try memory.range(load.address, load.fileSize), with: source)
         }
         return memory
-    }
-
-    /// Code of the module runs only when the program calls a replaced function: nothing would call initialisers.
-    private func refuseInitialisers() throws {
-        for tag in [DT.initArraySize, DT.finiArraySize, DT.preinitArraySize, DT.initialiser, DT.finaliser, DT.relrSize]
-        {
-            guard tables.entries[tag, default: 0] == 0 else {
-                throw memory.refusal("it has initialisers or relocations of a kind that is not supported (tag \(tag))")
-            }
-        }
     }
 
     /// Every address that the applier will write or jump to lies in a segment that fits it.

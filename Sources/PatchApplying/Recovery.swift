@@ -19,7 +19,20 @@ extension Session {
             try finishUnloading(patch.reference)
             notes.append("\(patch.id): an interrupted unload was completed")
         case .activating, .deactivating: try recoverSwitch(patch)
-        case .loaded, .active, .resident, .superseded: return
+        case .initialising:
+            guard let calls = patch.calls else { return }
+            try completeCalls(patch, at: calls.load, count: calls.loadCount)
+            guard self.patch(patch.reference)?.state == .initialising else { return }
+            try update(patch.reference) { $0.state = .loaded }
+            notes.append("\(patch.id): an interrupted load was completed")
+        case .retiring:
+            guard let calls = patch.calls else { return }
+            try completeCalls(patch, at: calls.unload, count: calls.registrations)
+            guard self.patch(patch.reference)?.state == .retiring else { return }
+            try update(patch.reference) { $0.state = .unloading }
+            try finishUnloading(patch.reference)
+            notes.append("\(patch.id): an interrupted unload was completed")
+        case .loaded, .active, .resident, .superseded, .failed: return
         }
     }
 

@@ -102,7 +102,7 @@ struct Registry: Sendable {
             throw refusal(view.pid, "its registry's state does not have the digest beside it")
         }
         guard let state = try? JSONDecoder().decode(RegistryState.self, from: Data(bytes)),
-            state.format == RegistryState.currentFormat
+            (1...RegistryState.currentFormat).contains(state.format)
         else { throw refusal(view.pid, "its registry's state can't be decoded") }
         return state
     }
@@ -133,6 +133,7 @@ struct Registry: Sendable {
         var next = state
         try change(&next)
         next.generation = state.generation &+ 1
+        next.format = RegistryState.currentFormat
         let nextSelector = next.generation << 1 | (selector & 1 ^ 1)
         try writeSlot(next, selector: nextSelector)
         try memory.write(littleEndian(nextSelector), at: RemoteAddress(address + Registry.selectorOffset))

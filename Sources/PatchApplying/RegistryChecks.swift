@@ -44,6 +44,23 @@ extension Registry {
         guard patch.modules[0].isInside(patch.switchAddress, 1, protection: 2) else {
             throw refuse("its switch lies outside its module")
         }
+        if let calls = patch.calls { try check(calls, of: patch, refuse) }
+    }
+
+    private func check(_ calls: RegisteredCalls, of patch: RegisteredPatch, _ refuse: (String) -> Refusal) throws {
+        let (module, limit) = (patch.modules[0], 0...CallList.maximumCount)
+        guard limit.contains(calls.registrations), limit.contains(calls.initialisers),
+            calls.registrations == calls.unwind.count, calls.registrations <= patch.modules.count,
+            module.isInside(calls.stub, pageSize, protection: 4), calls.unload > calls.load,
+            module.isInside(calls.load, CallList.size(count: calls.loadCount), protection: 2),
+            module.isInside(calls.unload, CallList.size(count: calls.registrations), protection: 2),
+            calls.unwind.allSatisfy({ unwind in
+                patch.modules.contains {
+                    $0.isInside(unwind.table.address, unwind.table.size, protection: 1)
+                        && $0.isInside(unwind.object, ModuleUnwind.objectSize, protection: 2)
+                }
+            })
+        else { throw refuse("its calls lie outside its modules") }
     }
 
     private func check(_ module: RegisteredModule, _ refuse: (String) -> Refusal) throws {

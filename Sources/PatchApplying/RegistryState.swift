@@ -4,7 +4,8 @@ import PatchFormat
 ///
 /// All addresses are addresses in the process.
 struct RegistryState: Codable, Hashable, Sendable {
-    static let currentFormat = 1
+    /// 2: calls. What an older program does not know of, it would lose.
+    static let currentFormat = 2
     var format = RegistryState.currentFormat
     /// Counts the states written.
     var generation: UInt64 = 0
@@ -19,6 +20,12 @@ struct RegistryState: Codable, Hashable, Sendable {
 /// command that wrote them did not finish.
 public enum PatchState: String, Codable, Sendable {
     case loading, loaded, activating, active, deactivating, unloading
+    /// Calls that the load needs are being made: initialisers, what the unwinder is told.
+    case initialising
+    /// The unwinder is being told to forget the module, which then is unmapped.
+    case retiring
+    /// A call was begun and did not return: mapped, and never used again.
+    case failed
     /// Inactive, and kept mapped because something may still point into it; used again by the next load.
     case resident
     /// Mapped and entered only through the patch that replaced it.
@@ -26,10 +33,15 @@ public enum PatchState: String, Codable, Sendable {
 
     var isIntent: Bool {
         switch self {
-        case .loading, .activating, .deactivating, .unloading: true
-        case .loaded, .active, .resident, .superseded: false
+        case .loading, .activating, .deactivating, .unloading, .initialising, .retiring: true
+        case .loaded, .active, .resident, .superseded, .failed: false
         }
     }
+}
+
+extension PatchState {
+    /// Mapped only because it can't be unmapped.
+    var isLeftOver: Bool { self == .resident || self == .failed }
 }
 
 struct RegisteredPatch: Codable, Hashable, Sendable {
@@ -49,6 +61,8 @@ struct RegisteredPatch: Codable, Hashable, Sendable {
     var modules: [RegisteredModule]
     /// The one byte.
     var switchAddress: UInt64
+    /// Nil when nothing had to be called.
+    var calls: RegisteredCalls?
 
     var reference: PatchReference { PatchReference(id: id, manifestDigest: manifestDigest) }
     var functions: [RegisteredFunction] { modules.flatMap(\.functions) }

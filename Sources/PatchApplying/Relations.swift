@@ -6,7 +6,7 @@ extension Session {
     /// Identity is id and manifest digest: another bundle of the same id must go first (trap same-id).
     func checkIdentity(_ bundle: Bundle) throws {
         let manifest = bundle.manifest
-        for patch in state.patches where patch.id == manifest.id && patch.state != .resident {
+        for patch in state.patches where patch.id == manifest.id && !patch.state.isLeftOver {
             guard patch.manifestDigest == bundle.manifestDigest else {
                 throw Refusal(
                     .overlap, subject: manifest.id,
@@ -30,7 +30,7 @@ extension Session {
                         "it requires \(needed.id) (\(needed.manifestDigest.prefix(16))), which is not active in \(subject)"
                 ))
         }
-        for other in state.patches where other.state != .resident && manifest.conflicts.contains(other.id) {
+        for other in state.patches where !other.state.isLeftOver && manifest.conflicts.contains(other.id) {
             refusals.append(
                 Refusal(
                     .overlap, subject: manifest.id, why: "it conflicts with \(other.id), which is loaded in \(subject)")
@@ -118,7 +118,7 @@ extension Session {
     /// The patches that must go before this one may.
     func dependents(of patch: RegisteredPatch) -> [RegisteredPatch] {
         state.patches.filter { other in
-            other.reference != patch.reference && other.state != .resident
+            other.reference != patch.reference && !other.state.isLeftOver
                 && other.requires.contains(patch.reference)
         }
     }

@@ -35,6 +35,8 @@ public struct PatchReport: Codable, Hashable, Sendable {
     public var functions: [String]
     /// What to do about a command that did not finish.
     public var advice: String?
+    /// What else there is to know.
+    public var notes: [String] = []
     /// For `verify`: what is not as it must be; empty when all is well.
     public var problems: [String] = []
 }

@@ -10,7 +10,7 @@ extension Session {
         guard let known = patch(reference), known.state == .resident else { return false }
         let modules = try plan(bundle, objects, at: known.modules.map(\.base))
         var record = try describe(bundle, modules)
-        guard record.linkDigest == known.linkDigest, try isIntact(record) else {
+        guard record.linkDigest == known.linkDigest, try isIntact(record), try haveCallsBeenMade(known) else {
             // What it was bound to lies elsewhere by now (a library closed and opened again): it stays mapped, as
             // whatever points into it expects, and is forgotten.
             notes.append("an older copy of the module stays mapped, inactive: what it was bound to has moved")
@@ -30,6 +30,12 @@ extension Session {
             state.patches.append(record)
         }
         return true
+    }
+
+    private func haveCallsBeenMade(_ record: RegisteredPatch) throws -> Bool {
+        guard let calls = record.calls else { return true }
+        return try progress(calls.load, calls.loadCount).isDone
+            && progress(calls.unload, calls.registrations).begun == 0
     }
 
     /// Whether the module's code and constants are as they were written.

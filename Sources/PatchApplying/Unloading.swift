@@ -14,15 +14,19 @@ extension Session {
         }
         try refuseDependents(of: patch)
         if let upper = stackedUpon(patch).first {
-            if upper.state != .resident {
+            if !upper.state.isLeftOver {
                 throw Refusal(.requiredByOthers, subject: patch.id, why: "\(upper.id) in \(subject) leads through it")
             }
             return try stay(reference, "\(upper.id), which is resident, leads through it")
+        }
+        if let calls = patch.calls, calls.initialisers > 0 {
+            return try stay(reference, "its initialisers have run: what they made may point into it")
         }
         if patch.wasActive {
             if let why = patch.resident { return try stay(reference, why) }
             if let why = try proveUnused(patch) { return try stay(reference, why) }
         }
+        if let why = try deregister(patch) { return try stay(reference, why) }
         try update(reference) { $0.state = .unloading }
         try finishUnloading(reference)
         return nil
@@ -73,8 +77,7 @@ extension Session {
     private mutating func proveUnused(_ patch: RegisteredPatch) throws -> String? {
         try view.refresh()
         let modules = patch.modules.map { RemoteRange(start: RemoteAddress($0.base), count: $0.size) }
-        let table = ScanTable(
-            patch.modules.map { ScanTable.Interval(first: $0.base, last: $0.base &+ $0.size &- 1, name: "the module") })
+        let table = ScanTable(searched(patch))
         var own = modules
         if let registry { own.append(RemoteRange(start: RemoteAddress(registry.address), count: registry.size)) }
         let search = MemorySearch(map: view.map, memory: view.memory, deadline: deadline)
@@ -106,6 +109,23 @@ extension Session {
             pause *= 2
         }
         return reason ?? "the proof that nothing points into it could not be finished in time"
+    }
+
+    /// The modules, without what only the unwinder refers to: it forgets that later, and while it knows it, it alone may
+    /// do something with it.
+    private func searched(_ patch: RegisteredPatch) -> [ScanTable.Interval] {
+        let known = patch.calls?.unwind.flatMap {
+            [$0.table, AddressRange(address: $0.object, size: ModuleUnwind.objectSize)]
+        }
+        let holes = (known ?? []).sorted { $0.address < $1.address }
+        return patch.modules.flatMap { module in
+            var (start, result): (UInt64, [ScanTable.Interval]) = (module.base, [])
+            for hole in holes where hole.address >= start && hole.end <= module.range.end {
+                result.append(.init(first: start, last: hole.address &- 1, name: "the module"))
+                start = hole.end
+            }
+            return result + [.init(first: start, last: module.range.end &- 1, name: "the module")]
+        }
     }
 
     private func searchStopped(

@@ -21,6 +21,10 @@ public enum ProcessError: Error, Hashable, Sendable, Codable, CustomStringConver
     case remoteCall(name: String, errno: Int32)
     /// A system call of our own failed in a way no other case covers.
     case systemCall(name: String, errno: Int32)
+    /// Code that was run on a borrowed thread has crashed; the thread goes on as before.
+    case crashed(pid: Int32, signal: Int32)
+    /// Code that was run on a borrowed thread waited for a lock until its time was over; the thread goes on as before.
+    case deadlocked(pid: Int32)
     /// Text or memory that does not have the form it must have.
     case malformed(String)
     /// The tracer was ended at its hard deadline (trap blocked-read).
@@ -45,6 +49,8 @@ public enum ProcessError: Error, Hashable, Sendable, Codable, CustomStringConver
         case .unsupported(let pid, let what): "process \(pid): \(what)"
         case .remoteCall(let name, let errno): "\(name) in the process: \(errnoName(errno))"
         case .systemCall(let name, let errno): "\(name): \(errnoName(errno))"
+        case .crashed(let pid, let signal): "code that was run in process \(pid) has crashed: signal \(signal)"
+        case .deadlocked(let pid): "code that was run in process \(pid) waited too long for a lock"
         case .malformed(let what): "malformed \(what)"
         case .deadlinePassed: "the tracer was ended at its deadline"
         case .tracerDied(let signal): "the tracer was ended by signal \(signal)"

@@ -10,6 +10,7 @@ public struct RemoteCaller: ~Copyable {
     public let tid: Int32
     private let borrowed: BorrowedThread
     private let call: RemoteAddress
+    private let restorer: RemoteAddress
     private let frame: RemoteAddress
     private let afterReturn: Registers
     /// Registers lead to `rt_sigreturn` and signals are blocked.
@@ -20,11 +21,11 @@ public struct RemoteCaller: ~Copyable {
     /// Is still in code we had it run, and comes back by itself.
     private var isAbandoned = false
 
-    private init(pid: Int32, thread: BorrowedThread, call: RemoteAddress, frame: SignalFrame) {
+    private init(pid: Int32, thread: BorrowedThread, gadgets: CallGadgets, frame: SignalFrame) {
         self.pid = pid
         self.tid = thread.tid
         self.borrowed = thread
-        self.call = call
+        (call, restorer) = (gadgets.call, gadgets.restorer)
         self.frame = frame.address
         afterReturn = frame.registers
     }
@@ -35,7 +36,7 @@ public struct RemoteCaller: ~Copyable {
     ) throws(ProcessError) -> RemoteCaller {
         let frame = try thread.frame(restorer: gadgets.restorer, pid: pid)
         try RemoteMemory(pid: pid, thread: thread.tid).write(frame.bytes, at: frame.address)
-        return RemoteCaller(pid: pid, thread: thread, call: gadgets.call, frame: frame)
+        return RemoteCaller(pid: pid, thread: thread, gadgets: gadgets, frame: frame)
     }
 
     /// One system call with the kernel's result; values from -4095 to -1 are `-errno`.
@@ -69,7 +70,12 @@ public struct RemoteCaller: ~Copyable {
     /// unsafe-point). There is no result: whoever wants one calls a stub that stores it. If the tracer dies, the
     /// function runs to its end and the thread goes on as before.
     ///
-    /// - Throws: `didNotStop` when it takes more than two seconds; the thread is left in it and comes back by itself.
+    /// Signals are blocked, but for those of a fault: were they blocked too, the kernel would take the program's handlers
+    /// away (`force_sig_info_to_task`).
+    ///
+    /// - Throws: `crashed` after a fault, and `deadlocked` when it waits for a lock as the time is over: the code is given
+    ///   up where it is, and the thread goes on as before. `didNotStop` when it still computes after two seconds; the
+    ///   thread is left in it and comes back by itself.
     public mutating func run(_ function: RemoteAddress, _ arguments: UInt64...) throws(ProcessError) {
         guard borrowed.filters?.hasNone == true else {
             throw .unsupported(pid: pid, what: "it runs under seccomp, and the code's system calls are not known")
@@ -85,17 +91,83 @@ public struct RemoteCaller: ~Copyable {
         (registers.rax, registers.rdi, registers.rsi, registers.rdx) = (0, padded[0], padded[1], padded[2])
         (registers.rcx, registers.r8, registers.r9) = (padded[3], padded[4], padded[5])
         try prepare(registers)
+        try setMask(~RemoteCaller.faults.reduce(0) { $0 | 1 << UInt64($1 - 1) })
         isAbandoned = true
-        let deadline = lp_monotonic_ns() &+ 2_000_000_000
-        while true {
-            try step()
-            let entered = try readRegisters(tid, pid: pid)
-            try step()
-            let signalReturn: UInt64 = 15
-            if entered.orig_rax == signalReturn, entered.rsp == frame.rawValue &+ 8 { break }
-            guard lp_monotonic_ns() < deadline else { throw .didNotStop(pid: pid, threads: [tid]) }
-        }
+        let failure = try runToReturn(until: lp_monotonic_ns() &+ 2_000_000_000)
         (isAbandoned, isPrepared, hasReturned) = (false, false, true)
+        if let failure { throw failure }
+    }
+
+    private static let faults = [SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS]
+
+    /// Until the thread has gone through `rt_sigreturn`; returns why it did so early.
+    private func runToReturn(until end: UInt64) throws(ProcessError) -> ProcessError? {
+        var (failure, deadline): (ProcessError?, UInt64) = (nil, end)
+        while true {
+            do throws(ProcessError) {
+                guard let signal = try runToFault(until: deadline) else { return failure }
+                guard failure == nil else { throw .crashed(pid: pid, signal: signal) }
+                failure = .crashed(pid: pid, signal: signal)
+            } catch {
+                guard case .didNotStop = error, failure == nil, try isWaitingForLock() else { throw error }
+                failure = .deadlocked(pid: pid)
+            }
+            try leadBack()
+            deadline = lp_monotonic_ns() &+ 2_000_000_000
+        }
+    }
+
+    /// Until `rt_sigreturn` (nil), or the signal of a fault.
+    private func runToFault(until deadline: UInt64) throws(ProcessError) -> Int32? {
+        let signalReturn: UInt64 = 15
+        while true {
+            if let signal = try advance(until: deadline) { return signal }
+            let entered = try readRegisters(tid, pid: pid)
+            if let signal = try advance(until: deadline) { return signal }
+            if entered.orig_rax == signalReturn, entered.rsp == frame.rawValue &+ 8 { return nil }
+        }
+    }
+
+    /// To the next entry or exit of a system call, or to the fault of the code that runs, which it does not get.
+    private func advance(until deadline: UInt64) throws(ProcessError) -> Int32? {
+        var signal: UInt64 = 0
+        while true {
+            let now = lp_monotonic_ns()
+            guard now < deadline else { throw .didNotStop(pid: pid, threads: [tid]) }
+            try check(lp_ptrace(LP_SYSCALL, tid, 0, signal), "PTRACE_SYSCALL")
+            switch try waitForThread(tid, pid: pid, nanoseconds: min(deadline - now, 2_000_000_000)) {
+            case .systemCall: return nil
+            case .signal(let number) where RemoteCaller.faults.contains(number): return number
+            case .signal(let number): signal = UInt64(number)
+            default: signal = 0
+            }
+        }
+    }
+
+    /// Stops the thread; it stays stopped when it waits in `futex`, and goes on otherwise.
+    private func isWaitingForLock() throws(ProcessError) -> Bool {
+        try check(lp_ptrace(LP_INTERRUPT, tid, 0, 0), "PTRACE_INTERRUPT")
+        while true {
+            switch try waitForThread(tid, pid: pid, nanoseconds: 300_000_000) {
+            case .signal(let number): try check(lp_ptrace(LP_CONT, tid, 0, UInt64(number)), "PTRACE_CONT")
+            // The exit of the call that the interrupt has ended: that counts as the stop (the kernel sends no other).
+            case .stop, .systemCall:
+                let futex: UInt64 = 202
+                if try readRegisters(tid, pid: pid).systemCall == futex { return true }
+                try check(lp_ptrace(LP_CONT, tid, 0, 0), "PTRACE_CONT")
+                return false
+            default: try check(lp_ptrace(LP_CONT, tid, 0, 0), "PTRACE_CONT")
+            }
+        }
+    }
+
+    /// Gives up the code that runs: the thread's next step is `rt_sigreturn`.
+    private func leadBack() throws(ProcessError) {
+        var registers = try readRegisters(tid, pid: pid)
+        registers.rip = restorer.rawValue
+        registers.rsp = frame.rawValue &+ 8
+        registers.orig_rax = .max
+        try setRegisters(registers)
     }
 
     /// From here on the thread leads to `rt_sigreturn`.

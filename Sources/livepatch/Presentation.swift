@@ -117,6 +117,7 @@ struct Presentation {
             print(
                 "  \(patch.id): \(patch.state.rawValue), \(count(patch.functions.count, "function")) of \(targets), "
                     + "manifest \(patch.manifestDigest.prefix(16))", to: .standardOutput)
+            for note in patch.notes { print("    \(note)", to: .standardOutput) }
             if let advice = patch.advice { print("    \(advice)", to: .standardOutput) }
             for problem in patch.problems { print("    problem: \(problem)", to: .standardOutput) }
         }

@@ -45,8 +45,9 @@ struct HandMadePatch {
     }
 
     private func link() throws -> String {
+        // What ends the unwind data, which `crtend.o` does elsewhere, comes last.
         try Fixture.compile(
-            ["module.S": source],
+            ["module.S": source, "module_end.S": ".section .eh_frame, \"a\", @progbits\n.long 0\n"],
             [
                 "-shared", "-nostdlib", "-Wl,-z,separate-code", "-Wl,-z,now", "-Wl,--build-id=none",
                 "-Wl,-z,norelro",
@@ -76,7 +77,19 @@ struct HandMadePatch {
             layout: ModuleLayout(
                 switchAddress: try #require(inModule["patch_switch"]).address,
                 switchPointer: inModule["switch_pointer"]?.address, bindingTable: table.address,
-                bindingCount: Int(table.size) / BindingRecord.size, memorySize: end, resident: resident))
+                bindingCount: Int(table.size) / BindingRecord.size, memorySize: end, resident: resident,
+                unwind: try inModule["unwind_object"].map { object in
+                    ModuleUnwind(table: try unwindTable(module), object: object.address)
+                }, initializers: inModule["initialisers"]))
+    }
+
+    private func unwindTable(_ module: String) throws -> AddressRange {
+        let sections = try runOrThrow("readelf", ["-SW", module]).stdout.split(separator: "\n")
+        let line = try #require(sections.first { $0.contains(" .eh_frame ") })
+        let fields = Array(line.split(separator: " ").drop { $0 != ".eh_frame" }.dropFirst(2)).map {
+            UInt64($0, radix: 16)
+        }
+        return AddressRange(address: try #require(fields[0]), size: try #require(fields[2]))
     }
 
     private func headers(_ file: CheckedBytes) throws -> [ProgramHeader] {
