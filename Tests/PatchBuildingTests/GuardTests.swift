@@ -32,6 +32,26 @@ import Testing
         #expect(patching.rules.contains("changed-constant-escapes"))
     }
 
+    @Test func `what chooses an implementation has chosen already`() throws {
+        let sources = [
+            "a.c": """
+            extern int base;
+            static __attribute__((noinline)) int slow(int x) { return x * 3; }
+            static __attribute__((noinline)) int fast(int x) { return x * 3 + 7; }
+            static int (*pick(void))(int) { return base > 5 ? fast : slow; }
+            int calc(int x) __attribute__((ifunc("pick")));
+            int work(int x) { return calc(x) + 1; }
+            """,
+            "m.c": "int base;\n" + Patching.main("work"),
+        ]
+        let patching = { try Patching(sources, ["a.c": [($0, $1)]]).rules }
+        #expect(try patching("base > 5", "base > 6") == ["constructors"])
+        let implementation = try Patching(sources, ["a.c": [("x * 3;", "x * 4;")]])
+        #expect(implementation.functions == ["slow"])
+        // A caller goes on to use what was chosen, through its slot.
+        #expect(try Patching(sources, ["a.c": [("calc(x) + 1", "calc(x) + 2")]]).functions == ["work"])
+    }
+
     private static let counting = [
         "a.c": "static int used; int work(int x) { static int calls; used += x; return used + ++calls; }",
         "m.c": Patching.main("work"),

@@ -7,7 +7,8 @@ import ObjectFiles
 /// - Returns: every refusal, in the order of the catalogue; the caller takes out those that an engineer allowed.
 func guardUnit(_ unit: ComparedUnit, plan: UnitPlan) -> [Refusal] {
     guard !unit.changes.isEmpty else { return [] }
-    return guardMatch(unit) + guardData(unit) + guardLostState(unit) + guardReadOnly(unit) + guardAlignment(unit)
+    return guardMatch(unit) + guardData(unit) + guardLostState(unit) + guardResolvers(unit) + guardReadOnly(unit)
+        + guardAlignment(unit)
         + guardConstants(unit) + guardLabels(unit) + guardNewData(unit, plan) + guardConstructors(unit)
         + guardSections(unit)
         + guardNames(unit) + guardVanished(unit) + guardExceptions(unit, plan)
