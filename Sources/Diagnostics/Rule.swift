@@ -8,7 +8,6 @@ public enum Rule: String, CaseIterable, Sendable {
     case sourceAndGenerator = "source-and-generator"
     case noCompileCommand = "no-compile-command"
     case compileFailed = "compile-failed"
-    case linePinning = "line-pinning"
 
     // The target and its objects.
     case badInput = "bad-input"
@@ -58,7 +57,6 @@ public enum Rule: String, CaseIterable, Sendable {
     case noHole = "no-near-hole"
     case foreignStacks = "foreign-stacks"
     case sharedMemory = "shared-memory-sibling"
-    case noSafeThread = "no-safe-thread"
     case unsupportedProcess = "unsupported-process"
     case hostileMemory = "hostile-registry"
 
@@ -70,7 +68,6 @@ public enum Rule: String, CaseIterable, Sendable {
         case .sourceAndGenerator: "rebuild a tree with the change and give it with --new-source"
         case .noCompileCommand: "record the whole build with `patchbuild record -- BUILD-COMMAND`"
         case .compileFailed: "read the compiler's message; the recorded command must still work in this tree"
-        case .linePinning: "report the file; the unit is compiled without pinned lines otherwise"
         case .badInput: "check the file"
         case .stripped: "give --symbols: the unstripped ELF of the same build (a rebuild or a -dbgsym package)"
         case .unmatchedFunction: "use the compiler, flags and source that the target was built with"
@@ -120,7 +117,6 @@ public enum Rule: String, CaseIterable, Sendable {
         case .noHole: "no free memory within 2 GiB of the target; restart"
         case .foreignStacks: "use --consistency entry if a call in progress may finish in the old code"
         case .sharedMemory: "wait until the other process has exited or called exec"
-        case .noSafeThread: "try again"
         case .unsupportedProcess: "restart the process with the fixed program"
         case .hostileMemory: "restart the process"
         }

@@ -167,6 +167,8 @@ public struct Member: Hashable, Sendable {
     public var bitOffset: UInt64
     public var bitSize: UInt64?
     public var type: TypeShape
+    /// `const`, `volatile`, `_Atomic` of the member itself, in the source's order.
+    public var qualifiers: [String] = []
 
     public init(name: String, offset: UInt64, bitOffset: UInt64 = 0, bitSize: UInt64? = nil, type: TypeShape) {
         self.name = name

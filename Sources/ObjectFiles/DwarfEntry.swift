@@ -101,6 +101,24 @@ struct DwarfEntry {
         return false
     }
 
+    /// Qualifiers of a member's type, through typedefs and arrays.
+    var qualifiers: [String] {
+        var found: [String] = []
+        var type = reference(DW_AT_type, integrate: true)
+        for _ in 0..<100 {
+            guard let entry = type else { return found }
+            switch entry.tag {
+            case DW_TAG_const_type: found.append("const")
+            case DW_TAG_volatile_type: found.append("volatile")
+            case DW_TAG_atomic_type: found.append("_Atomic")
+            case DW_TAG_typedef, DW_TAG_array_type: break
+            default: return found
+            }
+            type = entry.reference(DW_AT_type)
+        }
+        return found
+    }
+
     /// Offset of a member: a constant, or (DWARF 2) an expression that adds one.
     var memberLocation: UInt64? {
         guard var attribute = attribute(DW_AT_data_member_location) else { return nil }

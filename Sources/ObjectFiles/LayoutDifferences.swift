@@ -20,13 +20,24 @@ public func layoutDifferences(original: DebugUnit, new: DebugUnit) -> [LayoutDif
     var comparison = LayoutComparison(original: original, new: new)
     let types = original.types.keys.sorted().flatMap { key -> [LayoutDifference] in
         // Named types that they refer to are compared by themselves.
-        guard let before = original.types[key], let after = new.types[key], before != after else { return [] }
+        guard let before = original.types[key], let after = new.counterpart(of: before, key), before != after else {
+            return []
+        }
         return comparison.compare(before, after).map { LayoutDifference(subject: key, description: $0) }
     }
     return types + comparison.variables() + comparison.alignments()
 }
 
 extension DebugUnit {
+    /// The type of that name, be it of another kind: a structure that becomes a union.
+    func counterpart(of type: TypeLayout, _ key: String) -> TypeLayout? {
+        if let same = types[key] { return same }
+        guard key.hasPrefix(type.kind.rawValue + " ") else { return nil }
+        let name = key.dropFirst(type.kind.rawValue.count)
+        return [TypeKind.structure, .classType, .union, .enumeration].lazy.compactMap { types[$0.rawValue + name] }
+            .first
+    }
+
     /// Whether what calls a function of this signature may go on calling one of the other: old callers pass what the
     /// new one reads, and get what they read.
     public func acceptsCalls(_ before: TypeShape, from after: TypeShape, in new: DebugUnit) -> Bool {
@@ -157,7 +168,7 @@ struct LayoutComparison {
         case (let other, .base(_, _, let encoding)) where other.isEnumeration: return encoding.isInteger ? nil : change
         case (.pointer(let old, _), .pointer(let new, _)): return differsAsTarget(old, new) ? change : nil
         case (.array(let old, let oldCounts), .array(let new, let newCounts)):
-            return oldCounts.product != newCounts.product || difference(old, new) != nil ? change : nil
+            return oldCounts != newCounts || difference(old, new) != nil ? change : nil
         case (.function(let old, let oldList, let oldVariadic), .function(let new, let newList, let newVariadic)):
             let parameters = zip(oldList, newList).allSatisfy { difference($0, $1) == nil }
             let same = parameters && oldList.count == newList.count && oldVariadic == newVariadic
@@ -191,11 +202,13 @@ struct LayoutComparison {
         }
     }
 
-    /// Whether what a pointer points to is something else now. A pointer to nothing in particular (`void`, a type
-    /// that is only declared, bytes) may become one to something, and signedness of the target is left to the code.
+    /// Whether what a pointer points to is something else now. A pointer to `void` may become one to something, and the
+    /// other way round; signedness of the target is left to the code.
     private mutating func differsAsTarget(_ before: TypeShape, _ after: TypeShape) -> Bool {
-        if before.isOpaque || after.isOpaque { return false }
-        if case .base(_, let old, _) = before, case .base(_, let new, _) = after { return old != new }
+        if before == .void || after == .void { return false }
+        if case .base(_, let old, let encoding) = before, case .base(_, let new, let other) = after {
+            return old != new || (encoding == .float) != (other == .float)
+        }
         if case .named(let old, _, _) = before, case .named(let new, _, _) = after, old == new { return false }
         return difference(before, after) != nil
     }

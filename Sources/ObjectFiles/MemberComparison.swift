@@ -36,15 +36,6 @@ extension Member {
 extension TypeShape {
     var isUnknown: Bool { if case .unknown = self { true } else { false } }
 
-    /// Says nothing of what a pointer to it points to.
-    var isOpaque: Bool {
-        switch self {
-        case .void, .named(_, _, nil): true
-        case .base(_, let size, _): size == 1
-        default: false
-        }
-    }
-
     /// An enumeration holds integers: `int state` may become `enum state state`.
     var isEnumeration: Bool {
         switch self {
@@ -62,9 +53,4 @@ extension TypeShape {
 
 extension TypeShape.Encoding {
     var isInteger: Bool { self == .signed || self == .unsigned }
-}
-
-extension [UInt64?] {
-    /// Elements of an array of these dimensions; 0 where one is open.
-    var product: UInt64 { reduce(1) { $0.multipliedReportingOverflow(by: $1 ?? 0).partialValue } }
 }

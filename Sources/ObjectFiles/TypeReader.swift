@@ -41,7 +41,9 @@ extension DebugInfoReader {
         let location = entry.memberLocation ?? 0
         let name = entry.tag == DW_TAG_inheritance ? type.description : entry.name ?? ""
         guard let bitSize = entry.unsigned(DW_AT_bit_size) else {
-            return Member(name: name, offset: location, type: type)
+            var member = Member(name: name, offset: location, type: type)
+            member.qualifiers = entry.qualifiers
+            return member
         }
         let start: UInt64
         if let offset = entry.unsigned(DW_AT_data_bit_offset) {

@@ -67,7 +67,7 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
 
     var metadata = try describeRequest(options, decisions: decisions, compiled: compiled, matched: matched)
     metadata.provenance.compilers = debug.producers
-    metadata.review = reviewNotes(held.flatMap(\.1), constants: constants)
+    metadata.review = reviewNotes(held.flatMap(\.1), constants: constants) + debug.layoutRemarks
     let (manifest, bytes) = try makeBundle(id: options.bundleID, targets: linked, metadata: metadata)
     clock.lap("pack")
     let notes =

@@ -8,6 +8,7 @@ struct LivePatch: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "livepatch", abstract: "Applies patch bundles to running processes, and takes them back.",
         discussion: """
+            A refusal names its rule: livepatch help RULE, livepatch help rules.
             Exit status: 0 done; 1 refused, nothing changed; 2 bad usage; 3 busy, nothing changed, try again; \
             4 failed midway, `livepatch status` says what is left.
             """,
@@ -19,6 +20,10 @@ struct LivePatch: ParsableCommand {
     static func main() {
         signal(SIGPIPE, SIG_IGN)
         do {
+            if let rule = Rule.asked(by: Array(CommandLine.arguments.dropFirst())) {
+                print(try Rule.explain(rule))
+                return
+            }
             var command = try parseAsRoot()
             try command.run()
         } catch let code as ExitCode {

@@ -83,3 +83,15 @@ struct Show: AsyncParsableCommand {
         }
     }
 }
+
+struct Explain: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Explain a rule by which patches are refused, with an example and the way out.",
+        discussion:
+            "The same as `patchbuild help RULE`, `patchbuild --explain RULE`; without a rule, `patchbuild help rules`.")
+
+    @Argument(help: "The rule's name, as a refusal prints it in brackets.")
+    var rule: String?
+
+    func run() throws { print(try Rule.explain(rule)) }
+}

@@ -14,14 +14,19 @@ struct Patchbuild: AsyncParsableCommand {
               patchbuild build --source . --diff fix.diff --target ./server -o fix.lpatch
               livepatch apply fix.lpatch --pid 1234 --allow-unsigned
 
+            A patch that could be wrong is refused by a named rule: patchbuild help rules, patchbuild help RULE.
             Exit status: 0 done; 1 refused, nothing written; 2 bad usage; 4 the machine failed midway.
             """,
         version: "0.1.0",
-        subcommands: [Record.self, Build.self, Diff.self, Check.self, Show.self])
+        subcommands: [Record.self, Build.self, Diff.self, Check.self, Show.self, Explain.self])
 
     /// Every way out of the program goes through here: the exit statuses are a contract.
     static func main() async {
         do {
+            if let rule = Rule.asked(by: Array(CommandLine.arguments.dropFirst())) {
+                print(try Rule.explain(rule))
+                return
+            }
             var command = try parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()

@@ -16,6 +16,7 @@ func reporting(json: Bool, _ work: () async throws -> Void) async throws {
         } else {
             printError("\(error)")
         }
+        if let hint = Refusals.hint(refusals(in: error) ?? [], tool: "patchbuild") { printError("  \(hint)") }
         throw Reported(status: ExitStatus(for: error))
     }
 }

@@ -133,4 +133,19 @@ import Testing
             """
         #expect(try passes(unit, [("f(x, 3)", "f(x, 4)")]) == ["other", "work", "+f"])
     }
+
+    @Test func `entry-none: a function shorter than a jump is refused, a longer one is not`() throws {
+        #expect(try rules("int work(int x) { return x; }", [("return x", "return x * 3 + 1")]) == ["entry-none"])
+        #expect(try passes("int work(int x) { return x * 25 / 7; }", [("25", "35")]) == ["work"])
+    }
+
+    @Test func `relocation-type: a place inside of another function is refused, the function is not`() throws {
+        let inner =
+            "asm(\".text\\n.globl raw\\n.type raw,@function\\nraw: lea 1(%rdi), %eax\\n inner: imul $7, %eax\\n ret\\n"
+            + " .size raw, .-raw\"); int raw(int); extern char inner[]; long work(int x) { return raw(x) + 1; }"
+        #expect(
+            try rules(inner, [("raw(x) + 1", "raw(x) + (long)inner")], flags: ["-O2", "-fno-pie", "-no-pie"]).isEmpty
+                == false)
+        #expect(try passes(inner, [("raw(x) + 1", "raw(x) * 9")]) == ["work"])
+    }
 }

@@ -63,6 +63,17 @@ struct DebugFacts {
         }
     }
 
+    /// What changes in types and keeps their layout, for the reader of the patch.
+    var layoutRemarks: [String] {
+        var seen: Set<String> = []
+        return pairs.flatMap { pair -> [String] in
+            guard let original = pair.original, let new = pair.new else { return [] }
+            let differences = Set(layoutDifferences(original: original, new: new).map(\.subject))
+            return ObjectFiles.layoutRemarks(original: original, new: new).filter { !differences.contains($0.subject) }
+                .map { "\($0.subject): \($0.description), with the same layout" }
+        }.filter { seen.insert($0).inserted }
+    }
+
     /// What calls a replaced function from a unit that is in no given target goes on calling it as before.
     func signatureRefusals(homeless: [ChangedUnit]) -> [Refusal] {
         var callers: [String: String] = [:]

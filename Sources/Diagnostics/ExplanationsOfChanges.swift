@@ -1,0 +1,182 @@
+/// Rules about what a patch changes in a running process.
+let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
+    (
+        .typeLayout,
+        RuleExplanation(
+            "Objects in the process's memory were laid out by the old code. A type that the changed code can reach has another size, other offsets, members of another type, another alignment, or enumerators with other values; or a variable has another type. New code would read what was never written there.",
+            example: """
+                struct session {
+                    int state;
+                +   int retries;        // existing sessions are 4 bytes too short
+                };
+                """,
+            wayOut:
+                "Keep the layout: put the new state into a table beside the objects, or into bits that were unused and zero in every object. Otherwise restart. Members with a new name, enumerators behind the last one, and types that only new code uses are not refused.",
+            decision:
+                "no object of this type is alive at the switch and used behind it, or that new code never touches the part that differs in one that is."
+        )
+    ),
+    (
+        .dataInitialValue,
+        RuleExplanation(
+            "The initial value of a writable variable changes. The process has initialised it already, and may have changed it since; new code would find the old value.",
+            example: """
+                -static int limit = 1000;
+                +static int limit = 2000;
+                """,
+            wayOut:
+                "Restart, or set the value from patched code: a changed function that runs after the switch may assign it."
+        )
+    ),
+    (
+        .dataSize,
+        RuleExplanation(
+            "A variable gets another size, or an alignment that it does not have in the process. There is only room for the old one, and aligned instructions (movaps) would fault.",
+            example: """
+                -static char name[64];
+                +static char name[256];
+                """,
+            wayOut:
+                "Keep the size and refuse longer input, or use a new variable under another name, with a new purpose.")
+    ),
+    (
+        .lostState,
+        RuleExplanation(
+            "A variable is gone, and a new one takes its place in the same code. The new one starts with its initial value: what the process has stored in the old one is lost without a word.",
+            example: """
+                -static int open_calls;
+                +static int calls_in_progress;
+                """,
+            wayOut: "Keep the variable's name in the fix that is patched in.",
+            decision: "what the old variable holds does not matter to the new code.")
+    ),
+    (
+        .readOnlyData,
+        RuleExplanation(
+            "A constant becomes a variable. The process has it in memory that can't be written, and storing into it would end the process.",
+            example: """
+                -static const int limits[4] = {1, 2, 4, 8};
+                +static int limits[4] = {1, 2, 4, 8};      // and limits[n]++ in a function
+                """,
+            wayOut: "Give the fix a new variable under another name; it travels in the patch.")
+    ),
+    (
+        .meaning,
+        RuleExplanation(
+            "A constant has another value, and something made by the old value outlives the switch: an allocation whose size it decides while other code relies on that size, or a stored number that now means something else. Layouts are equal, so nothing else would tell. Every changed constant is listed by `build` and `show` with the functions that use it.",
+            example: """
+                -#define ROOM 64
+                +#define ROOM 256
+                 buffer = malloc(ROOM);                            // before the switch: 64 bytes
+                 for (i = 0; i < ROOM; i++) buffer[i] = 0;         // after it: 256
+                """,
+            wayOut: "Keep the constant and give the fix one of its own, or restart.",
+            decision: "nothing made with the old value is used by new code, or that it does no harm there.")
+    ),
+    (
+        .changedSignature,
+        RuleExplanation(
+            "A function takes other parameters, or gives another result, and a unit that changes with it, but is in none of the given targets, calls it. That program or library would go on calling it in the old way.",
+            example: """
+                -int parse(const char *text);                  // in the library, which is the --target
+                +int parse(const char *text, size_t length);   // the program calls it, and is not
+                """,
+            wayOut: "Give both with a --target each: they are patched in one switch.")
+    ),
+    (
+        .changedConstant,
+        RuleExplanation(
+            "A constant changes, and its address may be known to code that stays: another unit, a stored pointer, a section that is read as a whole. That code would go on with the old one. A label's address that a function stores is refused for the same reason.",
+            example: """
+                -static const struct rule rules[] = {{"a", 1}};
+                +static const struct rule rules[] = {{"a", 2}};
+                 void init(void) { current = rules; }          // has run already
+                """,
+            wayOut:
+                "Read the constant directly, in functions that are replaced: loads are no escape. Or restart.",
+            decision: "nobody has kept the address, or that who has may go on with the old constant.")
+    ),
+    (
+        .vanishedFunction,
+        RuleExplanation(
+            "The fix has no function of that name any more, but its address has been given away: a callback, a handler, a table. The process goes on calling the old one, unfixed.",
+            example: """
+                -static int on_read(int fd) { … }
+                +static int handle_read(int fd) { … }          // event_set(handle_read) has long run with on_read
+                """,
+            wayOut: "Keep the name in the fix that is patched in.",
+            decision: "what still calls the old function may go on doing so.")
+    ),
+    (
+        .newThreadLocal,
+        RuleExplanation(
+            "The fix adds a thread-local variable. Threads that run already have no room for it.",
+            example: "+static _Thread_local int depth;",
+            wayOut: "Keep the new state in an ordinary variable, or in what the thread's functions hand on.")
+    ),
+    (
+        .inlinedCopy,
+        RuleExplanation(
+            "A function of a touched header has a copy in a unit of the target that no recorded command compiles: inlined, or as a whole. The copy would stay unfixed. The target's debug information tells of it.",
+            example: """
+                 // size.h, read by a.c (recorded) and b.c (not recorded)
+                -static inline int fits(int n) { return n < 64; }
+                +static inline int fits(int n) { return n >= 0 && n < 64; }
+                """,
+            wayOut: "Record the whole build, so that every unit of the target is known: patchbuild record -- make",
+            decision: "the copy that stays does no harm.")
+    ),
+    (
+        .entryNone,
+        RuleExplanation(
+            "The function's entry can't hold a jump: it is shorter than 5 bytes, something branches into its first bytes, or it crosses a page.",
+            example: "int version(void) { return 3; }      // 6 bytes with ret; `return 0` has 3",
+            wayOut:
+                "Patch the callers instead, or build the target with pads (`patchbuild check` tells how, `patchbuild new` has templates)."
+        )
+    ),
+    (
+        .constructors,
+        RuleExplanation(
+            "What changes runs before main, or only once: a constructor, a function that only constructors call, their order, a list that the linker collects in a section. It has run already, and code that read the list has read it.",
+            example: """
+                 __attribute__((constructor)) static void start(void)
+                -{ table_size = 16; }
+                +{ table_size = 32; }
+                """,
+            wayOut: "Restart, or do the same in a function that runs again.",
+            decision: "what the constructor or list did before the switch is right for the new code.")
+    ),
+    (
+        .aliases,
+        RuleExplanation(
+            "Several names have one address in the target (aliases, identical functions folded by the linker). A jump at the address would patch all of them, and the fix changes only some.",
+            example: """
+                 int old_name(int) __attribute__((alias("parse")));
+                -// parse and old_name are one function
+                +// the fix gives old_name a body of its own
+                """,
+            wayOut: "Give all names at the address the same new body.")
+    ),
+    (
+        .cplusplus,
+        RuleExplanation(
+            "The unit needs unwind data registered with the process, which can't be done for it.",
+            example: "void f() { Lock lock(mutex); g(); }     // g may throw",
+            wayOut: "Restart.")
+    ),
+    (
+        .relocationType,
+        RuleExplanation(
+            "New code refers to something by a kind of relocation that is not in the closed list of those known to be safe, or to a place inside of another function.",
+            example: "-mtls-dialect=gnu2 makes TLS descriptors (R_X86_64_GOTPC32_TLSDESC)",
+            wayOut: "Report the type of relocation with the compiler and its flags.")
+    ),
+    (
+        .pieLibraryData,
+        RuleExplanation(
+            "Code of a program (-fPIE) newly uses a variable of a library directly. That needs a copy relocation, which only the program's own link could make.",
+            example: "+if (optind < argc) …                    // the program did not use optind before",
+            wayOut: "Use the variable in a unit that is compiled with -fPIC, or through a function call.")
+    ),
+]

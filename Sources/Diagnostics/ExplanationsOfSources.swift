@@ -1,0 +1,127 @@
+/// Rules about the input of a build.
+let explanationsOfSources: [(rule: Rule, text: RuleExplanation)] = [
+    (
+        .diffDoesNotApply,
+        RuleExplanation(
+            "A hunk of the diff does not find its lines. The source is not the one that the diff is for, or an earlier diff of a series is missing.",
+            example: "patchbuild build --source redis-7.0.15 --diff fix-for-7.2.patch …",
+            wayOut:
+                "Give the source that the target was built from, and every diff in its order, each with --diff. Diffs apply with -p1."
+        )
+    ),
+    (
+        .unreadSource,
+        RuleExplanation(
+            "No unit reads a touched file, and it is no documentation: a grammar, a template, a build script. What it changes would be lost.",
+            example: "--- a/src/parser.y        // bison makes parser.c of it, in the build",
+            wayOut: "Build a second tree with the change in it and give it with --new-source.")
+    ),
+    (
+        .sourceAndGenerator,
+        RuleExplanation(
+            "A touched file is read by units and by a generator as well, or new code needs a generated file. Compiling the units alone would leave what the generator made as it was.",
+            example: "--- a/commands.def        // included by server.c, and read by a script that makes help.h",
+            wayOut: "Build a second tree with the change in it and give it with --new-source.")
+    ),
+    (
+        .noCompileCommand,
+        RuleExplanation(
+            "No recorded command compiles a unit that the change reaches: a new or removed source, or a unit of the target that may read a changed macro or type.",
+            example: """
+                --- /dev/null
+                +++ b/src/limits.c        // which flags, and which program is it linked into?
+                """,
+            wayOut:
+                "Record the whole build (`patchbuild record -- make clean all`); put new functions into a known unit.")
+    ),
+    (
+        .compileFailed,
+        RuleExplanation(
+            "The recorded command fails, for the original or for the changed source. The compiler's message is in the reason.",
+            example: "src/a.c:12: error: unknown type name 'quota_t'",
+            wayOut:
+                "Make the tree as it was when the build was recorded: generated headers, installed packages, the compiler."
+        )
+    ),
+]
+
+let explanationsOfTargets: [(rule: Rule, text: RuleExplanation)] = [
+    (
+        .badInput,
+        RuleExplanation(
+            "A file is not what it should be: not an ELF file of x86-64, damaged, or of another tree.",
+            example: "patchbuild build --target /usr/bin/ldd …          // a shell script",
+            wayOut: "Check the file that the message names.")
+    ),
+    (
+        .stripped,
+        RuleExplanation(
+            "The target has no symbol table, so that its functions can't be found by name.",
+            example: "patchbuild build --target /usr/sbin/nginx …       // a stock file",
+            wayOut: "Give --symbols: the unstripped ELF of a rebuild, or the package's -dbgsym file.")
+    ),
+    (
+        .unmatchedFunction,
+        RuleExplanation(
+            "A function that the patch relies on, compiled again by the recorded command, is not what the target has, byte for byte. With another compiler, flag or source everything else would be guesswork.",
+            example: "the target was built with -O3, the recorded command says -O2",
+            wayOut:
+                "Build with the compiler, flags and source of the target: for a distribution's package, its own build in the release's own environment."
+        )
+    ),
+    (
+        .unresolvedSymbol,
+        RuleExplanation(
+            "New code uses a name that neither the target, nor the patch, nor a library that the target needs defines; or a definition whose address nothing tells.",
+            example: "+compress2(out, &size, in, length, 9);           // the program does not need libz",
+            wayOut: "Use what is there, or record the whole build so that the defining unit is known.")
+    ),
+    (
+        .ambiguousSymbol,
+        RuleExplanation(
+            "Several definitions bear the name and nothing tells which one is meant: static variables of one name in a function that changes, or a global that moves to another unit while the target keeps the old one.",
+            example: """
+                 { static int n; n++; }
+                 { static int n; n--; }                       // two of them, and the function changes
+                """,
+            wayOut: "Give the new one another name; leave definitions in the unit where they were.")
+    ),
+    (
+        .ltoObject,
+        RuleExplanation(
+            "With -flto an object holds no machine code: it is made at the link, mixed with that of other units.",
+            example: "gcc -O2 -flto -c a.c",
+            wayOut: "Build the target without -flto.")
+    ),
+    (
+        .nothingToPatch,
+        RuleExplanation(
+            "The compiled code and data are as before.",
+            example: "-/* returns -1 on error */   +/* returns a negative number on error */",
+            wayOut: "Nothing is to be done; if you expected a change, look at #if and at which units are compiled.")
+    ),
+]
+
+let explanationsOfBundles: [(rule: Rule, text: RuleExplanation)] = [
+    (
+        .badBundle,
+        RuleExplanation(
+            "The bundle is damaged, or not made by patchbuild: its members, their digests or its manifest contradict each other.",
+            example: "a download that broke off, an archive packed again with tar",
+            wayOut: "Fetch the bundle again; `patchbuild show` reads it without applying it.")
+    ),
+    (
+        .unsigned,
+        RuleExplanation(
+            "Nobody vouches for the bundle's origin. It becomes code of the process.",
+            example: "livepatch apply fix.lpatch --pid 1234",
+            wayOut: "Check where the file comes from, and say --allow-unsigned.")
+    ),
+    (
+        .formatVersion,
+        RuleExplanation(
+            "The bundle has a format that this version does not know.",
+            example: "a bundle of patchbuild 2, livepatch 1",
+            wayOut: "Use the livepatch that belongs to the patchbuild that made the bundle.")
+    ),
+]

@@ -1,0 +1,119 @@
+/// What `patchbuild help RULE` says of a rule, beyond its usual remedy.
+public struct RuleExplanation: Sendable {
+    /// What is refused, and what would go wrong.
+    public var meaning: String
+    /// A few lines that are refused: a change, a command, or a state of a process.
+    public var example: String
+    /// What to do instead.
+    public var wayOut: String
+    /// What `--allow RULE=SUBJECT` asserts; nil where the rule can't be decided.
+    public var decision: String?
+
+    init(_ meaning: String, example: String, wayOut: String, decision: String? = nil) {
+        self.meaning = meaning
+        self.example = example
+        self.wayOut = wayOut
+        self.decision = decision
+    }
+}
+
+/// The rules in groups, as the README and `patchbuild help rules` show them.
+public struct RuleGroup: Sendable {
+    public var title: String
+    let explanations: [(rule: Rule, text: RuleExplanation)]
+    public var rules: [Rule] { explanations.map(\.rule) }
+
+    public static let all: [RuleGroup] = [
+        RuleGroup(title: "Sources and compile commands", explanations: explanationsOfSources),
+        RuleGroup(title: "The target and its objects", explanations: explanationsOfTargets),
+        RuleGroup(title: "What the patch changes", explanations: explanationsOfChanges),
+        RuleGroup(title: "Bundles", explanations: explanationsOfBundles),
+        RuleGroup(title: "Processes", explanations: explanationsOfProcesses),
+    ]
+
+    /// All rules, a line each: the page to start from.
+    public static var page: String {
+        let groups = all.map { group in
+            let lines = group.explanations.map { rule, text in
+                let mark = text.decision == nil ? "" : " (can be decided)"
+                return "  \(rule.rawValue)\(mark)\n      \(firstSentence(of: text.meaning))"
+            }
+            return group.title + "\n" + lines.joined(separator: "\n")
+        }
+        return "A patch, or an operation on a process, that could be wrong is refused by one of these rules.\n"
+            + "`patchbuild help RULE` shows an example and the way out. Where a rule can be decided,\n"
+            + "`patchbuild build --allow RULE=SUBJECT` records an engineer's decision in the bundle.\n\n"
+            + groups.joined(separator: "\n\n")
+    }
+
+    private static func firstSentence(of text: String) -> String {
+        text.firstRange(of: ". ").map { String(text[..<$0.lowerBound]) + "." } ?? text
+    }
+}
+
+extension Rule {
+    /// Nil only for a rule that the catalogue lacks, which a test refuses.
+    public var explanation: RuleExplanation? {
+        RuleGroup.all.lazy.compactMap { group in group.explanations.first { $0.rule == self }?.text }.first
+    }
+
+    /// The whole page of the rule.
+    public var page: String {
+        guard let explanation else { return "\(rawValue)\n\n  the way out: \(remedy)" }
+        let example = explanation.example.split(separator: "\n", omittingEmptySubsequences: false).map { "      " + $0 }
+        var parts = [rawValue, wrapped(explanation.meaning), "  For example:\n\n" + example.joined(separator: "\n")]
+        parts.append("  The way out:\n\n" + wrapped(explanation.wayOut, indent: 6))
+        if let decision = explanation.decision {
+            let option = "patchbuild build … --allow \(rawValue)=SUBJECT"
+            parts.append("  A decision:\n\n      \(option)\n\n" + wrapped("This asserts that " + decision, indent: 6))
+        } else {
+            parts.append("  It can't be overridden.")
+        }
+        return parts.joined(separator: "\n\n")
+    }
+
+    /// What a command prints for `help rules`, `help RULE` and `--explain RULE`.
+    /// - Throws: `UsageError` for a name that is no rule's.
+    public static func explain(_ name: String?) throws -> String {
+        guard let name, name != "rules" else { return RuleGroup.page }
+        guard let rule = Rule(rawValue: name) else {
+            throw UsageError("\(name) is no rule; `patchbuild help rules` lists them")
+        }
+        return rule.page
+    }
+
+    /// Where the arguments ask for a rule, the rule's name (`rules` for all): `help rules`, `help RULE`,
+    /// `--explain RULE`, `--explain=RULE`.
+    public static func asked(by arguments: [String]) -> String? {
+        if let first = arguments.first, first.hasPrefix("--explain=") { return String(first.dropFirst(10)) }
+        guard let first = arguments.first else { return nil }
+        if first == "--explain" { return arguments.count > 1 ? arguments[1] : "rules" }
+        guard first == "help", arguments.count == 2 else { return nil }
+        return arguments[1] == "rules" || Rule(rawValue: arguments[1]) != nil ? arguments[1] : nil
+    }
+}
+
+extension Refusals {
+    /// One line for all of them, said once behind a command's refusals.
+    public static func hint(_ refusals: [Refusal], tool: String) -> String? {
+        var names: [String] = []
+        for refusal in refusals where !names.contains(refusal.rule) { names.append(refusal.rule) }
+        guard !names.isEmpty else { return nil }
+        let more = names.count > 1 ? " (also \(names.dropFirst().joined(separator: ", ")))" : ""
+        return "an example and the way out: \(tool) help \(names[0])\(more)"
+    }
+}
+
+private func wrapped(_ text: String, indent: Int = 2, width: Int = 90) -> String {
+    let margin = String(repeating: " ", count: indent)
+    var lines: [String] = []
+    var line = ""
+    for word in text.split(separator: " ") {
+        if !line.isEmpty, indent + line.count + 1 + word.count > width {
+            lines.append(margin + line)
+            line = ""
+        }
+        line += (line.isEmpty ? "" : " ") + word
+    }
+    return (lines + [margin + line]).joined(separator: "\n")
+}
