@@ -85,6 +85,19 @@ import Testing
         #expect(neither.functions == ["work"])
     }
 
+    @Test func `a new global under the name of a library's function is refused, a static one is not`() throws {
+        let sources = [
+            "a.c": "int puts(const char *); int work(int x) { return puts(\"a\") + x * 3; }",
+            "b.c": "int puts(const char *); int other(int x) { return puts(\"b\") + x; }",
+            "m.c": Patching.main("work", "other"),
+        ]
+        let body = "int puts(const char *s) { return *s; } int work"
+        let edit = [("int puts(const char *); int work", body), ("x * 3", "x * 5")]
+        #expect(try Patching(sources, ["a.c": edit]).rules == ["ambiguous-symbol"])
+        let own = [("int puts(const char *); int work", "static " + body), ("x * 3", "x * 5")]
+        #expect(try Patching(sources, ["a.c": own]).functions.contains("work"))
+    }
+
     private static let hidden = [
         "a.c": "int work(int x) { return x * 2; }",
         "b.c":

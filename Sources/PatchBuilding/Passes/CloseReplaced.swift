@@ -93,6 +93,15 @@ extension Closure {
         for unit in units {
             for (number, entity) in unit.new.entities.enumerated()
             where entity.isGlobal && unit.correlation.originalOf[number] == nil {
+                // What is new under a library's name would stand for it in the whole program, had it been linked so.
+                if let name = entity.names.first(where: { target.imports[$0] != nil }) {
+                    refuse(
+                        Refusal(
+                            .ambiguousSymbol, subject: "\(name) (\(unit.name))",
+                            why: "the target takes it from a library, and other code goes on using that one",
+                            remedy: "give the new definition another name, or make it static"))
+                    continue
+                }
                 let isKnown = { (name: String) in target.globalDefinitions(of: name).contains { $0.binding != .local } }
                 guard let name = entity.names.first(where: isKnown) else { continue }
                 refuse(
