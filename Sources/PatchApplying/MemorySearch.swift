@@ -10,10 +10,15 @@ struct MemorySearch: Sendable {
 
     private static let chunk = 1 << 20
 
-    /// - Parameter excluded: ranges that were looked at already, or need not be: own stacks, modules, the registry.
+    /// - Parameters:
+    ///   - excluded: ranges that were looked at already, or need not be: own stacks, modules, the registry.
+    ///   - isHarmless: of the place of a hit and the value there.
     /// - Throws: `SwitchObstacle.pointedTo` at the first hit, or `tooLong`.
-    func refuseHits(_ table: ScanTable, except excluded: [RemoteRange]) throws {
+    func refuseHits(
+        _ table: ScanTable, except excluded: [RemoteRange], isHarmless: (UInt64, UInt64) -> Bool = { _, _ in false }
+    ) throws {
         try forEachHit(table, except: excluded) { place, value in
+            if isHarmless(place, value) { return }
             throw SwitchObstacle.pointedTo(place: place, name: table.interval(holding: value)?.name ?? "")
         }
     }

@@ -95,7 +95,7 @@ extension Session {
                 watchdog.arm(maximumStop: options.maximumStop)
                 defer { watchdog.arm(milliseconds: 0) }
                 let stopped = try withStoppedProcess(pid, maximumStop: maximum) { process in
-                    try searchStopped(process, table, own)
+                    try searchStopped(process, table, own, patch)
                 }
                 if stop.microseconds < stopped.stopMicroseconds { stop.microseconds = stopped.stopMicroseconds }
                 return nil
@@ -129,7 +129,7 @@ extension Session {
     }
 
     private func searchStopped(
-        _ process: borrowing StoppedProcess, _ table: ScanTable, _ own: [RemoteRange]
+        _ process: borrowing StoppedProcess, _ table: ScanTable, _ own: [RemoteRange], _ patch: RegisteredPatch
     ) throws {
         for thread in process.threads {
             if let value = thread.registers.generalPurpose.first(where: table.contains) {
@@ -139,6 +139,23 @@ extension Session {
         let map = try MemoryMap.read(pid: process.pid)
         let live = OwnStack.ranges(of: process, map).compactMap { $0 }
         let search = MemorySearch(map: map, memory: process.memory, deadline: process.deadline)
-        try search.refuseHits(table, except: own + OwnStack.unused(live, map))
+        try search.refuseHits(table, except: own + OwnStack.unused(live, map)) { place, value in
+            isOfUnwinder(place, value, patch, process.memory)
+        }
+    }
+
+    /// From GCC 13 on, libgcc keeps (start of the code, its size, `struct object`) in a tree. Nobody else knows where the
+    /// object is.
+    private func isOfUnwinder(
+        _ place: UInt64, _ value: UInt64, _ patch: RegisteredPatch, _ memory: RemoteMemory
+    ) -> Bool {
+        guard let calls = patch.calls, calls.registrations > 0,
+            let size = try? memory.read(RemoteAddress(place &+ 8), as: UInt64.self),
+            let object = try? memory.read(RemoteAddress(place &+ 16), as: UInt64.self)
+        else { return false }
+        return calls.unwind.contains { $0.object == object }
+            && patch.modules.contains { module in
+                module.isInside(value, size, protection: 4) && module.isInside(object, 1, protection: 2)
+            }
     }
 }

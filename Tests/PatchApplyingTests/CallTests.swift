@@ -15,6 +15,7 @@ extension Programs {
         #include <unistd.h>
         volatile int sink;
         volatile int trace;
+        volatile long words[3] = {1, 1, 1};
         extern "C" __attribute__((noipa, used)) int thrower(int x) { sink++; throw x; }
         extern "C" __attribute__((noipa, used)) void note(int x) { trace = trace * 10 + x; }
         extern "C" int answer();
@@ -131,6 +132,29 @@ extension Programs {
             try expectStatus(0, try livepatch("load", bundle, "--pid", process.id, "--allow-unsigned"))
             let output = try livepatch("unload", bundle, "--pid", process.id)
             #expect(output.stdout.contains("unloaded") && output.status == 0, "\(output)")
+            try process.waitForNew("answer=1")
+        }
+    }
+
+    @Test(
+        "unload-proof: a node of libgcc's tree is no pointer into the module; anything else is",
+        arguments: [false, true])
+    func treeNode(isNode: Bool) throws {
+        let patch = try Programs.throwingPatch()
+        let words = try #require(try Fixture.symbols(patch.target)["words"])
+        try withPatched(patch) { process, bundle in
+            try expectStatus(0, try apply(bundle, process))
+            try process.waitForNew("answer=7")
+            let registry = try #require(try Registry.find(in: ProcessView(pid: process.pid)))
+            let (known, module) = (registry.state.patches[0], registry.state.patches[0].modules[0])
+            let code = known.functions[0].newRanges[0]
+            let object = try #require(known.calls?.unwind[0].object)
+            // As GCC 13's libgcc would have it; or a callback with something beside it.
+            try registry.memory.write(
+                [code.address, code.size, isNode ? object : 5].flatMap(littleEndian),
+                at: RemoteAddress(module.targetBias &+ words.address))
+            let output = try livepatch("revert", bundle, "--pid", process.id)
+            #expect(output.stdout.contains(isNode ? "unloaded" : "resident") && output.status == 0, "\(output)")
             try process.waitForNew("answer=1")
         }
     }
