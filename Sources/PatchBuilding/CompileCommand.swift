@@ -90,6 +90,10 @@ func responseWords(_ text: String) -> [String] {
 /// One command may compile several files: without the others, and without what only a link reads.
 func compilingOnly(_ file: String, _ words: [String], directory: String) -> [String] {
     let links = !words.contains("-c")
+    func isFile(_ word: String) -> Bool { resolvedPath(normalized(word, in: directory)) == file }
+    // A path through symbolic links may not look like the file's.
+    let sources = words.dropFirst().filter { !$0.hasPrefix("-") && Language(file: $0, arguments: []) != nil }
+    guard sources.contains(where: isFile) else { return words }
     var kept: [String] = []
     var isValue = true
     for word in words {
@@ -99,8 +103,7 @@ func compilingOnly(_ file: String, _ words: [String], directory: String) -> [Str
             if isValue || !links || !isLinker { kept.append(word) }
             continue
         }
-        let isOther =
-            Language(file: word, arguments: []) != nil && resolvedPath(normalized(word, in: directory)) != file
+        let isOther = Language(file: word, arguments: []) != nil && !isFile(word)
         let isLinked = links && [".o", ".a", ".so", ".lo", ".la"].contains { word.hasSuffix($0) }
         if !isOther, !isLinked { kept.append(word) }
     }
