@@ -21,16 +21,26 @@ let firstAddedNumber = 1_000_000
 public func pinLines(original: [UInt8], new: [UInt8]) -> PinnedText {
     func unpinned(_ reason: String) -> PinnedText { PinnedText(text: new, directives: 0, refusal: reason) }
     let source = SourceLexer.lex(new)
-    if source.hasLineDirective || SourceLexer.lex(original).hasLineDirective {
+    let before = SourceLexer.lex(original)
+    if source.hasLineDirective || before.hasLineDirective {
         return unpinned("it numbers its lines itself, with #line")
     }
     if source.isAmbiguous { return unpinned("a trigraph continues a line") }
-    let aligned = alignedLines(original: linesWithEnds(original), new: linesWithEnds(new))
+    let aligned = alignedLines(original: significantLines(original, before), new: significantLines(new, source))
     let chunks = numbered(chunks(of: source, aligned: aligned), originalCount: linesWithEnds(original).count)
     let pinned = insertDirectives(into: new, source: source, chunks: chunks)
     let tokens = SourceLexer.lex(pinned.text).tokens.map(\.bytes)
     guard tokens == source.tokens.map(\.bytes) else { return unpinned("the tokens would not stay the same") }
     return pinned
+}
+
+/// Each line as its tokens, so that it stays the same line when a comment or blanks come to it; without tokens, as it is.
+private func significantLines(_ text: [UInt8], _ source: LexedSource) -> [ArraySlice<UInt8>] {
+    var lines = linesWithEnds(text)
+    var tokens: [Int: [UInt8]] = [:]
+    for token in source.tokens { tokens[token.line, default: []] += token.bytes + [0] }
+    for (line, bytes) in tokens where line < lines.count { lines[line] = bytes[...] }
+    return lines
 }
 
 /// Lines that no directive may stand between.

@@ -1,5 +1,6 @@
 import Glibc
 import ObjectFiles
+import TestSupport
 import Testing
 
 /// Whatever bytes a file holds, reading it gives a value or a typed error.
@@ -95,17 +96,5 @@ import Testing
         #expect(try reason { $0 = [] } == .notELF)
         #expect(throws: ObjectFileError.self) { try ObjectFile.read(path: "/nonexistent") }
         #expect(throws: ObjectFileError.self) { try ObjectFile.read(path: "/tmp") }
-    }
-}
-
-/// A small repeatable generator.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

@@ -1,4 +1,5 @@
 import ObjectFiles
+import TestSupport
 import Testing
 
 /// Compiles with debug info and gives the one unit.
