@@ -12,7 +12,7 @@ public struct DiffReport: Codable, Sendable, CustomStringConvertible {
 
     public struct Datum: Codable, Sendable {
         public var name: String
-        /// `constant`, `initial value`, `size` or `new`.
+        /// `constant`, `initial value`, `size`, `protection`, `alignment` or `new`.
         public var change: String
     }
 
@@ -35,24 +35,43 @@ public func diffObjects(original: String, new: String) throws -> DiffReport {
             name: new, source: original, isCPlusPlus: false, plainObject: original, originalObject: original,
             newObject: new)
     ])
-    let unit = ChangedUnit(loaded[0])
-    let view = unit.unit.new
-    var functions = unit.changes.functions.map { number, reason in
-        DiffReport.Function(name: view.entities[number].name, object: new, change: "changed", reason: reason)
+    return DiffReport(ChangedUnit(loaded[0]), object: new)
+}
+
+extension DiffReport {
+    init(_ unit: ChangedUnit, object: String) {
+        let view = unit.unit.new
+        functions = unit.changes.functions.map { number, reason in
+            Function(name: view.entities[number].name, object: object, change: "changed", reason: reason)
+        }
+        data = unit.changes.constants.map { Datum(name: view.entities[$0].name, change: "constant") }
+        data += unit.changes.initialValues.map { Datum(name: view.entities[$0].name, change: "initial value") }
+        data += unit.changes.sizes.map { Datum(name: view.entities[$0].name, change: "size") }
+        data += unit.changes.commonSizes.map { Datum(name: $0, change: "size") }
+        data += unit.attributeChanges.map { Datum(name: view.entities[$0.entity].name, change: $0.what) }
+        for (number, entity) in view.entities.enumerated() where unit.correlation.originalOf[number] == nil {
+            if entity.kind != .function {
+                if !isFunctionNameLiteral(entity.name) { data.append(Datum(name: entity.name, change: "new")) }
+            } else if entity.coldParent == nil {
+                functions.append(
+                    Function(name: entity.name, object: object, change: "new", reason: "only the new object has it"))
+            }
+        }
+        functions.sort { ($0.change, $0.name) < ($1.change, $1.name) }
+        data.sort { ($0.name, $0.change) < ($1.name, $1.change) }
     }
-    var data = unit.changes.constants.map { DiffReport.Datum(name: view.entities[$0].name, change: "constant") }
-    data += unit.changes.initialValues.map { DiffReport.Datum(name: view.entities[$0].name, change: "initial value") }
-    data += unit.changes.sizes.map { DiffReport.Datum(name: view.entities[$0].name, change: "size") }
-    for (number, entity) in view.entities.enumerated() where unit.correlation.originalOf[number] == nil {
-        if entity.kind != .function {
-            if !isFunctionNameLiteral(entity.name) { data.append(DiffReport.Datum(name: entity.name, change: "new")) }
-        } else if entity.coldParent == nil {
-            functions.append(
-                DiffReport.Function(name: entity.name, object: new, change: "new", reason: "only the new object has it")
-            )
+}
+
+extension ChangedUnit {
+    /// What a datum needs of its memory, beside its content: to be written, or another alignment.
+    fileprivate var attributeChanges: [(entity: Int, what: String)] {
+        correlation.newOf.flatMap { a, b -> [(entity: Int, what: String)] in
+            let (old, new) = (unit.original.entities[a], unit.new.entities[b])
+            guard new.kind != .function else { return [] }
+            let (before, after) = (unit.original.file.sections[old.section], unit.new.file.sections[new.section])
+            let protection = old.isWritable != new.isWritable ? [(entity: b, what: "protection")] : []
+            let isAligned = before.alignment >= after.alignment || new.offset != 0
+            return protection + (isAligned ? [] : [(entity: b, what: "alignment")])
         }
     }
-    return DiffReport(
-        functions: functions.sorted { ($0.change, $0.name) < ($1.change, $1.name) },
-        data: data.sorted { $0.name < $1.name })
 }

@@ -42,6 +42,9 @@ public struct ObjectView: Sendable {
     public let entityNamed: [String: Int]
     /// By a function's name: its `.cold` halves.
     let coldHalves: [String: [Int]]
+    /// By entity: the nearest one before it in its section that reaches further than itself, or has no size, as an index
+    /// into `entitiesInSection`; -1 where there is none.
+    private let outer: [Int]
 
     public init(_ file: ObjectFile) {
         self.file = file
@@ -71,6 +74,7 @@ public struct ObjectView: Sendable {
         entitiesInSection = inSection
         entityNamed = named
         coldHalves = cold
+        outer = Self.outerEntities(entities, inSection)
     }
 
     private struct Place: Hashable {
@@ -112,6 +116,22 @@ public struct ObjectView: Sendable {
         return settled
     }
 
+    private static func outerEntities(_ entities: [Entity], _ inSection: [Int: [Int]]) -> [Int] {
+        var outer = [Int](repeating: -1, count: entities.count)
+        for numbers in inSection.values {
+            for (index, number) in numbers.enumerated() {
+                var candidate = index - 1
+                while candidate >= 0 {
+                    let other = entities[numbers[candidate]]
+                    if other.end > entities[number].end || other.size == 0 { break }
+                    candidate = outer[numbers[candidate]]
+                }
+                outer[number] = candidate
+            }
+        }
+        return outer
+    }
+
     private static func makeEntity(_ place: Place, _ symbols: [Int], _ file: ObjectFile) -> Entity {
         let section = file.sections[place.section]
         let ordered = symbols.sorted { first, second in
@@ -136,10 +156,13 @@ public struct ObjectView: Sendable {
         if candidates.count == 1, entities[candidates[0]].offset == 0, !file.sections[section].isMergeable {
             return candidates[0]
         }
-        return candidates.last { index in
-            let entity = entities[index]
-            return Int64(entity.offset) <= offset && (offset < Int64(entity.end) || entity.size == 0)
+        var index = candidates.partitioningIndex { Int64(bitPattern: entities[$0].offset) > offset } - 1
+        while index >= 0 {
+            let entity = entities[candidates[index]]
+            if offset < Int64(bitPattern: entity.end) || entity.size == 0 { return candidates[index] }
+            index = outer[candidates[index]]
         }
+        return nil
     }
 
     /// A constant whose address means nothing, since the linker may merge it with its equals (clang puts small static

@@ -91,19 +91,13 @@ extension ObjectView {
     }
 }
 
-/// Walks both objects side by side; remembers what it has decided of data.
-private struct Comparer {
+/// Walks both objects side by side. What data holds is decided in CompareContent.swift.
+struct Comparer {
     let original: ObjectView
     let new: ObjectView
     let correlation: Correlation
-    /// By entity of the original: content differs. An entry under decision counts as equal, which ends cycles.
-    var dataVerdicts: [Int: Bool] = [:]
-    var sectionVerdicts: [SectionPair: Bool] = [:]
-
-    struct SectionPair: Hashable {
-        var original: Int
-        var new: Int
-    }
+    /// Whether the content of a pair differs; see `isChanged`.
+    var verdicts: [ContentPair: Bool] = [:]
 
     init(original: ObjectView, new: ObjectView, correlation: Correlation) {
         self.original = original
@@ -111,28 +105,22 @@ private struct Comparer {
         self.correlation = correlation
     }
 
-    mutating func isChangedData(_ a: Int, _ b: Int) -> Bool {
-        if let verdict = dataVerdicts[a] { return verdict }
-        let (known, knownSections) = (dataVerdicts, sectionVerdicts)
-        dataVerdicts[a] = false
-        let verdict = difference(ofEntity: a, and: b) != nil
-        if verdict { forgetEquals(since: known, knownSections) }
-        dataVerdicts[a] = verdict
-        return verdict
+    mutating func isChangedData(_ a: Int, _ b: Int) -> Bool { isChanged(.data(a, b)) }
+
+    mutating func difference(ofEntity a: Int, and b: Int) -> String? { settle(finding(ofEntity: a, and: b)) }
+
+    /// nil when the bytes are equal and every relocation refers to the same thing.
+    mutating func difference(_ a: Range, _ b: Range) -> String? { settle(finding(a, b)) }
+
+    mutating func difference(_ p: Relocation, in a: Int, _ q: Relocation, in b: Int) -> String? {
+        var needs: [Finding.Need] = []
+        return settle(Finding(reason: finding(p, in: a, q, in: b, &needs), needs: needs))
     }
 
-    /// What was found equal while something counted as equal that is not, has to be looked at again.
-    private mutating func forgetEquals(since known: [Int: Bool], _ knownSections: [SectionPair: Bool]) {
-        dataVerdicts = dataVerdicts.filter { $0.value || known[$0.key] != nil }
-        sectionVerdicts = sectionVerdicts.filter { $0.value == false || knownSections[$0.key] != nil }
-    }
-
-    mutating func difference(ofEntity a: Int, and b: Int) -> String? {
+    func finding(ofEntity a: Int, and b: Int) -> Finding {
         let (x, y) = (original.entities[a], new.entities[b])
-        if x.size != y.size { return "size \(x.size) became \(y.size) bytes" }
-        return difference(
-            Range(section: x.section, start: x.offset, end: x.end),
-            Range(section: y.section, start: y.offset, end: y.end))
+        if x.size != y.size { return Finding(reason: "size \(x.size) became \(y.size) bytes") }
+        return finding(original.extent(of: a), new.extent(of: b))
     }
 
     struct Range {
@@ -141,26 +129,29 @@ private struct Comparer {
         var end: UInt64
     }
 
-    /// nil when the bytes are equal and every relocation refers to the same thing.
-    mutating func difference(_ a: Range, _ b: Range) -> String? {
+    func finding(_ a: Range, _ b: Range) -> Finding {
         let x = original.bytes(section: a.section, from: a.start, to: a.end)
         let y = new.bytes(section: b.section, from: b.start, to: b.end)
-        if (x == nil) != (y == nil) { return "initial value changed" }
+        if (x == nil) != (y == nil) { return Finding(reason: "initial value changed") }
         if let x, let y, x != y {
-            let at = zip(x, y).enumerated().first { $0.element.0 != $0.element.1 }?.offset ?? 0
-            return "code or content differs at +0x\(String(at, radix: 16))"
+            let at = zip(x, y).enumerated().first { $0.element.0 != $0.element.1 }?.offset ?? min(x.count, y.count)
+            return Finding(reason: "code or content differs at +0x\(String(at, radix: 16))")
         }
         let left = original.relocations(section: a.section, from: a.start, to: a.end)
         let right = new.relocations(section: b.section, from: b.start, to: b.end)
-        guard left.count == right.count else { return "refers to other things" }
+        guard left.count == right.count else { return Finding(reason: "refers to other things") }
+        var needs: [Finding.Need] = []
         for (p, q) in zip(left, right) {
-            guard p.offset &- a.start == q.offset &- b.start, p.type == q.type else { return "refers to other things" }
-            if let reason = difference(p, in: a.section, q, in: b.section) { return reason }
+            let isSameField = p.offset &- a.start == q.offset &- b.start && p.type == q.type
+            let reason = isSameField ? finding(p, in: a.section, q, in: b.section, &needs) : "refers to other things"
+            if let reason { return Finding(reason: reason, needs: needs) }
         }
-        return nil
+        return Finding(needs: needs)
     }
 
-    mutating func difference(_ p: Relocation, in a: Int, _ q: Relocation, in b: Int) -> String? {
+    private func finding(
+        _ p: Relocation, in a: Int, _ q: Relocation, in b: Int, _ needs: inout [Finding.Need]
+    ) -> String? {
         let left = original.referent(of: p, in: original.file.sections[a])
         let right = new.referent(of: q, in: new.file.sections[b])
         switch (left, right) {
@@ -169,29 +160,30 @@ private struct Comparer {
         case (.absolute(let x), .absolute(let y)):
             return x == y ? nil : "refers to another absolute address"
         case (.entity(let x, let dx), .entity(let y, let dy)):
-            return differenceOfEntities(x, dx, y, dy)
+            return differenceOfEntities(x, dx, y, dy, &needs)
         case (.anonymous(let x, let dx, let isLabel), .anonymous(let y, let dy, let isOtherLabel)):
             // A label tells where the literal starts, the addend how far into it: `&"text"[2]`.
             let isSamePart = isLabel == isOtherLabel && (!isLabel || p.addend == q.addend)
-            return isSamePart && isSameContent(x, dx, y, dy) ? nil : "reads another literal or constant"
+            let reason = "reads another literal or constant"
+            return isSamePart && isSameContent(x, dx, y, dy, reason, &needs) ? nil : reason
         default:
             return differenceOfKinds(left, right)
         }
     }
 
-    private mutating func differenceOfEntities(_ x: Int, _ dx: Int64, _ y: Int, _ dy: Int64) -> String? {
+    private func differenceOfEntities(
+        _ x: Int, _ dx: Int64, _ y: Int, _ dy: Int64, _ needs: inout [Finding.Need]
+    ) -> String? {
         let (a, b) = (original.entities[x], new.entities[y])
         guard correlation.newOf[x] == y else {
-            if isFunctionNameLiteral(a.name), isFunctionNameLiteral(b.name), dx == dy,
-                difference(ofEntity: x, and: y) == nil
-            {
-                return nil
-            }
-            return "refers to \(b.name) instead of \(a.name)"
+            let reason = "refers to \(b.name) instead of \(a.name)"
+            guard isFunctionNameLiteral(a.name), isFunctionNameLiteral(b.name), dx == dy else { return reason }
+            needs.append(Finding.Need(pair: .data(x, y), reason: reason))
+            return nil
         }
         guard dx == dy else { return "refers to another part of \(b.name)" }
-        if b.kind == .data, !b.isWritable, !a.isWritable, isChangedData(x, y) {
-            return "reads the changed constant \(b.name)"
+        if b.kind == .data, !b.isWritable, !a.isWritable {
+            needs.append(Finding.Need(pair: .data(x, y), reason: "reads the changed constant \(b.name)"))
         }
         return nil
     }
@@ -199,34 +191,29 @@ private struct Comparer {
     /// A definition that moved between units is still the same global.
     private func differenceOfKinds(_ left: Referent, _ right: Referent) -> String? {
         switch (left, right) {
-        case (.undefined(let name, _), .entity(let y, _)) where new.entities[y].isGlobal:
-            new.entities[y].names.contains(name) ? nil : "refers to \(new.entities[y].name) instead of \(name)"
-        case (.entity(let x, _), .undefined(let name, _)) where original.entities[x].isGlobal:
-            original.entities[x].names.contains(name)
+        case (.undefined(let name, let addend), .entity(let y, let delta)) where new.entities[y].isGlobal:
+            new.entities[y].names.contains(name) && addend == delta
+                ? nil : "refers to \(new.entities[y].name) instead of \(name)"
+        case (.entity(let x, let delta), .undefined(let name, let addend)) where original.entities[x].isGlobal:
+            original.entities[x].names.contains(name) && addend == delta
                 ? nil : "refers to \(name) instead of \(original.entities[x].name)"
         default: "refers to something of another kind"
         }
     }
 
     /// Literals by content, whole strings or whole constants; anything else by its whole section.
-    private mutating func isSameContent(_ a: Int, _ da: Int64, _ b: Int, _ db: Int64) -> Bool {
+    private func isSameContent(
+        _ a: Int, _ da: Int64, _ b: Int, _ db: Int64, _ reason: String, _ needs: inout [Finding.Need]
+    ) -> Bool {
         let (x, y) = (original.file.sections[a], new.file.sections[b])
         guard x.flags == y.flags, x.entrySize == y.entrySize else { return false }
         if x.isMergeable, x.relocations.isEmpty, y.relocations.isEmpty {
             guard let left = literal(x, at: da), let right = literal(y, at: db) else { return false }
             return left == right
         }
-        guard da == db else { return false }
-        let pair = SectionPair(original: a, new: b)
-        if let verdict = sectionVerdicts[pair] { return verdict }
-        let (known, knownSections) = (dataVerdicts, sectionVerdicts)
-        sectionVerdicts[pair] = true
-        let verdict =
-            x.size == y.size
-            && difference(Range(section: a, start: 0, end: x.size), Range(section: b, start: 0, end: y.size)) == nil
-        if !verdict { forgetEquals(since: known, knownSections) }
-        sectionVerdicts[pair] = verdict
-        return verdict
+        guard da == db, x.size == y.size else { return false }
+        needs.append(Finding.Need(pair: .sections(a, b), reason: reason))
+        return true
     }
 
     /// The literal that covers `offset`, and how far into it the offset is.

@@ -88,7 +88,17 @@ private struct GroupKey: Hashable, Comparable {
         kind = entity.kind
     }
 
-    static func < (a: GroupKey, b: GroupKey) -> Bool { (a.stem, "\(a.kind)") < (b.stem, "\(b.kind)") }
+    static func < (a: GroupKey, b: GroupKey) -> Bool { (a.stem, a.kind.rank) < (b.stem, b.kind.rank) }
+}
+
+extension Entity.Kind {
+    fileprivate var rank: Int {
+        switch self {
+        case .data: 0
+        case .function: 1
+        case .threadLocal: 2
+        }
+    }
 }
 
 /// Computed only when a group needs it.
@@ -123,38 +133,30 @@ private struct Group {
     var right: [Int]
 
     mutating func pairUnnumbered(_ correlation: inout Correlation) {
-        pair(&correlation) { _, a, b in
-            a.name == b.name && stem(a.name) == a.name
-        }
+        pair(&correlation) { _, entity in stem(entity.name) == entity.name ? entity.name : nil }
     }
 
     mutating func pairFunctions(_ correlation: inout Correlation) {
-        pair(&correlation) { $0.sameBytes($1, $2) && $1.name == $2.name }
-        pair(&correlation) { $0.sameBytes($1, $2) }
-        pair(&correlation) { _, a, b in a.name == b.name }
-        pair(&correlation) { _, _, _ in true }
+        pair(&correlation) { Content($0, $1, name: $1.name) }
+        pair(&correlation) { Content($0, $1) }
+        pair(&correlation) { $1.name }
+        pair(&correlation) { _, _ in 0 }
     }
 
     /// Constants of equal content may stand for each other.
     mutating func pairConstants(_ correlation: inout Correlation) {
-        pair(&correlation) { $0.sameConstant($1, $2) && $1.name == $2.name }
-        pair(&correlation) { $0.sameConstant($1, $2) }
+        pair(&correlation) { $1.isWritable ? nil : Content($0, $1, name: $1.name) }
+        pair(&correlation) { $1.isWritable ? nil : Content($0, $1) }
     }
 
     mutating func pairByReferrers(
         _ correlation: inout Correlation, _ originalReferrers: [Int: Set<String>], _ newReferrers: [Int: Set<String>]
     ) {
-        func unique(_ set: Set<String>, among indices: [Int], _ table: [Int: Set<String>]) -> Int? {
-            let matching = indices.filter { table[$0, default: []] == set }
-            return matching.count == 1 ? matching[0] : nil
-        }
-        for candidate in left {
-            let referrers = originalReferrers[candidate, default: []]
-            guard !referrers.isEmpty, unique(referrers, among: left, originalReferrers) != nil,
-                let partner = unique(referrers, among: right, newReferrers)
-            else { continue }
-            take(candidate, partner, &correlation)
-        }
+        guard !left.isEmpty, !right.isEmpty else { return }
+        let before = Dictionary(grouping: left) { originalReferrers[$0, default: []] }
+        let after = Dictionary(grouping: right) { newReferrers[$0, default: []] }
+        let unique = before.filter { !$0.key.isEmpty && $0.value.count == 1 && after[$0.key]?.count == 1 }
+        take(unique.map { ($0.value[0], after[$0.key, default: []][0]) }, &correlation)
     }
 
     /// One left on each side: the same object, unless the functions that use it have nothing in common (a static
@@ -164,7 +166,7 @@ private struct Group {
     ) {
         guard left.count == 1, right.count == 1, !isFunctionNameLiteral(original.entities[left[0]].name) else { return }
         let (a, b) = (originalReferrers[left[0], default: []], newReferrers[right[0], default: []])
-        if a.isEmpty || b.isEmpty || !a.isDisjoint(with: b) { take(left[0], right[0], &correlation) }
+        if a.isEmpty || b.isEmpty || !a.isDisjoint(with: b) { take([(left[0], right[0])], &correlation) }
     }
 
     /// Several static locals of one name in one function (macros make them): in their order, where their number and sizes
@@ -172,17 +174,16 @@ private struct Group {
     mutating func pairByOrder(
         _ correlation: inout Correlation, _ originalReferrers: [Int: Set<String>], _ newReferrers: [Int: Set<String>]
     ) {
-        for candidate in left where left.contains(candidate) {
-            let (users, size) = (originalReferrers[candidate, default: []], original.entities[candidate].size)
-            let before = left.filter { originalReferrers[$0, default: []] == users }
-            let after = right.filter { newReferrers[$0, default: []] == users }
+        guard !left.isEmpty, !right.isEmpty else { return }
+        let after = Dictionary(grouping: right) { newReferrers[$0, default: []] }
+        var pairs: [(Int, Int)] = []
+        for (users, before) in Dictionary(grouping: left, by: { originalReferrers[$0, default: []] }) {
+            guard !users.isEmpty, let after = after[users], before.count == after.count else { continue }
             let sizes = before.map { original.entities[$0].size } + after.map { new.entities[$0].size }
-            guard !users.isEmpty, before.count == after.count, sizes.allSatisfy({ $0 == size }) else { continue }
-            for (a, b) in zip(before, after) {
-                take(a, b, &correlation)
-                if new.entities[b].isWritable { correlation.assumed.insert(b) }
-            }
+            if sizes.allSatisfy({ $0 == sizes[0] }) { pairs += zip(before, after) }
         }
+        take(pairs, &correlation)
+        correlation.assumed.formUnion(pairs.map(\.1).filter { new.entities[$0].isWritable })
     }
 
     func undecidedWritable() -> [String] {
@@ -192,28 +193,42 @@ private struct Group {
         return rightWritable.map { new.entities[$0].name }
     }
 
-    private mutating func pair(_ correlation: inout Correlation, where same: (Group, Entity, Entity) -> Bool) {
-        for candidate in left {
-            let group = self
-            let partner = right.first { same(group, original.entities[candidate], new.entities[$0]) }
-            if let partner { take(candidate, partner, &correlation) }
+    /// Pairs those of equal keys, in their order; without a key, nothing is paired. Groups may be large (`__func__` is in
+    /// every function), so nothing here looks at every pair.
+    private mutating func pair<Key: Hashable>(
+        _ correlation: inout Correlation, by key: (ObjectView, Entity) -> Key?
+    ) {
+        guard !left.isEmpty, !right.isEmpty else { return }
+        var partners: [Key: [Int]] = [:]
+        for number in right.reversed() {
+            if let key = key(new, new.entities[number]) { partners[key, default: []].append(number) }
         }
+        var pairs: [(Int, Int)] = []
+        for number in left {
+            guard let key = key(original, original.entities[number]) else { continue }
+            if let partner = partners[key]?.popLast() { pairs.append((number, partner)) }
+        }
+        take(pairs, &correlation)
     }
 
-    private mutating func take(_ a: Int, _ b: Int, _ correlation: inout Correlation) {
-        correlation.pair(a, b)
-        left.removeAll { $0 == a }
-        right.removeAll { $0 == b }
+    private mutating func take(_ pairs: [(Int, Int)], _ correlation: inout Correlation) {
+        guard !pairs.isEmpty else { return }
+        for (a, b) in pairs { correlation.pair(a, b) }
+        let (lefts, rights) = (Set(pairs.map(\.0)), Set(pairs.map(\.1)))
+        left.removeAll { lefts.contains($0) }
+        right.removeAll { rights.contains($0) }
     }
 
-    private func sameConstant(_ a: Entity, _ b: Entity) -> Bool {
-        !a.isWritable && !b.isWritable && sameBytes(a, b)
-    }
+    /// Bytes, relocations aside, and if need be the name.
+    private struct Content: Hashable {
+        var name: String?
+        var size: UInt64
+        var bytes: ArraySlice<UInt8>?
 
-    private func sameBytes(_ a: Entity, _ b: Entity) -> Bool {
-        guard a.size == b.size else { return false }
-        let x = original.bytes(section: a.section, from: a.offset, to: a.end)
-        let y = new.bytes(section: b.section, from: b.offset, to: b.end)
-        return x == y
+        init(_ view: ObjectView, _ entity: Entity, name: String? = nil) {
+            self.name = name
+            size = entity.size
+            bytes = view.bytes(section: entity.section, from: entity.offset, to: entity.end)
+        }
     }
 }

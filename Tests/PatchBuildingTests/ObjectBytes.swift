@@ -1,0 +1,71 @@
+import ObjectFiles
+import TestSupport
+
+/// A relocatable object whose bytes can be changed in place. It says who owns and who reads what by the raw tables alone,
+/// so that nothing of the passes under test judges them.
+struct ObjectBytes {
+    var bytes: [UInt8]
+    let file: ObjectFile
+
+    init(_ bytes: [UInt8]) throws {
+        self.bytes = bytes
+        file = try ObjectFile.parse(bytes: bytes, name: "subject.o")
+    }
+
+    /// One relocation, and where its record lies in the file.
+    struct Site {
+        var section: Int
+        var relocation: Relocation
+        var record: Int
+    }
+
+    var sites: [Site] {
+        file.sections.filter { $0.type == 4 }.flatMap { table in
+            stride(from: 0, to: table.data.count, by: 24).map { start in
+                let info: UInt64 = word(table.data, start + 8)
+                return Site(
+                    section: Int(table.info),
+                    relocation: Relocation(
+                        offset: word(table.data, start),
+                        type: RelocationType(rawValue: UInt32(truncatingIfNeeded: info)),
+                        symbol: Int(info >> 32), addend: Int64(bitPattern: word(table.data, start + 16))),
+                    record: Int(table.fileOffset) + start)
+            }
+        }
+    }
+
+    /// The defined function or object that covers a place.
+    func owner(section: Int, offset: UInt64) -> Symbol? {
+        file.symbols.first { symbol in
+            symbol.sectionIndex == section && [.function, .object, .threadLocal].contains(symbol.kind)
+                && symbol.value <= offset && offset < symbol.value + symbol.size
+        }
+    }
+
+    /// Functions with a reference to a section, `.cold` halves under their function's name.
+    func readers(of section: Int) -> Set<String> {
+        Set(
+            sites.compactMap { site in
+                guard file.sections[site.section].isExecutable,
+                    file.symbols[site.relocation.symbol].sectionIndex == section
+                else { return nil }
+                return owner(section: site.section, offset: site.relocation.offset).map { Self.function($0.name) }
+            })
+    }
+
+    static func function(_ name: String) -> String { name.hasSuffix(".cold") ? String(name.dropLast(5)) : name }
+
+    mutating func set(_ record: Int, symbol: Int? = nil, type: UInt32? = nil, addend: Int64? = nil) {
+        if let symbol { put(UInt32(symbol), at: record + 12) }
+        if let type { put(type, at: record + 8) }
+        if let addend { put(UInt64(bitPattern: addend), at: record + 16) }
+    }
+
+    mutating func put(_ value: some FixedWidthInteger, at offset: Int) {
+        withUnsafeBytes(of: value.littleEndian) { bytes.replaceSubrange(offset..<offset + $0.count, with: $0) }
+    }
+
+    private func word(_ data: [UInt8], _ offset: Int) -> UInt64 {
+        data.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
+    }
+}
