@@ -38,6 +38,12 @@ private_apt() {
         -o "Dir::State::lists=$work/apt/lists" -o "Dir::Cache=$work/apt/cache" -o APT::Sandbox::User=root)
 }
 
+# in_archive KIND VERSION NAME: the archive has that version of a package; KIND is Sources or Packages.
+in_archive() {
+    apt-cache "${apt_options[@]}" madison "$3" |
+        awk -F ' *[|] *' -v version="$2" -v kind="$1" '$2 == version && $3 ~ kind "$" {found = 1} END {exit !found}'
+}
+
 # need_pair SOURCE OLD NEW BINARY...: the archive has both versions of the source and of each binary package.
 need_pair() {
     local source=$1 old=$2 new=$3 name version
@@ -46,11 +52,9 @@ need_pair() {
     say "looking for $source $old and $new in the archive"
     quietly apt-get "${apt_options[@]}" update || skip "the package archive can't be reached"
     for version in "$old" "$new"; do
-        apt-cache "${apt_options[@]}" madison "$source" | grep -F "| $version |" | grep -q Sources ||
-            skip "the archive no longer has the source of $source $version"
+        in_archive Sources "$version" "$source" || skip "the archive no longer has the source of $source $version"
         for name; do
-            apt-cache "${apt_options[@]}" madison "$name" | grep -F "| $version |" | grep -q Packages ||
-                skip "the archive no longer has $name $version"
+            in_archive Packages "$version" "$name" || skip "the archive no longer has $name $version"
         done
     done
 }
@@ -84,6 +88,8 @@ recorded_build() {
         (
             cd "$work"/built/*/
             export DEB_BUILD_OPTIONS="nocheck parallel=$(nproc)"
+            # The distribution's own tools, not those of somebody's home.
+            export PATH=/usr/sbin:/usr/bin:/sbin:/bin
             quietly patchbuild record -o "$work/compile_commands.json" -- dpkg-buildpackage -b -uc -us
         ) || die "the build of $source"
         touch "$work/built/.done"

@@ -5,8 +5,13 @@ import ObjectFiles
 public struct TargetImage: Sendable {
     /// The file as it runs: stock, perhaps stripped.
     public let file: ObjectFile
-    /// Where names come from: the file itself or the one given with `--symbols`.
+    /// Where names come from: the file itself or the one given with `--symbols`. Of another link, only symbols whose
+    /// address in `file` is proved, with that address.
     public let symbolFile: ObjectFile
+    /// What another link's symbols were worth; nil when the symbols are those of the very file.
+    let translated: TranslatedSymbols?
+    /// Symbols of another link without a proved address, by name: where their neighbours would have them.
+    let guessed: [String: [Symbol]]
     public let buildID: String
     /// Where the file's code is entered, for entry kinds.
     let code: TargetCode
@@ -52,12 +57,28 @@ public struct TargetImage: Sendable {
             }
             return TargetImage(file: file, symbolFile: file, buildID: buildID)
         }
+        return try load(file, buildID: buildID, symbolsPath: symbolsPath)
+    }
+
+    private static func load(_ file: ObjectFile, buildID: String, symbolsPath: String) throws -> TargetImage {
         let symbolFile = try read(symbolsPath)
         guard !symbolFile.symbols.isEmpty else {
             throw Refusals(.stripped, subject: symbolsPath, why: "the file given with --symbols has no symbol table")
         }
-        if symbolFile.buildID != buildID { try requireSameCode(file, symbolFile) }
-        return TargetImage(file: file, symbolFile: symbolFile, buildID: buildID)
+        guard symbolFile.buildID != buildID, let difference = firstDifference(file, symbolFile) else {
+            return TargetImage(file: file, symbolFile: symbolFile, buildID: buildID)
+        }
+        let translated = TranslatedSymbols(rebuilt: symbolFile, official: file)
+        guard translated.functions.found > 0 else {
+            throw Refusals(
+                .unmatchedFunction, subject: symbolsPath,
+                why: "it is another program than \(file.path), or compiled otherwise: \(difference), and none of its"
+                    + " \(translated.functions.all) functions is in the target\(compilerDifference(file, symbolFile))",
+                remedy:
+                    "give the symbols of the very build, or of a rebuild from its source package with the same compiler"
+            )
+        }
+        return TargetImage(file: file, symbolFile: symbolFile, buildID: buildID, translated: translated)
     }
 
     private static func read(_ path: String) throws -> ObjectFile {
@@ -67,38 +88,33 @@ public struct TargetImage: Sendable {
     }
 
     /// Debug information makes build-ids differ between builds whose code is the same: then the code decides.
-    private static func requireSameCode(_ file: ObjectFile, _ symbolFile: ObjectFile) throws {
+    ///
+    /// - Returns: nil when every symbol of `symbolFile` has its address in `file`, too.
+    private static func firstDifference(_ file: ObjectFile, _ symbolFile: ObjectFile) -> String? {
         for section in file.sections where section.isAllocated && section.type != 7 {
             guard let other = symbolFile.section(named: section.name) else { continue }
-            var why: String?
             if other.address != section.address || other.size != section.size {
-                why = "section \(section.name) has another place or size"
-            } else if section.isExecutable, other.data != section.data {
-                let at = zip(section.data, other.data).enumerated().first { $0.element.0 != $0.element.1 }?.offset ?? 0
-                why = "section \(section.name) differs at +0x\(String(at, radix: 16))"
+                return "section \(section.name) has another place or size"
             }
-            if let why {
-                throw Refusals(
-                    .unmatchedFunction, subject: symbolFile.path,
-                    why: "it is another build than \(file.path): \(why)",
-                    remedy:
-                        "give the symbols of the very build: a rebuild from its source package with the same compiler")
+            if section.isExecutable, other.data != section.data {
+                let at = zip(section.data, other.data).enumerated().first { $0.element.0 != $0.element.1 }?.offset ?? 0
+                return "section \(section.name) differs at +0x\(String(at, radix: 16))"
             }
         }
+        return nil
     }
 
-    private init(file: ObjectFile, symbolFile: ObjectFile, buildID: String) {
+    private init(file: ObjectFile, symbolFile: ObjectFile, buildID: String, translated: TranslatedSymbols? = nil) {
+        var symbolFile = symbolFile
+        sourceFiles = Self.sourceFiles(symbolFile)
+        if let translated { symbolFile.symbols = translated.proved }
         self.file = file
         self.symbolFile = symbolFile
+        self.translated = translated
         self.buildID = buildID
         code = TargetCode(file, symbols: symbolFile)
-        var named: [String: [Symbol]] = [:]
-        for symbol in symbolFile.symbols where symbol.sectionIndex != nil && !symbol.name.isEmpty {
-            guard symbol.kind != .section, symbol.kind != .file else { continue }
-            named[Self.unversioned(symbol.name), default: []].append(symbol)
-        }
-        self.named = named
-        sourceFiles = Self.sourceFiles(symbolFile)
+        named = Self.definitions(in: symbolFile.symbols)
+        guessed = Self.definitions(in: translated?.guessed ?? [])
         imports = Self.byName(file.dynamicSymbols.filter { !$0.isDefined })
         exports = Self.byName(file.dynamicSymbols.filter(\.isDefined))
         var slots: [String: UInt64] = [:]
@@ -118,6 +134,15 @@ public struct TargetImage: Sendable {
         loaded = file.segments.filter { $0.type == 1 && $0.fileSize > 0 }.compactMap { segment in
             file.bytes(address: segment.address, size: Int(segment.fileSize)).map { (segment.address, $0) }
         }
+    }
+
+    private static func definitions(in symbols: [Symbol]) -> [String: [Symbol]] {
+        var named: [String: [Symbol]] = [:]
+        for symbol in symbols where symbol.sectionIndex != nil && !symbol.name.isEmpty {
+            guard symbol.kind != .section, symbol.kind != .file else { continue }
+            named[unversioned(symbol.name), default: []].append(symbol)
+        }
+        return named
     }
 
     private static func sourceFiles(_ file: ObjectFile) -> [Int: String] {
@@ -182,6 +207,12 @@ public struct TargetImage: Sendable {
         return address &+ length &+ UInt64(bitPattern: Int64(Int32(bitPattern: field)))
     }
 
+    /// The target defines a global of this name at an address that is not proved.
+    func isUnproved(_ name: String) -> Bool {
+        definitions(of: name).isEmpty
+            && guessed[name]?.contains { $0.binding != .local || sourceFiles[$0.index] == nil } == true
+    }
+
     /// Everything that the symbol table says of a name; several when statics share it.
     func definitions(of name: String) -> [Symbol] { named[name] ?? [] }
 
@@ -191,10 +222,12 @@ public struct TargetImage: Sendable {
     }
 
     /// What a unit's own definition may be: of statics, those that come from a source of its file's name.
-    func definitions(of name: String, isLocal: Bool, sources: Set<String>) -> [Symbol] {
-        let all = definitions(of: name)
+    ///
+    /// - Parameter guesses: also where symbols without a proved address may lie.
+    func definitions(of name: String, isLocal: Bool, sources: Set<String>, guesses: Bool = false) -> [Symbol] {
+        let all = definitions(of: name) + (guesses ? guessed[name] ?? [] : [])
         guard isLocal else {
-            let globals = globalDefinitions(of: name)
+            let globals = all.filter { $0.binding != .local || sourceFiles[$0.index] == nil }
             return globals.isEmpty ? all : globals
         }
         return all.filter { symbol in

@@ -34,6 +34,19 @@ struct SmallProgram {
         try writeText("[\(commands.joined(separator: ",\n"))]\n", to: directory + "/compile_commands.json")
     }
 
+    /// Another link of the program, stripped, with `official` units compiled with `-DOFFICIAL`.
+    func relinked(official: [String], flags: [String] = ["-O2", "-g"]) throws -> String {
+        var objects: [String] = []
+        for unit in sources.keys.filter({ $0.hasSuffix(".c") }).sorted() {
+            objects.append(official.contains(unit) ? "official-" + Self.object(unit) : Self.object(unit))
+            guard official.contains(unit) else { continue }
+            try runOrThrow(
+                "gcc", flags + ["-DOFFICIAL", "-c", unit, "-o", "official-" + Self.object(unit)], in: directory)
+        }
+        try runOrThrow("gcc", ["-s"] + objects + ["-o", "official", "-pthread"], in: directory)
+        return directory + "/official"
+    }
+
     private static func object(_ unit: String) -> String { unit.dropLast(2) + ".o" }
 
     /// `patchbuild build` for a diff that makes the edits; `--json` is given.

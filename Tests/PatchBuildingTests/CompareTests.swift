@@ -114,6 +114,22 @@ func changes(
         #expect(result.unit.changes.initialValues.count == 1)
     }
 
+    @Test func `static locals of one name and several sizes, inlined into one function, are told apart`() throws {
+        func source(_ step: Int) -> String {
+            """
+            void sink(char *);
+            static void a(void) { static char tail[] = "one"; sink(tail); }
+            static void b(void) { static char tail[] = "and two"; sink(tail); }
+            static void c(void) { static char tail[] = "then three of them"; sink(tail); }
+            int f(int x) { a(); b(); c(); return x + \(step); }
+            void g(void) { a(); b(); c(); }
+            """
+        }
+        let result = try changes(source(1), source(2))
+        #expect(Set(result.changed.keys) == ["f"])
+        #expect(result.unit.correlation.ambiguous.isEmpty)
+    }
+
     @Test func `a changed size of data is seen`() throws {
         let result = try changes(
             "int room[4]; int f(void) { return room[1]; }", "int room[8]; int f(void) { return room[1]; }")

@@ -150,17 +150,44 @@ private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) 
         #expect(image.buildID == target.buildID)
     }
 
-    @Test func `symbols of another build are refused`() throws {
+    private func stripped(_ file: ObjectFile) throws -> String {
+        try Fixture.cached([file.path, "strip"]) { directory in
+            try runOrThrow("strip", ["-o", directory + "/stripped", file.path])
+        } + "/stripped"
+    }
+
+    @Test func `symbols of another source: the function that differs is named, with both instructions`() throws {
         let (_, target) = try program(Self.unit, Self.rest)
-        let (_, other) = try program(Self.unit.replacing("x * 700", with: "x * 900"), Self.rest)
-        let stripped =
-            try Fixture.cached([target.file.path, "strip"]) { directory in
-                try runOrThrow("strip", ["-o", directory + "/stripped", target.file.path])
-            } + "/stripped"
+        let (view, other) = try program(Self.unit.replacing("x * 700", with: "x * 900"), Self.rest)
+        let image = try TargetImage.load(path: try stripped(target.file), symbolsPath: other.file.path)
+        let matched = try #require(match(view, in: image))
+        #expect(matched.matched == ["work"])
+        let why = try #require(matched.mismatches["helper"])
+        #expect(why.contains("$0x2bc") && why.contains("$0x384"), "\(why)")
+        #expect(matched.likelyCause.contains("another constant"), "\(matched.likelyCause)")
+    }
+
+    @Test func `symbols of another program are refused`() throws {
+        let (_, target) = try program(Self.unit, Self.rest)
+        let stranger = try Fixture.compile("int main(void) { volatile long x = 0; while (x < 4711) x += 3; return 0; }")
+        let (path, bare) = (try stripped(target.file), stranger + ".only")
+        // What the C library adds is equal in all programs.
+        try runOrThrow("objcopy", ["--wildcard", "--keep-symbol=main", "--strip-unneeded", stranger, bare])
         let error = #expect(throws: Refusals.self) {
-            try TargetImage.load(path: stripped, symbolsPath: other.file.path)
+            _ = try TargetImage.load(path: path, symbolsPath: bare).buildID
         }
         #expect(error?.refusals.first?.rule == "unmatched-function")
+    }
+
+    @Test(arguments: [
+        (["-O2", "-fcf-protection"], "-fcf-protection"), (["-O0"], "-O level"), (["-O2", "-pg"], "-fomit-frame-pointer"),
+    ])
+    func `other flags are told from another source`(_ flags: [String], _ cause: String) throws {
+        let (_, target) = try program(Self.unit, Self.rest)
+        let view = ObjectView(try ObjectFile.read(path: try Fixture.compile(Self.unit, flags + ["-c"])))
+        let matched = try #require(match(view, in: target))
+        #expect(!matched.mismatches.isEmpty)
+        #expect(matched.likelyCause.contains(cause), "\(matched.likelyCause)")
     }
 
     @Test func `copies of one file are one target`() async throws {

@@ -167,7 +167,7 @@ struct Closure {
     private func isNewCommon(_ symbol: Int, _ item: Work) -> Bool {
         let common = sides[item.unit][item.side].view.file.symbols[symbol]
         guard common.place == .common, item.side == 0, target.definitions(of: common.name).isEmpty,
-            target.imports[common.name] == nil
+            target.guessed[common.name] == nil, target.imports[common.name] == nil
         else { return false }
         return units.indices.allSatisfy { index in
             index == item.unit || !units[index].new.file.symbols.contains { $0.name == common.name }

@@ -22,7 +22,7 @@ extension Closure {
             refusals.append(
                 Refusal(
                     .unmatchedFunction, subject: "\(old.name) (\(unit.name))",
-                    why: "compiled again it is not what the target has: \(why)"))
+                    why: "compiled again it is not what the target has: \(why)\(unit.matched.likelyCause)"))
             return
         }
         // The same code under two units (PIC and not, two programs of one build) is one function of the target.
@@ -102,7 +102,10 @@ extension Closure {
                             remedy: "give the new definition another name, or make it static"))
                     continue
                 }
-                let isKnown = { (name: String) in target.globalDefinitions(of: name).contains { $0.binding != .local } }
+                let isKnown = { (name: String) in
+                    target.isUnproved(name)
+                        || target.globalDefinitions(of: name).contains { $0.binding != .local }
+                }
                 guard let name = entity.names.first(where: isKnown) else { continue }
                 refuse(
                     Refusal(

@@ -169,8 +169,8 @@ private struct Group {
         if a.isEmpty || b.isEmpty || !a.isDisjoint(with: b) { take([(left[0], right[0])], &correlation) }
     }
 
-    /// Several static locals of one name in one function (macros make them): in their order, where their number and sizes
-    /// are as before.
+    /// Several static locals of one name in one function (macros make them, and inlining does): in their order among those
+    /// of their size, where number and sizes are as before.
     mutating func pairByOrder(
         _ correlation: inout Correlation, _ originalReferrers: [Int: Set<String>], _ newReferrers: [Int: Set<String>]
     ) {
@@ -178,9 +178,11 @@ private struct Group {
         let after = Dictionary(grouping: right) { newReferrers[$0, default: []] }
         var pairs: [(Int, Int)] = []
         for (users, before) in Dictionary(grouping: left, by: { originalReferrers[$0, default: []] }) {
-            guard !users.isEmpty, let after = after[users], before.count == after.count else { continue }
-            let sizes = before.map { original.entities[$0].size } + after.map { new.entities[$0].size }
-            if sizes.allSatisfy({ $0 == sizes[0] }) { pairs += zip(before, after) }
+            guard !users.isEmpty, let after = after[users] else { continue }
+            let oldSizes = Dictionary(grouping: before) { original.entities[$0].size }
+            let newSizes = Dictionary(grouping: after) { new.entities[$0].size }
+            guard oldSizes.mapValues(\.count) == newSizes.mapValues(\.count) else { continue }
+            for (size, before) in oldSizes { pairs += zip(before, newSizes[size] ?? []) }
         }
         take(pairs, &correlation)
         correlation.assumed.formUnion(pairs.map(\.1).filter { new.entities[$0].isWritable })

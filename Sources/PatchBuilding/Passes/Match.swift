@@ -13,6 +13,8 @@ public struct MatchedUnit: Sendable {
     public var matched: Set<String> = []
     /// Functions that the target has under that name, with other bytes, and the first difference.
     public var mismatches: [String: String] = [:]
+    /// What the differences say of their cause, in words; empty when nothing can be told.
+    public var likelyCause = ""
 
     public init() {}
 }
@@ -38,7 +40,9 @@ private struct Matcher {
     /// By section index: the address in the target of the section's first byte.
     var places: [Int: UInt64] = [:]
     var verified: [Int: [FieldReading]] = [:]
-    var mismatches: [Int: String] = [:]
+    var mismatches: [Int: Mismatch] = [:]
+    /// By entity: its address, where it does not lie in one piece with its section.
+    var moved: [Int: UInt64] = [:]
     /// Sections of which the target has several equal copies: their places.
     private var undecided: [Int: [Trial]] = [:]
     /// What the object's `FILE` symbols say; empty where the target has none of that name.
@@ -51,11 +55,11 @@ private struct Matcher {
         sources = own.intersection(target.sourceFiles.values)
     }
 
-    private func definitions(of entity: Entity) -> [Symbol] {
+    private func definitions(of entity: Entity, guesses: Bool = false) -> [Symbol] {
         entity.names.flatMap { name in
             sources.isEmpty
-                ? target.definitions(of: name)
-                : target.definitions(of: name, isLocal: !entity.isGlobal, sources: sources)
+                ? target.definitions(of: name) + (guesses ? target.guessed[name] ?? [] : [])
+                : target.definitions(of: name, isLocal: !entity.isGlobal, sources: sources, guesses: guesses)
         }
     }
 
@@ -65,7 +69,7 @@ private struct Matcher {
             var votes: [UInt64: Int] = [:]
             for index in entities {
                 let entity = plain.entities[index]
-                let places = Set(definitions(of: entity).map { $0.value &- entity.offset })
+                let places = Set(definitions(of: entity, guesses: true).map { $0.value &- entity.offset })
                 for place in places { votes[place, default: 0] += 1 }
             }
             let candidates = votes.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(64)
@@ -78,7 +82,7 @@ private struct Matcher {
     private struct Trial {
         var place: UInt64
         var good: [Int: [FieldReading]] = [:]
-        var bad: [Int: String] = [:]
+        var bad: [Int: Mismatch] = [:]
     }
 
     private func trial(_ entities: [Int], at place: UInt64) -> Trial {
@@ -86,7 +90,7 @@ private struct Matcher {
         for index in entities {
             switch verify(index, at: place &+ plain.entities[index].offset) {
             case .success(let readings): trial.good[index] = readings
-            case .failure(let difference): trial.bad[index] = difference.text
+            case .failure(let mismatch): trial.bad[index] = mismatch
             }
         }
         return trial
@@ -109,7 +113,21 @@ private struct Matcher {
     private mutating func take(_ trial: Trial, _ section: Int) {
         places[section] = trial.place
         verified.merge(trial.good) { old, _ in old }
-        mismatches.merge(trial.bad) { old, _ in old }
+        for (index, mismatch) in trial.bad where !findElsewhere(index) {
+            mismatches[index] = mismatches[index] ?? mismatch
+        }
+    }
+
+    /// In another link's target a function of another size may lie before it, so that the section is in pieces.
+    private mutating func findElsewhere(_ index: Int) -> Bool {
+        guard target.translated != nil else { return false }
+        for address in Set(definitions(of: plain.entities[index]).map(\.value)) {
+            guard case .success(let readings) = verify(index, at: address) else { continue }
+            verified[index] = readings
+            moved[index] = address
+            return true
+        }
+        return false
     }
 
     /// Equal copies (a static function of a header, in each unit a section of its own) are told apart by what functions
@@ -131,27 +149,29 @@ private struct Matcher {
         }
         for (section, trials) in undecided {
             for index in plain.entitiesInSection[section, default: []] {
-                mismatches[index] =
+                mismatches[index] = .other(
                     "the target has \(trials.count) equal functions of its name, and nothing tells which is this unit's"
+                )
             }
         }
     }
 
-    struct Difference: Error { var text: String }
-
-    private func verify(_ index: Int, at address: UInt64) -> Result<[FieldReading], Difference> {
+    private func verify(_ index: Int, at address: UInt64) -> Result<[FieldReading], Mismatch> {
         let entity = plain.entities[index]
         guard let expected = plain.bytes(section: entity.section, from: entity.offset, to: entity.end),
             let found = target.bytes(at: address, size: entity.size)
-        else { return .failure(Difference(text: "it lies outside of the target's code")) }
+        else { return .failure(.other("it lies outside of the target's code")) }
         let relocations = plain.relocations(section: entity.section, from: entity.offset, to: entity.end)
         var comparison = MaskedComparison(
             expected: Array(expected), found: Array(found), base: address, isFixed: target.isFixed)
         for relocation in relocations {
             comparison.read(relocation, at: Int(relocation.offset - entity.offset))
         }
+        if target.translated != nil, comparison.firstDifference() != nil {
+            for (relocation, at) in plain.impliedRelocations(of: index) { comparison.read(relocation, at: at) }
+        }
         if let at = comparison.firstDifference() {
-            return .failure(Difference(text: "byte +0x\(String(at, radix: 16)) of \(entity.size) differs"))
+            return .failure(.bytes(Array(expected), Array(found), at: at, address: address))
         }
         return .success(comparison.readings)
     }
@@ -164,18 +184,67 @@ private struct Matcher {
             votes[section, default: [:]][place, default: 0] += 1
         }
         for (section, candidates) in votes {
-            places[section] = candidates.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key
+            if candidates.count > 1, target.translated != nil {
+                placePieces(of: section)
+            } else {
+                places[section] = candidates.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key
+            }
         }
-        let strange = Set(places.filter { !isSameData($0.key, at: $0.value) }.keys)
+        let strange = target.translated == nil ? strangeSections() : []
+        let strangers = target.translated == nil ? [] : strangeEntities()
         for (index, readings) in verified {
             func isStrange(_ reading: FieldReading) -> Bool {
-                sectionPlace(reading).map { strange.contains($0.0) } ?? !isSameLiteral(reading)
+                if let referent = referent(reading), strangers.contains(referent) { return true }
+                return sectionPlace(reading).map { strange.contains($0.0) } ?? !isSameLiteral(reading)
             }
             guard let bad = readings.first(where: { !agrees($0) || isStrange($0) }) else { continue }
             verified[index] = nil
-            let name = plain.file.symbols[bad.relocation.symbol].name
-            mismatches[index] = "it refers to another \(name.isEmpty ? "datum" : name)"
+            mismatches[index] = .other("it refers to another \(described(bad))")
         }
+    }
+
+    private func described(_ reading: FieldReading) -> String {
+        if let referent = referent(reading) { return plain.entities[referent].name }
+        let name = plain.file.symbols[reading.relocation.symbol].name
+        return name.isEmpty ? "datum" : name
+    }
+
+    private func strangeSections() -> Set<Int> {
+        Set(places.filter { !isSameData($0.key, at: $0.value) }.keys)
+    }
+
+    /// Of another link's target, each datum has to be the same one; its neighbours need not.
+    private func strangeEntities() -> Set<Int> {
+        Set(
+            plain.entities.indices.filter { index in
+                let entity = plain.entities[index]
+                let address = moved[index] ?? places[entity.section].map { $0 &+ entity.offset }
+                guard entity.kind == .data, let place = address else { return false }
+                return !isSameData(entity.section, at: place, from: entity.offset, size: entity.size)
+            })
+    }
+
+    /// A section of which parts are shifted against each other: each datum lies where all references to it say.
+    private mutating func placePieces(of section: Int) {
+        var votes: [Int: Set<UInt64>] = [:]
+        for reading in verified.values.joined() {
+            guard let (held, place) = sectionPlace(reading), held == section, let index = referent(reading) else {
+                continue
+            }
+            votes[index, default: []].insert(place &+ plain.entities[index].offset)
+        }
+        for (index, addresses) in votes where addresses.count == 1 { moved[index] = addresses.first }
+    }
+
+    /// The definition of the unit that a field refers to.
+    private func referent(_ reading: FieldReading) -> Int? {
+        if let known = plain.entityOfSymbol[reading.relocation.symbol] { return known }
+        let symbol = plain.file.symbols[reading.relocation.symbol]
+        guard let section = symbol.sectionIndex, symbol.kind == .section else { return nil }
+        // The field counts from the instruction's end, mostly 4 bytes on.
+        let bias: Int64 = reading.relocation.type.isPCRelative ? 4 : 0
+        let offset = Int64(bitPattern: symbol.value) &+ reading.relocation.addend &+ bias
+        return plain.entity(section: section, offset: offset)
     }
 
     /// The section a direct reference names and the place it implies; literals may be merged, so they imply nothing.
@@ -197,23 +266,28 @@ private struct Matcher {
     }
 
     /// Where another unit's definition lies that the linker took for this weak one.
-    private func overriding(_ entity: Entity) -> UInt64? {
+    private func overriding(_ index: Int) -> UInt64? {
+        let entity = plain.entities[index]
         guard entity.symbols.allSatisfy({ mayBeOverridden(plain.file.symbols[$0]) }) else { return nil }
         let taken = Set(
             entity.names.flatMap { target.definitions(of: $0) }.filter { $0.binding != .local }.map(\.value))
         guard taken.count == 1, let address = taken.first else { return nil }
-        return places[entity.section].map { $0 &+ entity.offset } == address ? nil : address
+        let own = moved[index] ?? places[entity.section].map { $0 &+ entity.offset }
+        return own == address ? nil : address
     }
 
-    /// Tables and initial values are part of what a match proves: the section's bytes, relocated fields aside.
-    private func isSameData(_ index: Int, at place: UInt64) -> Bool {
+    /// Tables and initial values are part of what a match proves: the section's bytes, relocated fields aside; or a part
+    /// of them.
+    private func isSameData(_ index: Int, at place: UInt64, from first: UInt64 = 0, size: UInt64? = nil) -> Bool {
         let section = plain.file.sections[index]
-        guard !section.isExecutable, !section.isNoBits, !section.isThreadLocal, section.size > 0,
-            let found = target.bytes(at: place, size: section.size).map(Array.init), found.count == section.data.count
+        let size = size ?? section.size
+        guard !section.isExecutable, !section.isNoBits, !section.isThreadLocal, size > 0,
+            let held = plain.bytes(section: index, from: first, to: first &+ size),
+            let found = target.bytes(at: place, size: size).map(Array.init), found.count == held.count
         else { return true }
-        var expected = section.data
-        for relocation in section.relocations {
-            let start = Int(truncatingIfNeeded: relocation.offset)
+        var expected = Array(held)
+        for relocation in plain.relocations(section: index, from: first, to: first &+ size) {
+            let start = Int(truncatingIfNeeded: relocation.offset - first)
             guard start >= 0, start < expected.count else { continue }
             let end = min(expected.count, start + relocation.type.fieldSize)
             expected.replaceSubrange(start..<end, with: found[start..<end])
@@ -256,7 +330,12 @@ private struct Matcher {
             guard let name = target.slotNames[slot] else { return true }
             return [name, "__real_" + name].contains(symbol.name) || name == "__wrap_" + symbol.name
         }
-        if let (section, place) = sectionPlace(reading) { return places[section] == place }
+        if let (section, place) = sectionPlace(reading) {
+            if let index = referent(reading), let address = moved[index] {
+                return place &+ plain.entities[index].offset == address
+            }
+            return places[section] == place
+        }
         guard let address = reading.symbolAddress, !symbol.isDefined || mayBeOverridden(symbol),
             symbol.kind != .threadLocal
         else { return true }
@@ -280,43 +359,64 @@ private struct Matcher {
     func result() -> MatchedUnit {
         var unit = MatchedUnit()
         for (index, entity) in plain.entities.enumerated() {
-            if let other = overriding(entity) {
+            if let other = overriding(index) {
                 for name in entity.names { unit.addresses[name] = other }
                 continue
             }
-            if verified[index] != nil { unit.matched.formUnion(entity.names) }
-            if let why = mismatches[index] {
-                // Not in this target at all: a name that only others have.
-                if definitions(of: entity).isEmpty { continue }
-                for name in entity.names { unit.mismatches[name] = why }
+            // Whether this one was taken, or which other, is not proved.
+            if entity.symbols.contains(where: { mayBeOverridden(plain.file.symbols[$0]) }),
+                entity.names.contains(where: { target.isUnproved($0) })
+            {
+                continue
             }
-            guard let address = address(of: entity) else { continue }
+            if verified[index] != nil { unit.matched.formUnion(entity.names) }
+            if let mismatch = mismatches[index] {
+                // Not in this target at all: a name that only others have.
+                if definitions(of: entity, guesses: true).isEmpty { continue }
+                for name in entity.names { unit.mismatches[name] = mismatch.text }
+            }
+            guard let address = address(of: index) else { continue }
             for name in entity.names { unit.addresses[name] = address }
             if entity.kind == .function { for name in entity.names { unit.sizes[name] = entity.size } }
         }
-        for reading in verified.values.joined() {
-            // What the code calls by a name that several files define, or that the link gave another meaning (`--wrap`,
-            // `--defsym`): the reference itself tells.
-            let symbol = plain.file.symbols[reading.relocation.symbol]
-            guard !symbol.isDefined, symbol.kind != .threadLocal else { continue }
-            if let slot = reading.slot ?? reading.symbolAddress.flatMap({ target.slotOfPLTEntry(at: $0) }) {
-                if let name = target.slotNames[slot] {
-                    unit.imports[symbol.name] = name
-                } else if let entry = reading.symbolAddress {
-                    // The PLT entry of an indirect function of the target's own.
-                    unit.addresses[symbol.name] = entry
-                }
-            } else if let address = reading.symbolAddress, isMeant(address, by: symbol) {
-                unit.addresses[symbol.name] = address
-            }
-        }
+        addUndefined(to: &unit)
+        unit.likelyCause = likelyCause(
+            mismatches.values, matched: verified.count, object: plain.file, target: target.file)
         return unit
     }
 
-    private func address(of entity: Entity) -> UInt64? {
+    /// What the code calls by a name that several files define, or that the link gave another meaning (`--wrap`,
+    /// `--defsym`): the references themselves tell.
+    private func addUndefined(to unit: inout MatchedUnit) {
+        var contradicted: Set<String> = []
+        for reading in verified.values.joined() {
+            let symbol = plain.file.symbols[reading.relocation.symbol]
+            guard !symbol.isDefined, symbol.kind != .threadLocal else { continue }
+            var address: UInt64?
+            if let slot = reading.slot ?? reading.symbolAddress.flatMap({ target.slotOfPLTEntry(at: $0) }) {
+                if let name = target.slotNames[slot] {
+                    unit.imports[symbol.name] = name
+                } else {
+                    // The PLT entry of an indirect function of the target's own.
+                    address = reading.symbolAddress
+                }
+            } else if let direct = reading.symbolAddress, isMeant(direct, by: symbol) {
+                address = direct
+            }
+            guard let address else { continue }
+            if let known = unit.addresses[symbol.name], known != address { contradicted.insert(symbol.name) }
+            unit.addresses[symbol.name] = address
+        }
+        // Where the symbol table knows the name, one reference may go through a PLT entry and another be direct.
+        for name in contradicted where target.isUnproved(name) { unit.addresses[name] = nil }
+    }
+
+    private func address(of index: Int) -> UInt64? {
+        let entity = plain.entities[index]
+        if let address = moved[index] { return address }
         if entity.kind != .threadLocal, let place = places[entity.section] { return place &+ entity.offset }
         // No code that was verified refers to it: only a name of its own can tell.
-        let candidates = Set(definitions(of: entity).map(\.value))
-        return candidates.count == 1 ? candidates.first : nil
+        let candidates = Set(definitions(of: entity, guesses: true).map(\.value))
+        return candidates.count == 1 && !definitions(of: entity).isEmpty ? candidates.first : nil
     }
 }

@@ -66,7 +66,8 @@ private func refusal(for unit: LoadedUnit, _ matched: MatchedUnit, _ target: Tar
     return Refusal(
         .unmatchedFunction, subject: "\(name) (\(unit.name))",
         why: "compiled again by the recorded command it is not what \(target.name) has: \(why)"
-            + " (\(matched.matched.count) functions of the unit are equal, \(matched.mismatches.count) differ)")
+            + " (\(matched.matched.count) functions of the unit are equal, \(matched.mismatches.count) differ)"
+            + matched.likelyCause)
 }
 
 /// A change that is in no target is said, and refused when no change is in any.
@@ -86,11 +87,20 @@ func requireHome(for changed: [ChangedUnit], in matched: [[ComparedUnit]]) throw
         })
 }
 
-/// What a bundle with several programs in it means for whoever applies it.
+/// What the symbols of another link were worth, and what a bundle with several programs in it means for whoever applies
+/// it.
 func noteTargets(_ targets: [TargetImage]) -> [String] {
+    let translations = targets.compactMap { target in
+        target.translated.map { translated in
+            "\(target.name): --symbols is another link of it; \(translated.functions.found) of"
+                + " \(translated.functions.all) functions and \(translated.objects.found) of \(translated.objects.all)"
+                + " data objects were found by their bytes and references"
+                + (translated.firstUnknown.map { " (the first that was not: \($0))" } ?? "")
+        }
+    }
     let programs = targets.filter(\.isExecutable).map(\.name)
-    guard programs.count > 1 else { return [] }
-    return [
+    guard programs.count > 1 else { return translations }
+    return translations + [
         "\(programs.joined(separator: ", ")) are different programs, and a bundle is only applied to a process that has"
             + " all of its targets: make one bundle for each"
     ]

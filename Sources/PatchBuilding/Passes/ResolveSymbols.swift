@@ -64,7 +64,16 @@ struct SymbolResolver {
             case .failure(let refusal): return .failure(refusal)
             }
         }
+        if target.isUnproved(name) { return .failure(unproved(name)) }
         return imported(name, isWeak: isWeak)
+    }
+
+    private func unproved(_ name: String) -> Refusal {
+        Refusal(
+            .unresolvedSymbol, subject: name,
+            why: "the file given with --symbols is another link than the target, and its address in the target can't be"
+                + " told: it, or the code that refers to it, is not what the target has",
+            remedy: "give --symbols of the very build, or of a rebuild that is closer to it")
     }
 
     /// `ld --wrap=NAME` gives the name another meaning, which only code that uses it can show.

@@ -1,0 +1,310 @@
+import Glibc
+import ObjectFiles
+
+/// Two links of nearly the same program: where the functions of one, which has symbols, lie in the other, which has none.
+///
+/// A rebuild is rarely equal to the official file to the last byte: a build path or a date is longer, a function differs,
+/// and what comes behind is shifted. A function is *located* when its instructions are those of the official file, fields
+/// that the linker filled in aside, at a place that its own bytes make unique, that lies in one run with a function
+/// located so, or that located code refers to. What all located functions refer to must agree with where they lie; the
+/// fields then tell the addresses of data, too.
+struct BuildAlignment {
+    /// One section of code in both files.
+    private struct Pair {
+        var rebuilt: Section
+        var official: Section
+        /// Indices of the functions in it.
+        var functions: Range<Int>
+
+        var shift: UInt64 { official.address &- rebuilt.address }
+    }
+
+    private var pairs: [Pair] = []
+    private(set) var functions: [LinkedFunction] = []
+    private var pairOf: [Int] = []
+    private var indexOf: [UInt64: Int] = [:]
+    /// By function: where the official file has equal code, proved or not.
+    private var places: [UInt64?] = []
+    private(set) var isLocated: [Bool] = []
+    /// Functions that a contradiction has ruled out.
+    private var isBarred: [Bool] = []
+    /// What located code and data refer to: address in the rebuilt file, address in the official one; in order.
+    private(set) var references: [(from: UInt64, to: UInt64)] = []
+    private let relocated: (rebuilt: [(place: UInt64, value: UInt64)], official: [UInt64: UInt64])
+
+    init(rebuilt: ObjectFile, official: ObjectFile) {
+        relocated = (
+            relativeRelocations(rebuilt).sorted { $0.place < $1.place },
+            Dictionary(
+                relativeRelocations(official).map { ($0.place, $0.value) }, uniquingKeysWith: { first, _ in first })
+        )
+        addFunctions(rebuilt, official)
+        places = [UInt64?](repeating: nil, count: functions.count)
+        isLocated = [Bool](repeating: false, count: functions.count)
+        isBarred = isLocated
+        for pair in pairs { place(pair) }
+        locateRuns()
+        settle(data: rebuilt.symbols.filter { $0.kind == .object && $0.sectionIndex != nil && $0.size > 0 })
+    }
+
+    /// Where the function at `address` of the rebuilt file lies; nil when that is not proved.
+    func location(of address: UInt64) -> UInt64? {
+        guard let index = indexOf[address], isLocated[index] else { return nil }
+        return places[index]
+    }
+
+    /// Where the function at `address` should lie by its neighbours, for telling how it differs.
+    func guesses(of address: UInt64) -> [UInt64] {
+        guard let index = indexOf[address] else { return [] }
+        let pair = pairs[pairOf[index]]
+        let before = (pair.functions.lowerBound..<index).last { isLocated[$0] }
+        let after = (index + 1..<max(index + 1, pair.functions.upperBound)).first { isLocated[$0] }
+        let shifts = [before, after].compactMap { $0 }.compactMap { shift(of: $0) }
+        return Set(shifts.map { address &+ $0 }).sorted() + (shifts.isEmpty ? [address &+ pair.shift] : [])
+    }
+
+    private func shift(of index: Int) -> UInt64? { places[index].map { $0 &- functions[index].address } }
+
+    // MARK: places
+
+    private mutating func addFunctions(_ rebuilt: ObjectFile, _ official: ObjectFile) {
+        var sizes: [UInt64: UInt64] = [:]
+        for symbol in rebuilt.symbols where symbol.kind == .function || symbol.kind == .indirect {
+            guard symbol.sectionIndex != nil, symbol.size > 0 else { continue }
+            sizes[symbol.value] = max(sizes[symbol.value] ?? 0, symbol.size)
+        }
+        let addresses = sizes.keys.sorted()
+        let image = rebuilt.kind == .executable ? span(of: rebuilt) : nil
+        for section in rebuilt.sections where section.isAllocated && section.isExecutable {
+            guard let other = official.section(named: section.name), other.isExecutable else { continue }
+            let first = functions.count
+            for address in addresses where address >= section.address {
+                let start = address - section.address
+                guard start < UInt64(section.data.count), let size = sizes[address],
+                    size <= UInt64(section.data.count) - start
+                else { continue }
+                indexOf[address] = functions.count
+                functions.append(linkedFunction(Int(start)..<Int(start + size), of: section, image: image))
+                pairOf.append(pairs.count)
+            }
+            pairs.append(Pair(rebuilt: section, official: other, functions: first..<functions.count))
+        }
+    }
+
+    /// In the order of the link: where the function before it leads, else anywhere where its bytes are unique.
+    private mutating func place(_ pair: Pair) {
+        var shift = pair.shift
+        for index in pair.functions {
+            let address = functions[index].address
+            if fits(index, at: address &+ shift) {
+                places[index] = address &+ shift
+            } else if let found = uniquePlace(index) {
+                places[index] = found
+                shift = found &- address
+            }
+        }
+        for index in pair.functions.reversed() where places[index] == nil && pair.functions.contains(index + 1) {
+            guard let shift = self.shift(of: index + 1), fits(index, at: functions[index].address &+ shift) else {
+                continue
+            }
+            places[index] = functions[index].address &+ shift
+        }
+    }
+
+    private func fits(_ index: Int, at address: UInt64) -> Bool {
+        let (function, pair) = (functions[index], pairs[pairOf[index]])
+        let start = address &- pair.official.address
+        let (count, size) = (UInt64(pair.official.data.count), UInt64(function.range.count))
+        guard start < count, size <= count - start else { return false }
+        return pair.rebuilt.data.withUnsafeBytes { ours in
+            pair.official.data.withUnsafeBytes { theirs in
+                function.isEqual(
+                    UnsafeRawBufferPointer(rebasing: ours[function.range]),
+                    to: UnsafeRawBufferPointer(rebasing: theirs[Int(start)..<Int(start + size)]))
+            }
+        }
+    }
+
+    /// The only place of the official section that has this function's bytes; nil where there are none or several, or
+    /// where the function has too few bytes to be told from others.
+    private func uniquePlace(_ index: Int) -> UInt64? {
+        let (function, pair) = (functions[index], pairs[pairOf[index]])
+        let parts = function.fixedParts
+        guard let longest = parts.max(by: { $0.count < $1.count }), longest.count >= 8,
+            parts.reduce(0, { $0 + $1.count }) >= 24
+        else { return nil }
+        let start = function.range.lowerBound + longest.lowerBound
+        var found: UInt64?
+        let isUnique = forEachOccurrence(
+            of: pair.rebuilt.data[start..<start + longest.count], in: pair.official.data
+        ) { offset in
+            let address = pair.official.address &+ UInt64(offset) &- UInt64(longest.lowerBound)
+            guard offset >= longest.lowerBound, fits(index, at: address) else { return true }
+            defer { found = address }
+            return found == nil
+        }
+        return isUnique ? found : nil
+    }
+
+    // MARK: proof
+
+    /// A run of neighbours that are shifted alike is located when one of them can lie nowhere else.
+    private mutating func locateRuns() {
+        for pair in pairs {
+            var start = pair.functions.lowerBound
+            while start < pair.functions.upperBound {
+                var end = start + 1
+                while end < pair.functions.upperBound, shift(of: end) == shift(of: start) { end += 1 }
+                if places[start] != nil {
+                    let run = (start..<end).sorted { functions[$0].range.count > functions[$1].range.count }
+                    if run.prefix(8).contains(where: { uniquePlace($0) == places[$0] }) {
+                        for index in run { isLocated[index] = true }
+                    }
+                }
+                start = end
+            }
+        }
+    }
+
+    /// Until nothing changes: what located code refers to locates more, or contradicts.
+    private mutating func settle(data: [Symbol]) {
+        let objects = data.sorted { $0.value < $1.value }
+        for _ in 0..<12 {
+            references = codeReferences()
+            references.sort { ($0.from, $0.to) < ($1.from, $1.to) }
+            references += dataReferences(objects)
+            references.sort { ($0.from, $0.to) < ($1.from, $1.to) }
+            let isContradicted = barContradicted()
+            let isFurther = locateReferred()
+            if !isContradicted, !isFurther { return }
+        }
+    }
+
+    private func codeReferences() -> [(from: UInt64, to: UInt64)] {
+        var result: [(from: UInt64, to: UInt64)] = []
+        for index in functions.indices where isLocated[index] {
+            guard let place = places[index] else { continue }
+            forEachReference(index, at: place) { result.append(($0, $1)) }
+        }
+        return result
+    }
+
+    private func forEachReference(_ index: Int, at place: UInt64, _ body: (UInt64, UInt64) -> Void) {
+        let (function, pair) = (functions[index], pairs[pairOf[index]])
+        let start = Int(place &- pair.official.address)
+        let theirs = pair.official.data[start..<start + function.range.count]
+        for field in function.fields {
+            body(
+                field.target(in: pair.rebuilt.data[function.range], at: function.address),
+                field.target(in: theirs, at: place))
+        }
+    }
+
+    /// Pointers in data whose own place is known.
+    private func dataReferences(_ objects: [Symbol]) -> [(from: UInt64, to: UInt64)] {
+        var result: [(from: UInt64, to: UInt64)] = []
+        var next = 0
+        for object in objects {
+            while next < relocated.rebuilt.count, relocated.rebuilt[next].place < object.value { next += 1 }
+            guard next < relocated.rebuilt.count, relocated.rebuilt[next].place - object.value < object.size,
+                case .at(let place) = datum(at: object.value, size: object.size)
+            else { continue }
+            var index = next
+            while index < relocated.rebuilt.count, relocated.rebuilt[index].place - object.value < object.size {
+                let (from, value) = relocated.rebuilt[index]
+                if let other = relocated.official[from &- object.value &+ place] { result.append((value, other)) }
+                index += 1
+            }
+        }
+        return result
+    }
+
+    /// What references say of a datum.
+    enum Evidence {
+        case none
+        case at(UInt64)
+        case contradictory
+    }
+
+    /// Where `size` bytes of data at `address` lie in the official file, as all references to any of them say.
+    func datum(at address: UInt64, size: UInt64) -> Evidence {
+        let end = address &+ max(1, size)
+        var index = references.partitioningIndex { $0.from >= address }
+        var shift: UInt64?
+        while index < references.count, references[index].from < end {
+            let other = references[index].to &- references[index].from
+            if let shift, shift != other { return .contradictory }
+            shift = other
+            index += 1
+        }
+        return shift.map { .at(address &+ $0) } ?? .none
+    }
+
+    /// A function that located code calls elsewhere, and the code that does, are both in doubt.
+    private mutating func barContradicted() -> Bool {
+        var barred: Set<Int> = []
+        for reference in references {
+            guard let index = indexOf[reference.from], isLocated[index], places[index] != reference.to else { continue }
+            barred.insert(index)
+        }
+        guard !barred.isEmpty else { return false }
+        for index in functions.indices where isLocated[index] {
+            guard let place = places[index] else { continue }
+            forEachReference(index, at: place) { from, to in
+                guard let callee = indexOf[from], barred.contains(callee), places[callee] != to else { return }
+                barred.insert(index)
+            }
+        }
+        for index in barred {
+            isLocated[index] = false
+            isBarred[index] = true
+        }
+        return true
+    }
+
+    private mutating func locateReferred() -> Bool {
+        var isFurther = false
+        for index in functions.indices where !isLocated[index] && !isBarred[index] {
+            guard case .at(let place) = datum(at: functions[index].address, size: 1), fits(index, at: place) else {
+                continue
+            }
+            places[index] = place
+            isLocated[index] = true
+            isFurther = true
+        }
+        return isFurther
+    }
+}
+
+/// Calls `body` with each offset at which `pattern`, of at least 8 bytes, occurs until it returns false; false when it
+/// did.
+private func forEachOccurrence(
+    of pattern: ArraySlice<UInt8>, in data: [UInt8], _ body: (Int) -> Bool
+) -> Bool {
+    data.withUnsafeBytes { whole in
+        pattern.withUnsafeBytes { wanted in
+            guard wanted.count >= 8, whole.count >= wanted.count, let base = whole.baseAddress,
+                let first = wanted.baseAddress
+            else { return true }
+            let head = wanted.loadUnaligned(as: UInt64.self)
+            for offset in 0...(whole.count - wanted.count)
+            where base.loadUnaligned(fromByteOffset: offset, as: UInt64.self) == head {
+                guard memcmp(base + offset, first, wanted.count) == 0 else { continue }
+                if !body(offset) { return false }
+            }
+            return true
+        }
+    }
+}
+
+private func relativeRelocations(_ file: ObjectFile) -> [(place: UInt64, value: UInt64)] {
+    file.dynamicRelocations.filter { $0.type == .relative }.map { ($0.offset, UInt64(bitPattern: $0.addend)) }
+}
+
+private func span(of file: ObjectFile) -> Range<UInt64>? {
+    let loaded = file.segments.filter { $0.type == 1 }
+    guard let low = loaded.map(\.address).min(), let high = loaded.map({ $0.address &+ $0.memorySize }).max(),
+        low < high
+    else { return nil }
+    return low..<high
+}

@@ -1,0 +1,125 @@
+import ObjectFiles
+
+/// The symbols of a rebuilt file, at the addresses that the official file has them at.
+struct TranslatedSymbols {
+    /// With proved addresses; `FILE` symbols between them as they were.
+    var proved: [Symbol] = []
+    /// Those whose address is not proved, where their neighbours would have them; one for each guess.
+    var guessed: [Symbol] = []
+    /// Functions and data objects that were found, and how many there are.
+    var functions = (found: 0, all: 0)
+    var objects = (found: 0, all: 0)
+    /// The first function that was not found.
+    var firstUnknown: String?
+
+    init(rebuilt: ObjectFile, official: ObjectFile) {
+        let alignment = BuildAlignment(rebuilt: rebuilt, official: official)
+        let exported = exportedAddresses(official)
+        let isSameTLS = hasSameThreadLocals(rebuilt, official)
+        for symbol in rebuilt.symbols {
+            guard let section = symbol.sectionIndex, rebuilt.sections.indices.contains(section), !symbol.name.isEmpty,
+                symbol.kind != .section, symbol.kind != .file
+            else {
+                proved.append(symbol)
+                continue
+            }
+            let isCode = rebuilt.sections[section].isExecutable
+            var address: UInt64?
+            if symbol.kind == .threadLocal {
+                address = isSameTLS ? symbol.value : nil
+            } else {
+                address = isCode ? alignment.location(of: symbol.value) : alignment.place(of: symbol)
+                // The file itself says where its exports are.
+                if symbol.binding != .local, let known = exported[symbol.name] { address = known }
+            }
+            let guesses = isCode ? alignment.guesses(of: symbol.value) : [symbol.value]
+            add(symbol, isCode: isCode, address: address, guesses: guesses)
+        }
+        dropDisplaced(rebuilt, official)
+    }
+
+    private mutating func add(_ symbol: Symbol, isCode: Bool, address: UInt64?, guesses: [UInt64]) {
+        if isCode, symbol.size > 0 {
+            functions.all += 1
+            if address != nil { functions.found += 1 } else if firstUnknown == nil { firstUnknown = symbol.name }
+        } else if symbol.kind == .object {
+            objects.all += 1
+            if address != nil { objects.found += 1 }
+        }
+        if let address {
+            proved.append(symbol.moved(to: address))
+        } else {
+            guessed += (guesses.isEmpty ? [symbol.value] : guesses).map { symbol.moved(to: $0) }
+        }
+    }
+
+    /// Data must lie in the section of the same name, and in the same order as in the rebuilt file: a reference to the end
+    /// of one object may be taken for one to the next.
+    private mutating func dropDisplaced(_ rebuilt: ObjectFile, _ official: ObjectFile) {
+        let before = Dictionary(rebuilt.symbols.map { ($0.index, $0) }, uniquingKeysWith: { first, _ in first })
+        var displaced: Set<Int> = []
+        var held: [Int: [(old: Symbol, new: UInt64)]] = [:]
+        for symbol in proved {
+            guard let section = symbol.sectionIndex, let old = before[symbol.index], symbol.kind == .object,
+                rebuilt.sections.indices.contains(section)
+            else { continue }
+            held[section, default: []].append((old, symbol.value))
+        }
+        for (section, symbols) in held {
+            guard let home = official.section(named: rebuilt.sections[section].name) else {
+                displaced.formUnion(symbols.map(\.old.index))
+                continue
+            }
+            let ordered = symbols.sorted { ($0.old.value, $0.new) < ($1.old.value, $1.new) }
+            for item in ordered where item.new < home.address || item.new &- home.address &+ item.old.size > home.size {
+                displaced.insert(item.old.index)
+            }
+            for (first, second) in zip(ordered, ordered.dropFirst()) where first.old.value != second.old.value {
+                let distance = min(first.old.size, second.old.value - first.old.value)
+                if second.new < first.new || second.new - first.new < distance {
+                    displaced.formUnion([first.old.index, second.old.index])
+                }
+            }
+        }
+        guard !displaced.isEmpty else { return }
+        objects.found -= displaced.count
+        guessed += proved.filter { displaced.contains($0.index) }
+        proved.removeAll { displaced.contains($0.index) }
+    }
+}
+
+extension BuildAlignment {
+    fileprivate func place(of symbol: Symbol) -> UInt64? {
+        if case .at(let address) = datum(at: symbol.value, size: symbol.size) { address } else { nil }
+    }
+}
+
+extension Symbol {
+    fileprivate func moved(to address: UInt64) -> Symbol {
+        var symbol = self
+        symbol.value = address
+        return symbol
+    }
+}
+
+/// Names that the file exports at one address.
+private func exportedAddresses(_ file: ObjectFile) -> [String: UInt64] {
+    var addresses: [String: UInt64] = [:]
+    var several: Set<String> = []
+    for symbol in file.dynamicSymbols where symbol.sectionIndex != nil && symbol.kind != .threadLocal {
+        if let known = addresses[symbol.name], known != symbol.value { several.insert(symbol.name) }
+        addresses[symbol.name] = symbol.value
+    }
+    return addresses.filter { !several.contains($0.key) }
+}
+
+/// Offsets of thread-locals are those of the rebuilt file only where the whole block is the same.
+private func hasSameThreadLocals(_ rebuilt: ObjectFile, _ official: ObjectFile) -> Bool {
+    guard let ours = rebuilt.segments.first(where: { $0.type == 7 }),
+        let theirs = official.segments.first(where: { $0.type == 7 })
+    else { return false }
+    return ours.memorySize == theirs.memorySize && ours.fileSize == theirs.fileSize
+        && ours.alignment == theirs.alignment
+        && rebuilt.bytes(address: ours.address, size: Int(ours.fileSize))
+            == official.bytes(address: theirs.address, size: Int(theirs.fileSize))
+}

@@ -1,0 +1,81 @@
+import TestSupport
+import Testing
+
+extension EndToEnd {
+    /// A stripped program, patched with the symbols of a rebuild that is not equal to it.
+    @Suite(.serialized) struct OtherLinkTests {
+        private static let sources = [
+            "charge.c": """
+            int rate(int); extern int surcharge;
+            static int calls = 1000; static int step[4] = {1, 2, 3, 4};
+            static int factor(int x)
+            {
+            #ifdef OFFICIAL
+                return x * 700;
+            #else
+                return x * 900;
+            #endif
+            }
+            __attribute__((noinline)) int odd(int x) { return factor(x) + step[x & 3]; }
+            int charge(int x) { calls++; step[x & 3] += 0; return rate(x) + step[x & 3] + calls * 0; }
+            int count(void) { return calls; }
+            """,
+            "build.c": """
+            #include <stdio.h>
+            #ifdef OFFICIAL
+            static char room[333] = "more"; int before(int x) { for (int i = 0; i < x; i++) room[i] ^= x; return room[1]; }
+            char text[] = "a version text that is much longer than that of the rebuild";
+            #else
+            int before(int x) { return x; }
+            char text[] = "short";
+            #endif
+            """,
+            "main.c": """
+            #include <stdio.h>
+            #include <unistd.h>
+            int charge(int), count(void), before(int), odd(int); extern char text[]; int surcharge = 50;
+            int rate(int x) { return x * 10 + surcharge / 1000; }
+            int main(int argc, char **argv)
+            {
+                (void)argv;
+                setlinebuf(stdout);
+                if (argc > 5) printf("%s %d %d", text, before(argc), odd(argc));
+                for (;;) {
+                    printf("%d %s\\n", charge(2), count() > 1000 ? "counted" : "lost");
+                    usleep(20000);
+                }
+            }
+            """,
+        ]
+
+        @Test func patchIsBoundToTheOfficialAddresses() throws {
+            let program = try SmallProgram("other-link", Self.sources)
+            let official = try program.relinked(official: ["build.c"])
+            let built = try program.build(
+                [.init(file: "charge.c", old: "+ calls * 0", new: "+ surcharge + (calls > 1000 ? 100 : 0)")],
+                ["--symbols", program.program], target: official)
+            try #require(built.status == 0, "\(built)")
+            try withProcess(official) { process in
+                try process.waitForOutput("\n")
+                #expect(try process.nextLine() == "23 counted")
+                let applied = try livepatch("apply", program.bundle, "--pid", "\(process.pid)", "--allow-unsigned")
+                #expect(applied.status == 0, "\(applied)")
+                #expect(try process.nextLine() == "173 counted")
+                #expect(try livepatch("revert", program.bundle, "--pid", "\(process.pid)").status == 0)
+                #expect(try process.nextLine() == "23 counted")
+            }
+        }
+
+        @Test func functionThatDiffersByOneInstructionIsNamed() throws {
+            let program = try SmallProgram("other-code", Self.sources)
+            let official = try program.relinked(official: ["build.c", "charge.c"])
+            let built = try program.build(
+                [.init(file: "charge.c", old: "return factor(x) +", new: "return 1 + factor(x) +")],
+                ["--symbols", program.program], target: official)
+            try expectRefusal("unmatched-function", built)
+            for text in ["odd", "byte +0x", "$0x384", "$0x2bc", "another constant"] {
+                #expect(built.stdout.contains(text), "\(text): \(built)")
+            }
+        }
+    }
+}
