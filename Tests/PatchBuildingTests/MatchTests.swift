@@ -180,7 +180,8 @@ private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) 
     }
 
     @Test(arguments: [
-        (["-O2", "-fcf-protection"], "-fcf-protection"), (["-O0"], "-O level"), (["-O2", "-pg"], "-fomit-frame-pointer"),
+        (["-O2", "-fcf-protection"], "-fcf-protection"), (["-O0"], "-O level"),
+        (["-O2", "-pg"], "-fomit-frame-pointer"),
     ])
     func `other flags are told from another source`(_ flags: [String], _ cause: String) throws {
         let (_, target) = try program(Self.unit, Self.rest)
