@@ -114,3 +114,67 @@ added_patches() {
     done
     [ ${#patches[@]} -gt 0 ] || die "the new version's series adds nothing"
 }
+
+# diffs_of PATTERN...: sets diffs and cves to the options for those of $patches whose names match.
+diffs_of() {
+    local file pattern
+    diffs=() cves=()
+    for file in "${patches[@]}"; do
+        for pattern; do
+            # shellcheck disable=SC2053
+            [[ $(basename "$file") == $pattern ]] || continue
+            diffs+=(--diff "$file")
+            for name in $(basename "$file" | grep -oE 'CVE-[0-9]+-[0-9]+'); do cves+=(--cve "$name"); done
+            echo "  $(basename "$file")"
+            break
+        done
+    done
+    [ ${#diffs[@]} -gt 0 ] || skip "the new version has none of the patches $*"
+}
+
+# same_build OFFICIAL REBUILT: says how close the rebuild came.
+same_build() {
+    local official rebuilt
+    official=$(readelf -n "$1" | awk '/Build ID/ {print $3}') rebuilt=$(readelf -n "$2" | awk '/Build ID/ {print $3}')
+    if [ "$official" = "$rebuilt" ]; then
+        echo "the rebuild is the official file (build-id $official)"
+    else
+        echo "the rebuild is not the official file (build-ids $official and $rebuilt)"
+    fi
+}
+
+# patch_live BUNDLE FILE-NAME PID...: applies to all of the processes, runs the function while_patched if there is one,
+# takes the patch back, and checks that the code changed and is again what it was, to the last byte.
+patch_live() {
+    local bundle=$1 name=$2 pid pids=() before=() count=0
+    shift 2
+    for pid; do
+        pids+=(--pid "$pid")
+        before+=("$(text_digest "$pid" "$name")")
+    done
+    livepatch apply "$bundle" "${pids[@]}" --allow-unsigned --json >"$scratch/apply.json"
+    echo "patched; stopped for $(grep -o '"stopMicroseconds" *: *[0-9.]*' "$scratch/apply.json" | sed 's/.*: *//' |
+        paste -sd, | sed 's/,/, /g') microseconds"
+    livepatch status "${pids[@]}"
+    for pid; do
+        [ "$(text_digest "$pid" "$name")" != "${before[count]}" ] || die "the code of $pid did not change"
+        count=$((count + 1))
+    done
+    if declare -F while_patched >/dev/null; then while_patched; fi
+    sleep 2
+    livepatch revert "$bundle" "${pids[@]}"
+    count=0
+    for pid; do
+        [ "$(text_digest "$pid" "$name")" = "${before[count]}" ] || die "the code of $pid is not as it was"
+        count=$((count + 1))
+    done
+    echo "reverted; every byte of the code is as it was"
+    sleep 1
+}
+
+# free_port: prints a TCP port of this machine that nobody listens on; PORT names the first to try.
+free_port() {
+    local port=${PORT:-$((20000 + RANDOM % 10000))}
+    while (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+    echo "$port"
+}
