@@ -117,7 +117,7 @@ added_patches() {
 
 # diffs_of PATTERN...: sets diffs and cves to the options for those of $patches whose names match.
 diffs_of() {
-    local file pattern
+    local file pattern name
     diffs=() cves=()
     for file in "${patches[@]}"; do
         for pattern; do

@@ -21,6 +21,9 @@ extension EndToEnd {
         @Test func quickstart() throws { try example("quickstart") }
         @Test func stockRedis() throws { try example("stock-redis") }
         @Test func stockLibxslt() throws { try example("stock-libxslt") }
+        @Test func stockNginx() throws { try example("stock-nginx") }
+        @Test func stockLibarchive() throws { try example("stock-libarchive") }
+        @Test func stockLibmodbus() throws { try example("stock-libmodbus") }
 
         /// Real fixes from the archive's source packages, each compared with what it is known to change.
         @Test func shortCorpus() throws {
