@@ -145,6 +145,8 @@ public struct TypeLayout: Hashable, Sendable {
     public var alignment: UInt64 = 0
     public var members: [Member]
     public var enumerators: [Enumerator]
+    /// Virtual functions that a class declares itself.
+    public var virtualFunctions: [VirtualFunction] = []
 
     public init(
         kind: TypeKind, name: String, size: UInt64, members: [Member] = [], enumerators: [Enumerator] = []
@@ -176,6 +178,19 @@ public struct Member: Hashable, Sendable {
         self.bitOffset = bitOffset
         self.bitSize = bitSize
         self.type = type
+    }
+}
+
+/// A place in the table that every object of a class points to.
+public struct VirtualFunction: Hashable, Sendable {
+    /// The symbol's, where the compiler says it.
+    public var name: String
+    /// Number of the place; nil where the compiler doesn't say it.
+    public var slot: UInt64?
+
+    public init(name: String, slot: UInt64?) {
+        self.name = name
+        self.slot = slot
     }
 }
 

@@ -208,9 +208,14 @@ struct DebugInfoReader: ~Copyable {
         var units: [DebugUnit] = []
         for index in found.indices where !found[index].isPartial {
             var unit = found[index].unit
+            var counts: [String: Int] = [:]
             for record in imports(of: index) {
                 for entry in found[record].types {
-                    guard let key = typeNames[entry.identity], unit.types[key] == nil else { continue }
+                    guard let name = typeNames[entry.identity] else { continue }
+                    // Types of blocks and lambdas may share a name.
+                    let count = counts[name, default: 0] + 1
+                    counts[name] = count
+                    let key = count == 1 ? name : "\(name) #\(count)"
                     unit.types[key] = layout(entry, name: key, depth: 0)
                 }
             }

@@ -132,6 +132,17 @@ struct DwarfEntry {
         return operation.number
     }
 
+    /// Place of a virtual function in its class's table: `DW_OP_constu N`.
+    var tablePlace: UInt64? {
+        guard var attribute = attribute(DW_AT_vtable_elem_location) else { return nil }
+        var operations: UnsafeMutablePointer<Dwarf_Op>?
+        var count = 0
+        guard dwarf_getlocation(&attribute, &operations, &count) == 0, count == 1, let operation = operations?.pointee,
+            Int(operation.atom) == DW_OP_constu
+        else { return nil }
+        return operation.number
+    }
+
     /// Address ranges of its code; none for a declaration or an abstract instance.
     var ranges: [(start: UInt64, end: UInt64)] {
         var die = die

@@ -18,14 +18,43 @@ public struct LayoutDifference: Hashable, Sendable, CustomStringConvertible {
 /// added member is one, also where it takes the place of padding, because existing data does not hold it.
 public func layoutDifferences(original: DebugUnit, new: DebugUnit) -> [LayoutDifference] {
     var comparison = LayoutComparison(original: original, new: new)
-    let types = original.types.keys.sorted().flatMap { key -> [LayoutDifference] in
+    let later = Dictionary(grouping: new.types.keys.sorted(by: isEarlier)) { sharedName($0) }
+    let groups = Dictionary(grouping: original.types.keys.sorted(by: isEarlier)) { sharedName($0) }
+    let types = groups.sorted { $0.key < $1.key }.flatMap { name, keys -> [LayoutDifference] in
         // Named types that they refer to are compared by themselves.
-        guard let before = original.types[key], let after = new.counterpart(of: before, key), before != after else {
-            return []
+        var before = keys.compactMap { original.types[$0] }
+        var after = later[name, default: []].compactMap { new.types[$0] }
+        if after.isEmpty { after = before.prefix(1).compactMap { new.counterpart(of: $0, $0.name) } }
+        takeEqual(&before, &after)
+        return zip(before, after).flatMap { old, fresh in
+            comparison.compare(old, fresh).map { LayoutDifference(subject: old.name, description: $0) }
         }
-        return comparison.compare(before, after).map { LayoutDifference(subject: key, description: $0) }
     }
     return types + comparison.variables() + comparison.alignments()
+}
+
+/// Several types of one name are told apart by a number, `struct f()::<lambda()> #2`, in the order they stand in.
+private func sharedName(_ key: String) -> Substring {
+    guard let mark = key.lastIndex(of: "#"), key[..<mark].hasSuffix(" "), mark < key.index(before: key.endIndex),
+        key[key.index(after: mark)...].allSatisfy(\.isNumber)
+    else { return key[...] }
+    return key[..<mark].dropLast()
+}
+
+private func isEarlier(_ a: String, _ b: String) -> Bool { (a.utf8.count, a) < (b.utf8.count, b) }
+
+/// One that comes or goes gives the others another number.
+private func takeEqual(_ before: inout [TypeLayout], _ after: inout [TypeLayout]) {
+    func isSame(_ a: TypeLayout, _ b: TypeLayout) -> Bool {
+        var b = b
+        b.name = a.name
+        return a == b
+    }
+    before.removeAll { layout in
+        guard let index = after.firstIndex(where: { isSame(layout, $0) }) else { return false }
+        after.remove(at: index)
+        return true
+    }
 }
 
 extension DebugUnit {
@@ -98,6 +127,20 @@ struct LayoutComparison {
         }
         if before.kind == .enumeration { return found + compareEnumerators(before, after) }
         return found + compareMembers(before.flattened, after.flattened)
+            + compareVirtualFunctions(before.virtualFunctions, after.virtualFunctions)
+    }
+
+    /// Objects in memory point to the old table of their class.
+    private func compareVirtualFunctions(_ before: [VirtualFunction], _ after: [VirtualFunction]) -> [String] {
+        if before == after { return [] }
+        let places = Dictionary(after.map { ($0.name, $0.slot) }) { first, _ in first }
+        let names = Set(before.map(\.name))
+        let lost = before.compactMap { function -> String? in
+            guard let place = places[function.name] else { return "virtual function `\(function.name)` is removed" }
+            return place == function.slot ? nil : "virtual function `\(function.name)` gets another place in its table"
+        }
+        let added = after.filter { !names.contains($0.name) }.map { "virtual function `\($0.name)` is added" }
+        return lost + added
     }
 
     private func compareEnumerators(_ before: TypeLayout, _ after: TypeLayout) -> [String] {

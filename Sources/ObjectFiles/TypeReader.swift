@@ -30,6 +30,9 @@ extension DebugInfoReader {
             case DW_TAG_enumerator:
                 layout.enumerators.append(
                     Enumerator(name: child.name ?? "", value: child.signed(DW_AT_const_value) ?? 0))
+            case DW_TAG_subprogram where child.unsigned(DW_AT_virtuality) ?? 0 != 0 && !child.flag(DW_AT_artificial):
+                layout.virtualFunctions.append(
+                    VirtualFunction(name: child.linkageName ?? child.name ?? "", slot: child.tablePlace))
             default: break
             }
         }

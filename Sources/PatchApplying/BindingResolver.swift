@@ -111,6 +111,21 @@ struct BindingResolver {
         )
     }
 
+    /// Several objects may define a function of vague linkage, and the process uses the first: a patch of another would not
+    /// be called (trap binding-scope).
+    mutating func requireChosen(_ function: PatchedFunction) throws {
+        guard let original = function.original, let symbol = original.chosenAs else { return }
+        for object in try scope() {
+            let tables = try tables(of: object)
+            guard let index = try tables.lookup(symbol.name, version: symbol.version) else { continue }
+            if object.bias &+ tables.symbols[index].value == target.bias &+ original.range.address { return }
+            throw Refusal(
+                .unboundSymbol, subject: symbol.name,
+                why: "the process uses the definition of \(object.file), and the patch replaces that of \(target.file)",
+                remedy: "patch \(object.file), or restart")
+        }
+    }
+
     // MARK: The search scope
 
     /// The executable with everything it needs, preloads included, then everything that the target needs.

@@ -100,6 +100,7 @@ extension Session {
     private func relocate(_ module: inout PlannedModule, first: PlannedModule) throws {
         let (base, bindings) = (module.base, module.target.bindings)
         var resolver = BindingResolver(view: view, linkMap: linkMap, target: module.object)
+        for function in module.target.functions { try resolver.requireChosen(function) }
         let values = try bindings.map { try resolver.value(of: $0, moduleBase: base) }
         try module.image.relocate(base: base, bindings: bindings, values: values) { try resolver.address(of: $0) }
         // One switch for all targets: the first target's.

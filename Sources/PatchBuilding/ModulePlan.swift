@@ -14,13 +14,19 @@ public struct ModulePlan: Sendable {
     /// By offset in the target's TLS segment: its own TLS descriptor, which a library's code may use. nil: the target is
     /// the program, whose thread-locals lie at a fixed distance from the thread pointer.
     public var threadDescriptors: [UInt64: UInt64]?
+    /// Something may be thrown, or unwound, through the module's functions.
+    public var needsUnwindData: Bool
 
-    public init(file: String, buildID: String, sharesSwitch: Bool, units: [UnitPlan], functions: [FunctionPlan]) {
+    public init(
+        file: String, buildID: String, sharesSwitch: Bool, units: [UnitPlan], functions: [FunctionPlan],
+        needsUnwindData: Bool = false
+    ) {
         self.file = file
         self.buildID = buildID
         self.sharesSwitch = sharesSwitch
         self.units = units
         self.functions = functions
+        self.needsUnwindData = needsUnwindData
     }
 }
 
@@ -57,11 +63,13 @@ public struct UnitPlan: Sendable {
     /// Every symbol that such a relocation names is in it.
     public var newReferences: [Int: Reference]
     public var originalReferences: [Int: Reference]
+    /// Symbol indices of `new`: functions that initialise what is new in the module, in the order they run.
+    public var initializers: [Int]
 
     public init(
         name: String, original: ObjectFile, new: ObjectFile, newSections: Set<Int> = [],
         originalSections: Set<Int> = [], newReferences: [Int: Reference] = [:],
-        originalReferences: [Int: Reference] = [:]
+        originalReferences: [Int: Reference] = [:], initializers: [Int] = []
     ) {
         self.name = name
         self.original = original
@@ -70,6 +78,7 @@ public struct UnitPlan: Sendable {
         self.originalSections = originalSections
         self.newReferences = newReferences
         self.originalReferences = originalReferences
+        self.initializers = initializers
     }
 }
 

@@ -15,6 +15,8 @@ public struct Entity: Sendable {
     public var symbols: [Int]
     public var isGlobal: Bool
     public var isWritable: Bool
+    /// Of vague linkage (C++): any object file may define it too, and one definition serves the whole process.
+    public var isVague = false
 
     public var end: UInt64 { offset &+ size }
     /// `f` for GCC's `f.cold`: the half of `f` that was moved out of the way.
@@ -42,12 +44,14 @@ public struct ObjectView: Sendable {
     public let entityNamed: [String: Int]
     /// By a function's name: its `.cold` halves.
     let coldHalves: [String: [Int]]
+    let frames: FrameRecords
     /// By entity: the nearest one before it in its section that reaches further than itself, or has no size, as an index
     /// into `entitiesInSection`; -1 where there is none.
     private let outer: [Int]
 
     public init(_ file: ObjectFile) {
         self.file = file
+        frames = FrameRecords(file)
         var places: [Place: [Int]] = [:]
         for symbol in file.symbols where Self.names(symbol, in: file) {
             guard case .section(let section) = symbol.place else { continue }
@@ -146,7 +150,8 @@ public struct ObjectView: Sendable {
             section: place.section, offset: place.offset, size: ordered.map { file.symbols[$0].size }.max() ?? 0,
             symbols: ordered, isGlobal: file.symbols[ordered[0]].binding != .local,
             // Written by the dynamic linker only.
-            isWritable: section.isWritable && !section.name.hasPrefix(".data.rel.ro"))
+            isWritable: section.isWritable && !section.name.hasPrefix(".data.rel.ro") && !section.isReferenceWord,
+            isVague: ordered.contains { [.weak, .unique].contains(file.symbols[$0].binding) })
     }
 
     /// The entity that covers `offset` of a section, or the section's only one.
@@ -251,6 +256,12 @@ public struct ObjectView: Sendable {
         guard start <= end, end <= UInt64(section.data.count) else { return [] }
         return section.data[Int(start)..<Int(end)]
     }
+}
+
+extension Section {
+    /// A word of the compiler's through which unwind data names a typeinfo or a personality routine
+    /// (`DW.ref.__gxx_personality_v0`): it stands for what it holds, so every object file has one of its own.
+    var isReferenceWord: Bool { comdat?.hasPrefix("DW.ref.") ?? false }
 }
 
 extension RelocationType {

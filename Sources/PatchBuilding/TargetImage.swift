@@ -30,6 +30,8 @@ public struct TargetImage: Sendable {
     let threadDescriptors: [UInt64: UInt64]
     /// By address: the GOT slot's symbol name.
     let slotNames: [UInt64: String]
+    /// What dynamic relocations name.
+    let symbolicNames: Set<String>
     /// The file's loaded bytes, segment by segment.
     private let loaded: [(start: UInt64, bytes: [UInt8])]
 
@@ -37,6 +39,17 @@ public struct TargetImage: Sendable {
     public var isExecutable: Bool { file.kind == .executable || file.segments.contains { $0.type == 3 } }
     /// Position-dependent: addresses in the file are those of the process.
     public var isFixed: Bool { file.kind == .executable }
+
+    /// Linked with `-Bsymbolic`: its own definitions come first.
+    var isSymbolic: Bool {
+        guard let dynamic = file.section(named: ".dynamic") else { return false }
+        let words = stride(from: 0, to: dynamic.data.count / 8 * 8, by: 8).map { at in
+            (0..<8).reduce(UInt64(0)) { $0 | UInt64(dynamic.data[at + $1]) << (8 * UInt64($1)) }
+        }
+        return stride(from: 0, to: words.count / 2 * 2, by: 2).contains { index in
+            words[index] == 16 || (words[index] == 30 && words[index + 1] & 2 != 0)
+        }
+    }
 
     /// Reads a target and its symbols, and makes sure that they belong together.
     ///
@@ -131,6 +144,10 @@ public struct TargetImage: Sendable {
         self.slots = slots
         threadDescriptors = Self.threadDescriptors(file)
         slotNames = slotNamesByAddress
+        symbolicNames = Set(
+            file.dynamicRelocations.filter { $0.symbol > 0 && file.dynamicSymbols.indices.contains($0.symbol) }.map {
+                file.dynamicSymbols[$0.symbol].name
+            })
         loaded = file.segments.filter { $0.type == 1 && $0.fileSize > 0 }.compactMap { segment in
             file.bytes(address: segment.address, size: Int(segment.fileSize)).map { (segment.address, $0) }
         }

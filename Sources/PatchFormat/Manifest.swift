@@ -184,10 +184,13 @@ public struct OriginalFunction: Codable, Hashable, Sendable {
     public var abiCoupled: Bool
     /// Other names of the same address.
     public var aliases: [String]
+    /// The target calls the function by this symbol, and other objects of a process may define it too (vague linkage): the
+    /// process must use the target's definition. Nil when it uses no other anyway.
+    public var chosenAs: ProcessSymbol?
 
     public init(
         range: AddressRange, coldRanges: [AddressRange], digest: String, entry: Entry, endsWithCall: Bool,
-        abiCoupled: Bool = false, aliases: [String] = []
+        abiCoupled: Bool = false, aliases: [String] = [], chosenAs: ProcessSymbol? = nil
     ) {
         self.range = range
         self.coldRanges = coldRanges
@@ -196,6 +199,17 @@ public struct OriginalFunction: Codable, Hashable, Sendable {
         self.endsWithCall = endsWithCall
         self.abiCoupled = abiCoupled
         self.aliases = aliases
+        self.chosenAs = chosenAs
+    }
+}
+
+/// A symbol as the dynamic linker looks it up.
+public struct ProcessSymbol: Codable, Hashable, Sendable {
+    public var name: String
+    public var version: String?
+    public init(name: String, version: String? = nil) {
+        self.name = name
+        self.version = version
     }
 }
 
@@ -296,7 +310,7 @@ public struct ValuePatch: Codable, Hashable, Sendable {
 
 /// Unwind data that the process must know, so that exceptions can pass through the module's functions.
 public struct ModuleUnwind: Codable, Hashable, Sendable {
-    /// The module's `.eh_frame`, which ends with four zero bytes.
+    /// The module's records of the form of `.eh_frame`, which end with four zero bytes.
     public var table: AddressRange
     /// 64 writable bytes of zeros in the module, aligned to 8: libgcc's `struct object`.
     public var object: UInt64

@@ -152,6 +152,9 @@ enum ManifestRules {
         }
         try require(Digest.isDigest(original.digest), "\(name): digest")
         try require(original.aliases.allSatisfy(isText), "\(name): aliases")
+        if let symbol = original.chosenAs {
+            try require(isText(symbol.name) && isText(symbol.version ?? ""), "\(name): chosenAs")
+        }
         let entry = original.entry
         // Pads before the entry make the jump's offset negative.
         try require((-4096...4096).contains(entry.jumpOffset), "\(name): jumpOffset")

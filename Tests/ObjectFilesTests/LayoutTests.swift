@@ -1,4 +1,5 @@
 import ObjectFiles
+import TestSupport
 import Testing
 
 /// Rule `type-layout`: each test compiles a type as it was and as it is.
@@ -146,5 +147,33 @@ import Testing
         try expectDifference(
             "struct s { int n; char b[64]; } x;", "struct s { int n; char b[256]; } x;", "struct s",
             "`char [64]` (64 bytes) to `char [256]` (256 bytes)")
+    }
+
+    private func classDifferences(_ before: String, _ after: String) throws -> [String] {
+        func unit(_ text: String) throws -> DebugUnit {
+            let path = try Fixture.compile(["unit.cc": text], ["-g", "-c"], output: "unit.o", compiler: "g++")
+            return try #require(try DebugInfo.read(path: path).units.first)
+        }
+        return layoutDifferences(original: try unit(before), new: try unit(after)).map { "\($0.subject): \($0)" }
+    }
+
+    @Test func aVirtualFunctionMoreIsAnotherTable() throws {
+        let text = "struct A { virtual int f(); virtual int g(); int a; }; int A::f() { return a; } A *x;"
+        #expect(try classDifferences(text, text).isEmpty)
+        let more = try classDifferences(
+            text, text.replacing("virtual int g()", with: "virtual int e(); virtual int g()"))
+        #expect(more.contains { $0.contains("struct A") && $0.contains("_ZN1A1eEv` is added") }, "\(more)")
+        #expect(more.contains { $0.contains("_ZN1A1gEv` gets another place") }, "\(more)")
+    }
+
+    @Test func typesOfOneNameAreToldApart() throws {
+        let text =
+            "int f(int x) { auto l = [x](int y) { return x + y; }; { struct S { int a; } s{x}; x = s.a; } "
+            + "{ struct S { long b; } s{x}; x = s.b; } return l(x); }"
+        #expect(try classDifferences(text, text).isEmpty)
+        let inner = try classDifferences(text, text.replacing("long b; }", with: "long b; int c; }"))
+        #expect(inner.contains { $0.contains("size changes from 8 to 16") }, "\(inner)")
+        let added = "int f(int x) { { struct S { char z[3]; } s{1}; x += s.z[0]; }"
+        #expect(try classDifferences(text, text.replacing("int f(int x) {", with: added)).isEmpty)
     }
 }

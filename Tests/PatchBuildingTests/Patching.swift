@@ -17,7 +17,7 @@ struct Patching {
     var target: TargetImage
 
     /// - Parameters:
-    ///   - sources: texts by file name; all `.c` files are units.
+    ///   - sources: texts by file name; all `.c`, `.cc` and `.S` files are units.
     ///   - edits: by file, text to be replaced and its replacement; an empty first text appends.
     ///   - variants: more flags; every unit is compiled once more with them, as libtool does, but not linked in.
     ///   - targetFlags: more flags for the units that are linked into the target only.
@@ -32,12 +32,14 @@ struct Patching {
                 changed[file] = old.isEmpty ? text + new : text.replacing(old, with: new, maxReplacements: 1)
             }
         }
-        let units = sources.keys.filter { $0.hasSuffix(".c") || $0.hasSuffix(".S") }.sorted()
+        let units = sources.keys.filter(Self.isUnit).sorted()
+        let linker = units.contains { $0.hasSuffix(".cc") } ? "g++" : "gcc"
         let split = ["-g", "-ffunction-sections", "-fdata-sections"]
         let plain = try Self.compile(sources, flags + targetFlags)
         let program =
-            try Fixture.cached([plain] + link) { directory in
-                try runOrThrow("gcc", flags + link + units.map { "\(plain)/\($0).o" } + ["-o", directory + "/program"])
+            try Fixture.cached([plain, linker] + link) { directory in
+                try runOrThrow(
+                    linker, flags + link + units.map { "\(plain)/\($0).o" } + ["-o", directory + "/program"])
             } + "/program"
         target = try TargetImage.load(path: program, symbolsPath: nil)
         var loaded: [LoadedUnit] = []
@@ -77,11 +79,14 @@ struct Patching {
         let files = sources.sorted { $0.key < $1.key }
         return try Fixture.cached(["units"] + flags + files.flatMap { [$0.key, $0.value] }) { directory in
             for (name, text) in files { try writeText(text, to: directory + "/" + name) }
-            for (name, _) in files where name.hasSuffix(".c") || name.hasSuffix(".S") {
-                try runOrThrow("gcc", flags + ["-c", name, "-o", name + ".o"], in: directory)
+            for (name, _) in files where isUnit(name) {
+                let compiler = name.hasSuffix(".cc") ? "g++" : "gcc"
+                try runOrThrow(compiler, flags + ["-c", name, "-o", name + ".o"], in: directory)
             }
         }
     }
+
+    private static func isUnit(_ name: String) -> Bool { [".c", ".cc", ".S"].contains { name.hasSuffix($0) } }
 
     private static func view(_ directory: String, _ unit: String) throws -> ObjectView {
         ObjectView(try ObjectFile.read(path: "\(directory)/\(unit).o"))

@@ -40,6 +40,7 @@ public func close(_ units: [ComparedUnit], target: TargetImage, sharesSwitch: Bo
     var closure = Closure(units: units, target: target)
     closure.refuseMoved()
     closure.addReplacedFunctions()
+    closure.addInitializers()
     closure.run()
     if !closure.refusals.isEmpty { throw Refusals(closure.refusals) }
     return closure.plan(sharesSwitch: sharesSwitch)
@@ -52,6 +53,8 @@ struct Closure {
     let resolver: SymbolResolver
     var sides: [[UnitSide]]
     var functions: [FunctionPlan] = []
+    /// By unit: symbols of its new object.
+    var initializers: [Int: [Int]] = [:]
     var refusals: [Refusal] = []
     /// New global definitions by name: unit and entity of its new object.
     let newGlobals: [String: (unit: Int, entity: Int)]
@@ -99,7 +102,8 @@ struct Closure {
         if described.kind == .function {
             for half in view.coldHalves[described.name, default: []] { travel(half, of: unit, side: side) }
         }
-        if view.entitiesInSection[described.section, default: []].count > 1, !view.mayBeCopied(entity) {
+        let neighbours = view.entitiesInSection[described.section, default: []]
+        if neighbours.count > 1, !view.mayBeCopied(entity), !mayShare(neighbours, entity, of: unit, side: side) {
             refusals.append(
                 Refusal(
                     .ambiguousSymbol, subject: "\(described.name) (\(units[unit].name))",
@@ -110,7 +114,7 @@ struct Closure {
         travelSection(described.section, of: unit, side: side)
     }
 
-    private mutating func travelSection(_ section: Int, of unit: Int, side: Int) {
+    mutating func travelSection(_ section: Int, of unit: Int, side: Int) {
         guard sides[unit][side].sections.insert(section).inserted else { return }
         work.append(Work(unit: unit, side: side, section: section))
     }
@@ -119,16 +123,20 @@ struct Closure {
         while let item = work.popLast() {
             let section = sides[item.unit][item.side].view.file.sections[item.section]
             for index in section.relocations.indices { follow(index, in: item) }
+            if section.isExecutable { followFrames(of: item) }
         }
         for index in units.indices { addNewFunctions(of: index) }
     }
 
-    private mutating func follow(_ index: Int, in item: Work) {
+    mutating func follow(_ index: Int, in item: Work) {
         let view = sides[item.unit][item.side].view
         let section = view.file.sections[item.section]
         let relocation = section.relocations[index]
         switch view.referent(of: relocation, in: section) {
         case .undefined(let name, _): followUndefined(name, relocation, item)
+        case .entity(let entity, _) where view.file.sections[view.entities[entity].section].isReferenceWord:
+            travelSection(view.entities[entity].section, of: item.unit, side: item.side)
+            refer(relocation.symbol, .here, item)
         case .entity(let entity, let delta): followEntity(entity, delta, index, item)
         case .anonymous(let other, _, _):
             travelSection(other, of: item.unit, side: item.side)
@@ -139,7 +147,7 @@ struct Closure {
     }
 
     private mutating func followUndefined(_ name: String, _ relocation: Relocation, _ item: Work) {
-        if item.side == 0, let definition = newGlobals[name] {
+        if item.side == 0, let definition = newGlobals[name], !isOld(name, definition) {
             travel(definition.entity, of: definition.unit, side: 0)
             return refer(relocation.symbol, .otherUnit(name: name), item)
         }
@@ -161,6 +169,11 @@ struct Closure {
         case .success(let binding): refer(relocation.symbol, .outside(binding), item)
         case .failure(let refusal): refuse(refusal)
         }
+    }
+
+    private func isOld(_ name: String, _ definition: (unit: Int, entity: Int)) -> Bool {
+        let entity = units[definition.unit].new.entities[definition.entity]
+        return entity.isVague && isKnown(name, kind: entity.kind)
     }
 
     /// A common symbol (`-fcommon`) that the target lacks, and no other unit of the patch mentions.
@@ -192,6 +205,8 @@ struct Closure {
         let named = entity.symbols.contains(relocation.symbol) ? relocation.symbol : entity.symbols[0]
         sides[item.unit][item.side].rename(relocation: index, in: item.section, to: named)
         if mustTravel(number, item) {
+            let isNew = units[item.unit].correlation.originalOf[number] == nil
+            if isNew, entity.isVague, followVague(entity, named, relocation, item) { return }
             travel(number, of: item.unit, side: item.side)
             return refer(named, .here, item)
         }
@@ -219,6 +234,8 @@ struct Closure {
         let unit = units[item.unit]
         let view = sides[item.unit][item.side].view
         let entity = view.entities[number]
+        // Of vague linkage, what the target has may be another unit's, and means the same.
+        if entity.isVague, entity.kind == .function { return nil }
         if entity.kind == .function {
             let names = namesInTarget(number, of: item.unit, side: item.side)
             guard let why = names.compactMap({ unit.matched.mismatches[$0] }).first else { return nil }
@@ -253,7 +270,7 @@ struct Closure {
         return unit.correlation.originalOf[number] == nil
     }
 
-    private mutating func refer(_ symbol: Int, _ reference: Reference, _ item: Work) {
+    mutating func refer(_ symbol: Int, _ reference: Reference, _ item: Work) {
         sides[item.unit][item.side].references[symbol] = reference
     }
 
@@ -286,10 +303,12 @@ struct Closure {
             UnitPlan(
                 name: units[index].name, original: sides[index][1].file, new: sides[index][0].file,
                 newSections: sides[index][0].sections, originalSections: sides[index][1].sections,
-                newReferences: sides[index][0].references, originalReferences: sides[index][1].references)
+                newReferences: sides[index][0].references, originalReferences: sides[index][1].references,
+                initializers: initializers[index] ?? [])
         }
         var plan = ModulePlan(
-            file: target.name, buildID: target.buildID, sharesSwitch: sharesSwitch, units: plans, functions: functions)
+            file: target.name, buildID: target.buildID, sharesSwitch: sharesSwitch, units: plans, functions: functions,
+            needsUnwindData: needsUnwindData)
         if !target.isExecutable { plan.threadDescriptors = target.threadDescriptors }
         return plan
     }

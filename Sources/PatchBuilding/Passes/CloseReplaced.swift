@@ -18,6 +18,7 @@ extension Closure {
         guard let original = unit.correlation.originalOf[new] else { return }
         let (entity, old) = (unit.new.entities[new], unit.original.entities[original])
         guard unit.matched.matched.contains(old.name), let address = unit.matched.addresses[old.name] else {
+            if old.isVague, isElsewhere(old, index) { return }
             let why = unit.matched.mismatches[old.name] ?? "the target has no function of that name"
             refusals.append(
                 Refusal(
@@ -40,6 +41,18 @@ extension Closure {
                     name: entity.name, object: unit.name, change: .changed, reason: reason, original: described),
                 unit: index, newSymbols: parts.map { unit.new.entities[$0].symbols[0] },
                 oldSymbols: isBare ? oldParts.map { unit.original.entities[$0].symbols[0] } : []))
+    }
+
+    /// The target has kept another unit's copy of a function of vague linkage, which is replaced by that unit's; or none,
+    /// since every call of it is inlined.
+    private func isElsewhere(_ old: Entity, _ index: Int) -> Bool {
+        if old.names.allSatisfy({ target.definitions(of: $0).isEmpty && target.imports[$0] == nil }) { return true }
+        return units.indices.contains { other in
+            guard other != index, units[other].matched.matched.contains(old.name),
+                let number = units[other].new.entityNamed[old.name]
+            else { return false }
+            return units[other].changes.functions[number] != nil
+        }
     }
 
     /// All names of an address must stay together (trap aliases).
@@ -75,7 +88,9 @@ extension Closure {
             refusals.append(refusal)
             return nil
         }
-        return try? described.get()
+        var function = try? described.get()
+        if old.isVague { function?.chosenAs = target.chosenAs(old.names) }
+        return function
     }
 
     /// A function whose callers in the original changed too, in whatever unit, may be called in another way, or by
@@ -92,7 +107,7 @@ extension Closure {
     mutating func refuseMoved() {
         for unit in units {
             for (number, entity) in unit.new.entities.enumerated()
-            where entity.isGlobal && unit.correlation.originalOf[number] == nil {
+            where entity.isGlobal && !entity.isVague && unit.correlation.originalOf[number] == nil {
                 // What is new under a library's name would stand for it in the whole program, had it been linked so.
                 if let name = entity.names.first(where: { target.imports[$0] != nil }) {
                     refuse(

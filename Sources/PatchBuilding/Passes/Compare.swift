@@ -12,6 +12,8 @@ public struct ChangeSet: Sendable {
     public var sizes: [Int] = []
     /// Common symbols (`-fcommon`) with another size.
     public var commonSizes: [String] = []
+    /// Functions that change and whose number in their name may not be what it was: lambdas, local classes.
+    public var uncertain: [Int] = []
     public var isEmpty: Bool {
         functions.isEmpty && constants.isEmpty && initialValues.isEmpty && sizes.isEmpty && commonSizes.isEmpty
     }
@@ -26,7 +28,9 @@ public func compare(_ original: ObjectView, _ new: ObjectView, _ correlation: Co
     for (a, b) in correlation.newOf.sorted(by: { $0.value < $1.value }) {
         let entity = new.entities[b]
         if entity.kind == .function {
-            guard let reason = comparer.difference(ofEntity: a, and: b) else { continue }
+            guard let reason = comparer.difference(ofEntity: a, and: b) ?? comparer.differenceOfFrames(a, b) else {
+                continue
+            }
             changes.functions[new.functionOwning(b)] = reason
         } else if original.entities[a].size != entity.size, entity.isWritable || original.entities[a].isWritable {
             changes.sizes.append(b)
@@ -39,6 +43,7 @@ public func compare(_ original: ObjectView, _ new: ObjectView, _ correlation: Co
         }
     }
     changes.addLabelTables(new, correlation)
+    changes.addShaky(new, correlation)
     changes.addCommons(original, new)
     return changes
 }
@@ -52,6 +57,11 @@ extension ChangeSet {
             guard entity.kind == .data, !entity.isWritable else { continue }
             if new.innerPlaces(of: number).contains(where: { functions[$0] != nil }) { constants.insert(number) }
         }
+    }
+
+    /// Whoever holds a lambda made by the original expects its code, not that of another that has its number now.
+    fileprivate mutating func addShaky(_ new: ObjectView, _ correlation: Correlation) {
+        uncertain = functions.keys.filter { correlation.shaky.contains($0) }.sorted()
     }
 
     /// Memory for a common symbol is given at the link, and never again.

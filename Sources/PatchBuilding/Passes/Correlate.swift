@@ -11,6 +11,9 @@ public struct Correlation: Sendable {
     /// Writable data, as entities of the new object, paired by order alone: right if a function that does not change
     /// uses them.
     var assumed: Set<Int> = []
+    /// Functions, as entities of the new object, whose name holds a number that the compiler counted, among others that
+    /// it may have counted anew: sound as long as they do not change.
+    var shaky: Set<Int> = []
 
     mutating func pair(_ original: Int, _ new: Int) {
         newOf[original] = new
@@ -28,26 +31,53 @@ public func correlate(_ original: ObjectView, _ new: ObjectView) -> Correlation 
     var correlation = Correlation()
     let originalGroups = Dictionary(grouping: original.entities.indices) { GroupKey(original.entities[$0]) }
     let newGroups = Dictionary(grouping: new.entities.indices) { GroupKey(new.entities[$0]) }
-    let originalReferrers = LazyReferrers(original)
-    let newReferrers = LazyReferrers(new)
-    for (key, originals) in originalGroups.sorted(by: { $0.key < $1.key }) {
-        guard let news = newGroups[key] else { continue }
-        var group = Group(original: original, new: new, left: originals, right: news)
-        group.pairUnnumbered(&correlation)
-        if key.kind == .function {
-            group.pairFunctions(&correlation)
-        } else {
-            group.pairConstants(&correlation)
-            group.pairByReferrers(&correlation, originalReferrers.table, newReferrers.table)
-            group.pairSingle(&correlation, originalReferrers.table, newReferrers.table)
-            group.pairByOrder(&correlation, originalReferrers.table, newReferrers.table)
-            correlation.ambiguous += group.undecidedWritable()
-        }
+    let groups = originalGroups.sorted { $0.key < $1.key }.compactMap { key, originals in
+        newGroups[key].map { Group(original: original, new: new, kind: key.kind, left: originals, right: $0) }
     }
+    for var group in groups where group.kind == .function {
+        let whole = group
+        if !group.isCounted { group.pairUnnumbered(&correlation) }
+        group.pairFunctions(&correlation)
+        if whole.isCounted { correlation.shaky.formUnion(whole.uncertain(correlation)) }
+    }
+    // Data is told apart by the functions that use it, which have their partners now.
+    let originalReferrers = LazyReferrers(original) { original.entities[$0].name }
+    let paired = correlation
+    let newReferrers = LazyReferrers(new) { number in
+        let name = new.entities[number].name
+        guard let partner = paired.originalOf[number] else { return hasNumbers(name) ? "+" + name : name }
+        let other = original.entities[partner].name
+        return hasNumbers(name) || hasNumbers(other) ? other : name
+    }
+    for var group in groups where group.kind != .function {
+        if !group.isCounted { group.pairUnnumbered(&correlation) }
+        group.pairConstants(&correlation)
+        group.pairByReferrers(&correlation, originalReferrers.table, newReferrers.table)
+        group.pairSingle(&correlation, originalReferrers.table, newReferrers.table)
+        group.pairByOrder(&correlation, originalReferrers.table, newReferrers.table)
+        correlation.ambiguous += group.undecidedWritable()
+    }
+    correlation.checkGuards(original, new)
     return correlation
 }
 
+/// The compiler counted something in this C++ name.
+private func hasNumbers(_ name: String) -> Bool {
+    name.hasPrefix("_Z") && withoutNumbers(name[...]) != name[...]
+}
+
 extension Correlation {
+    /// A variable that is initialised at its first use, and the guard that says whether it has been, stay together.
+    fileprivate mutating func checkGuards(_ original: ObjectView, _ new: ObjectView) {
+        for (a, b) in newOf where new.entities[b].name.hasPrefix("_ZGV") {
+            func variable(_ view: ObjectView, _ number: Int) -> Int? {
+                view.entityNamed["_Z" + view.entities[number].name.dropFirst(4)]
+            }
+            guard let old = variable(original, a), let fresh = variable(new, b), newOf[old] != fresh else { continue }
+            ambiguous.append(new.entities[fresh].name)
+        }
+    }
+
     /// Of the data paired by order, what changed functions use and no unchanged one proves.
     mutating func settleAssumed(_ new: ObjectView, _ changes: ChangeSet) {
         guard !assumed.isEmpty else { return }
@@ -68,8 +98,9 @@ extension Correlation {
 
 /// A name without the numbers the compiler added: `counter.3` and `counter.5` are `counter`.
 func stem(_ name: String) -> String {
-    guard name.contains(".") else { return name }
-    let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+    guard name.contains(".") else { return String(withoutNumbers(name[...])) }
+    var parts = name.split(separator: ".", omittingEmptySubsequences: false)
+    parts[0] = withoutNumbers(parts[0])
     let kept = parts.enumerated().filter { $0.offset == 0 || $0.element.isEmpty || !$0.element.allSatisfy(\.isNumber) }
     return kept.map { String($0.element) }.joined(separator: ".")
 }
@@ -104,20 +135,25 @@ extension Entity.Kind {
 /// Computed only when a group needs it.
 private final class LazyReferrers {
     private let view: ObjectView
-    init(_ view: ObjectView) { self.view = view }
-    lazy var table: [Int: Set<String>] = view.referrers()
+    private let name: (Int) -> String
+    init(_ view: ObjectView, name: @escaping (Int) -> String) {
+        self.view = view
+        self.name = name
+    }
+    lazy var table: [Int: Set<String>] = view.referrers(name)
 }
 
 extension ObjectView {
-    /// Who refers to each entity: names of functions without clone suffixes.
-    func referrers() -> [Int: Set<String>] {
+    /// Who refers to each entity: names of functions without clone suffixes, by their own name or by the one that `name`
+    /// gives to an entity.
+    func referrers(_ name: ((Int) -> String)? = nil) -> [Int: Set<String>] {
         var result: [Int: Set<String>] = [:]
-        for entity in entities where entity.kind == .function {
+        for (number, entity) in entities.enumerated() where entity.kind == .function {
             let section = file.sections[entity.section]
+            // Parts and clones of a function are that function.
+            let function = (name?(number) ?? entity.name).prefix { $0 != "." }
             for relocation in relocations(section: entity.section, from: entity.offset, to: entity.end) {
                 guard case .entity(let target, _) = referent(of: relocation, in: section) else { continue }
-                // Parts and clones of a function are that function.
-                let function = entity.name.prefix { $0 != "." }
                 result[target, default: []].insert(String(function))
             }
         }
@@ -129,8 +165,22 @@ extension ObjectView {
 private struct Group {
     let original: ObjectView
     let new: ObjectView
+    let kind: Entity.Kind
     var left: [Int]
     var right: [Int]
+
+    /// Something in a C++ name of the group is a number that the compiler counted.
+    var isCounted: Bool {
+        left.contains { hasNumbers(original.entities[$0].name) } || right.contains { hasNumbers(new.entities[$0].name) }
+    }
+
+    /// The functions of a counted group, if one may have become another's number.
+    func uncertain(_ correlation: Correlation) -> [Int] {
+        let isMoved = left.contains { number in
+            correlation.newOf[number].map { original.entities[number].name != new.entities[$0].name } ?? true
+        }
+        return isMoved || left.count != right.count ? right : []
+    }
 
     mutating func pairUnnumbered(_ correlation: inout Correlation) {
         pair(&correlation) { _, entity in stem(entity.name) == entity.name ? entity.name : nil }

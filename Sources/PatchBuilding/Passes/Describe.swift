@@ -48,7 +48,8 @@ private func dataItems(_ unit: UnitPlan) -> [DataItem] {
         guard unit.new.sections.indices.contains(index) else { return [] }
         let section = unit.new.sections[index]
         guard section.isAllocated, !section.isExecutable, section.size > 0 else { return [] }
-        let writable = section.isWritable && !section.name.hasPrefix(".data.rel.ro")
+        let writable =
+            section.isWritable && !section.name.hasPrefix(".data.rel.ro") && !section.isReferenceWord
         let objects = unit.new.symbols(in: index).filter { $0.kind == .object }
         if objects.isEmpty {
             return [DataItem(name: section.name, object: unit.name, size: section.size, writable: writable)]

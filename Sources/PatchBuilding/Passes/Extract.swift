@@ -43,6 +43,11 @@ struct TableSections {
     var switchPointer: Int?
     /// nil when nothing is bound by records.
     var bindings: Int?
+    /// Unwind data and the unwinder's record of it.
+    var frames: Int?
+    var frameObject: Int?
+    /// Pointers to functions that run once at load.
+    var initializers: Int?
 }
 
 /// Takes what travels out of the units' objects and lifts every reference to something in the target (and all TLS)
@@ -55,6 +60,8 @@ func extract(_ plan: ModulePlan) throws -> Extraction {
     builder.addSections()
     builder.addRelocations()
     builder.addStubs()
+    builder.addFrames()
+    builder.addInitializers()
     guard builder.refusals.isEmpty else { throw Refusals(builder.refusals) }
     return builder.finish()
 }

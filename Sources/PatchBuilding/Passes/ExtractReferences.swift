@@ -20,6 +20,9 @@ extension ModuleBuilder {
         let unit = plan.units[site.key.unit]
         let references = site.key.side == .new ? unit.newReferences : unit.originalReferences
         let reference = references[symbol.index]
+        if case .otherUnit(let name) = reference, let export = exports[name] {
+            return .local(section: export.section, offset: Int64(export.offset))
+        }
         if let section = symbol.sectionIndex {
             let key = SectionKey(unit: site.key.unit, side: site.key.side, section: section)
             if let number = sectionNumbers[key] {
@@ -29,12 +32,10 @@ extension ModuleBuilder {
         switch reference {
         case .outside(let binding):
             return .outside(binding, addend: relocation.addend)
-        case .otherUnit(let name):
-            if let export = exports[name] { return .local(section: export.section, offset: Int64(export.offset)) }
         case .here where symbol.place == .common:
             let key = SymbolKey(unit: site.key.unit, side: site.key.side, symbol: symbol.index)
             return .local(section: commonSection(symbol, key), offset: 0)
-        case .here, nil: break
+        case .here, .otherUnit, nil: break
         }
         let subject = symbol.name.isEmpty ? unitSectionName(symbol, site) : symbol.name
         refuse(

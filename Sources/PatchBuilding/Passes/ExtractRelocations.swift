@@ -13,7 +13,7 @@ extension ModuleBuilder {
         }
     }
 
-    private mutating func add(_ relocation: Relocation, at site: Site) {
+    mutating func add(_ relocation: Relocation, at site: Site) {
         switch resolve(relocation, at: site) {
         case .local(let section, let offset): addLocal(relocation, at: site, section, offset)
         case .outside(let binding, let addend):

@@ -58,7 +58,7 @@ extension ModuleBuilder {
         addNames(file.symbols(in: key.section), key, number)
     }
 
-    /// Sections that mean nothing in a module: unwind data of C, notes, lists of pads.
+    /// Sections that mean nothing in a module, or are written anew (unwind data): notes, lists of pads.
     private func isLeftBehind(_ section: Section) -> Bool {
         section.name.hasPrefix(".eh_frame") || section.name.hasPrefix(".note.")
             || section.name == "__patchable_function_entries"
@@ -94,7 +94,7 @@ extension ModuleBuilder {
 
     /// A pointer to the module's variables may be held where no search finds it (trap unload-proof).
     private mutating func noteResident(_ section: Section) {
-        let isConstantAfterLoad = section.name.hasPrefix(".data.rel.ro")
+        let isConstantAfterLoad = section.name.hasPrefix(".data.rel.ro") || section.isReferenceWord
         guard section.isWritable, !isConstantAfterLoad, section.size > 0, resident == nil else { return }
         resident = "new writable data travels (\(section.name)): the kernel may hold its address"
     }

@@ -14,6 +14,27 @@ extension ModuleBuilder {
             imports: Set(imports.keys), resident: resident)
     }
 
+    /// Initialisers of objects that are new in the module. Not under the name that `ld` makes dynamic tags of.
+    mutating func addInitializers() {
+        let count = plan.units.reduce(0) { $0 + $1.initializers.count }
+        guard count > 0 else { return }
+        let table = addTable(".livepatch.init", flags: 3, size: count * 8, alignment: 8)
+        var place: UInt64 = 0
+        for (unit, item) in plan.units.enumerated() {
+            for index in item.initializers {
+                guard let found = symbol(index, unit, .new), let section = found.sectionIndex,
+                    let number = sectionNumbers[SectionKey(unit: unit, side: .new, section: section)]
+                else {
+                    refuse(.badInput, item.name, "an initialiser does not travel")
+                    continue
+                }
+                object.addRelocation(local(number, at: place, .abs64, addend: Int64(found.value)), to: table)
+                place += 8
+            }
+        }
+        sectionsOfTables.initializers = table
+    }
+
     /// `.livepatch.got` and `.livepatch.plt`, and the references to them.
     private mutating func addSlots() {
         guard tables.gotSize > 0 else { return }

@@ -9,20 +9,24 @@ func guardUnit(_ unit: ComparedUnit, plan: UnitPlan) -> [Refusal] {
     guard !unit.changes.isEmpty else { return [] }
     return guardMatch(unit) + guardData(unit) + guardLostState(unit) + guardResolvers(unit) + guardReadOnly(unit)
         + guardAlignment(unit)
-        + guardConstants(unit) + guardLabels(unit) + guardNewData(unit, plan) + guardConstructors(unit)
+        + guardConstants(unit) + guardLabels(unit) + guardNewData(unit, plan) + guardConstructors(unit, plan)
         + guardSections(unit)
-        + guardNames(unit) + guardVanished(unit) + guardExceptions(unit, plan)
+        + guardNames(unit) + guardVanished(unit) + guardNumbers(unit) + guardCoroutines(unit)
 }
 
 /// A neighbour that is not what the target has was compiled otherwise there, and may hold an inlined copy of what changes
 /// that the new object's does not show.
 private func guardMatch(_ unit: ComparedUnit) -> [Refusal] {
     guard !unit.changes.functions.isEmpty else { return [] }
-    return unit.matched.mismatches.sorted { $0.key < $1.key }.prefix(1).map { name, why in
+    // Of vague linkage, the target may have kept another unit's.
+    let own = unit.matched.mismatches.filter { name, _ in
+        unit.original.entityNamed[name].map { !unit.original.entities[$0].isVague } ?? true
+    }
+    return own.sorted { $0.key < $1.key }.prefix(1).map { name, why in
         Refusal(
             .unmatchedFunction, subject: "\(name) (\(unit.name))",
             why:
-                "compiled again it is not what the target has: \(why) (\(unit.matched.mismatches.count) functions of the unit differ); it may hold an inlined copy of what changes"
+                "compiled again it is not what the target has: \(why) (\(own.count) functions of the unit differ); it may hold an inlined copy of what changes"
         )
     }
 }
@@ -176,92 +180,4 @@ private func isBranch(_ relocation: Relocation, _ section: Section) -> Bool {
     let second = section.data[Int(relocation.offset) - 1]
     let first = relocation.offset >= 2 ? section.data[Int(relocation.offset) - 2] : 0
     return second == 0xe8 || second == 0xe9 || (first == 0x0f && second & 0xf0 == 0x80)
-}
-
-/// What runs before `main` has run.
-private func guardConstructors(_ unit: ComparedUnit) -> [Refusal] {
-    let (old, new) = (constructors(unit.original), constructors(unit.new))
-    if old.map({ stem($0.name) + $0.list }) != new.map({ stem($0.name) + $0.list }) {
-        return [
-            Refusal(
-                .constructors, subject: unit.name,
-                why:
-                    "its list of constructors or destructors changes: \(old.map(\.text)) became \(new.map(\.text))")
-        ]
-    }
-    let runners = Set(old.map(\.name))
-    let early = unit.original.onlyReached(from: runners)
-    return unit.changes.functions.keys.sorted().compactMap { number in
-        let entity = unit.new.entities[number]
-        let isRunner = entity.names.contains { runners.contains($0) }
-        guard isRunner || unit.correlation.originalOf[number].map({ early.contains($0) }) == true else { return nil }
-        return Refusal(
-            .constructors, subject: "\(entity.name) (\(unit.name))",
-            why: isRunner
-                ? "the function is a constructor, and has run already"
-                : "only a constructor calls the function, which has run already")
-    }
-}
-
-private struct Constructor {
-    var name: String
-    /// The section that lists it, whose name holds the priority.
-    var list: String
-    var text: String { "\(name) in \(list)" }
-}
-
-private func constructors(_ view: ObjectView) -> [Constructor] {
-    view.file.sections.filter { $0.listsConstructors && $0.type != 4 }.flatMap { section in
-        section.relocations.map { relocation in
-            switch view.referent(of: relocation, in: section) {
-            case .entity(let number, _): Constructor(name: view.entities[number].name, list: section.name)
-            case .undefined(let name, _): Constructor(name: name, list: section.name)
-            default: Constructor(name: section.name, list: section.name)
-            }
-        }
-    }
-}
-
-extension Section {
-    var listsConstructors: Bool {
-        [".init_array", ".preinit_array", ".fini_array", ".ctors", ".dtors"].contains { name.hasPrefix($0) }
-    }
-}
-
-extension ObjectView {
-    /// Local functions that nothing refers to but these functions, or such functions.
-    fileprivate func onlyReached(from names: Set<String>) -> Set<Int> {
-        guard !names.isEmpty else { return [] }
-        var users: [Int: Set<Int>] = [:]
-        for section in file.sections where section.isAllocated && section.name != ".eh_frame" {
-            for relocation in section.relocations {
-                guard case .entity(let used, _) = referent(of: relocation, in: section),
-                    entities[used].kind == .function
-                else { continue }
-                let user = entity(section: section.index, offset: Int64(relocation.offset)).map(functionOwning)
-                users[functionOwning(used), default: []].insert(user ?? -1)
-            }
-        }
-        var reached = Set(entities.indices.filter { !names.isDisjoint(with: entities[$0].names) })
-        let runners = reached
-        while true {
-            let more = users.filter { used, by in
-                !reached.contains(used) && !entities[used].isGlobal && by.isSubset(of: reached.union([used]))
-            }
-            if more.isEmpty { return reached.subtracting(runners) }
-            reached.formUnion(more.keys)
-        }
-    }
-}
-
-/// Code with cleanups or handlers needs its unwind tables registered with the process.
-private func guardExceptions(_ unit: ComparedUnit, _ plan: UnitPlan) -> [Refusal] {
-    let tables = unit.new.file.sections.filter { $0.name.hasPrefix(".gcc_except_table") }
-    guard !tables.isEmpty else { return [] }
-    let functions = unit.changes.functions.keys.map { unit.new.entities[$0].name }.sorted()
-    return functions.prefix(1).map { name in
-        Refusal(
-            .cplusplus, subject: "\(name) (\(unit.name))",
-            why: "the unit has exception tables, which must be registered with the process")
-    }
 }

@@ -18,9 +18,11 @@ func guardPatch(
 ) throws -> [Decision] {
     var refusals: [Refusal] = []
     for (target, plan) in zip(held, plans) {
-        for (unit, unitPlan) in zip(target.units, plan.units) { refusals += guardUnit(unit, plan: unitPlan) }
+        for (unit, unitPlan) in zip(target.units, plan.units) {
+            refusals += guardUnit(unit, plan: unitPlan) + guardUnwinding(unit, unitPlan)
+        }
     }
-    refusals += debug.languageRefusals() + debug.layoutRefusals() + debug.signatureRefusals(homeless: homeless)
+    refusals += debug.layoutRefusals() + debug.signatureRefusals(homeless: homeless)
     refusals += constants.compactMap(\.refusal)
     for target in held { refusals += try guardUnrecorded(target.target, sources: sources) }
     return try decide(refusals, allowed)

@@ -34,15 +34,6 @@ struct DebugFacts {
         Set(pairs.compactMap { $0.new?.producer }.filter { !$0.isEmpty }).sorted()
     }
 
-    /// C++ code can't be taken without its unwind data, whatever the file is called.
-    func languageRefusals() -> [Refusal] {
-        pairs.filter { $0.unit.isCPlusPlus || $0.new?.isCPlusPlus == true }.map {
-            Refusal(
-                .cplusplus, subject: $0.unit.name,
-                why: "it is C++, whose unwind data must be registered with the process")
-        }
-    }
-
     /// Every type of a unit counts whose functions change: what only `sizeof` or a cast mentions is not reachable from
     /// the description of any function.
     func layoutRefusals() -> [Refusal] {

@@ -64,10 +64,20 @@ private func place(
         return function
     }
     let tables = extraction.tables
-    let layout = ModuleLayout(
+    var layout = ModuleLayout(
         switchAddress: try address(tables.switchByte), switchPointer: try tables.switchPointer.map { try address($0) },
         bindingTable: try tables.bindings.map { try address($0) } ?? 0, bindingCount: extraction.bindingCount,
         memorySize: memorySize(module), resident: extraction.resident)
+    if let frames = tables.frames, let object = tables.frameObject {
+        let size = extraction.object.sections[frames].size
+        let table = AddressRange(address: try address(frames), size: size)
+        try checkFrames(module, table)
+        layout.unwind = ModuleUnwind(table: table, object: try address(object))
+    }
+    if let initializers = tables.initializers {
+        let size = extraction.object.sections[initializers].size
+        layout.initializers = AddressRange(address: try address(initializers), size: size)
+    }
     return LinkedModule(bytes: bytes, functions: functions, bindings: bindings, layout: layout)
 }
 

@@ -1,5 +1,6 @@
 import Diagnostics
 import ObjectFiles
+import PatchFormat
 
 /// Looks at what `ld` made: the applier handles four kinds of relocation and nothing else, so a module that needs
 /// more is a fault of ours, found here and not in a process.
@@ -26,10 +27,19 @@ func checkLinked(_ module: ObjectFile, imports: Set<String>) throws {
         let name = section.name
         let isConstructor = [".init", ".fini", ".ctors", ".dtors", ".preinit"].contains { name.hasPrefix($0) }
         try require(!isConstructor, "the section \(name)")
+        try require(name != ".eh_frame", "unwind data of its own")
     }
     for tag in try dynamicTags(module) {
         try require(!forbiddenTags.contains(tag), "the dynamic tag \(tag)")
     }
+}
+
+/// The unwinder reads records until one of length zero, wherever that is.
+/// - Throws: `Failure` when the table is not where, or as long as, it should be, or does not end so.
+func checkFrames(_ module: ObjectFile, _ table: AddressRange) throws {
+    guard let section = module.section(named: ".livepatch.frames"), section.address == table.address,
+        section.size == table.size, section.data.suffix(4) == [0, 0, 0, 0]
+    else { throw Failure("\(module.path): ld changed the unwind data") }
 }
 
 /// NEEDED, INIT, FINI, RPATH, TEXTREL, INIT_ARRAY, FINI_ARRAY, RUNPATH.

@@ -27,6 +27,7 @@ struct SymbolResolver {
             return .success(Binding(kind: .threadLocal, symbol: name, address: address))
         }
         if entity.isGlobal, let slot = ownSlot(entity.name, type) { return .success(slot) }
+        if entity.isVague, entity.kind == .data, let chosen = preempted(entity.name, type) { return .success(chosen) }
         return .success(Binding(kind: .target, symbol: name, address: address))
     }
 
@@ -35,6 +36,17 @@ struct SymbolResolver {
         guard !target.isExecutable, type.mayBePreempted, let slot = target.slots[name] else { return nil }
         return Binding(kind: .slot, symbol: name, address: slot)
     }
+
+    /// Data of vague linkage that a library exports is, in a process, whatever definition was found first.
+    private func preempted(_ name: String, _ type: RelocationType) -> Binding? {
+        guard !target.isExecutable, !target.isSymbolic, type.mayBePreempted, let own = target.exports[name],
+            own.visibility == .default
+        else { return nil }
+        return Binding(kind: .imported, symbol: name, version: own.version)
+    }
+
+    /// A library that the target needs has it.
+    func isInLibrary(_ name: String) -> Bool { libraries.definition(of: name) != nil }
 
     /// A name that the unit `unit` does not define. What its matched code means by the name goes before what the symbol
     /// table says (trap binding-scope).
@@ -54,6 +66,11 @@ struct SymbolResolver {
                     return .success(Binding(kind: .threadLocal, symbol: name, address: symbol.value))
                 }
                 if let slot = ownSlot(name, type) { return .success(slot) }
+                if [.weak, .unique].contains(symbol.binding), symbol.kind == .object,
+                    let chosen = preempted(name, type)
+                {
+                    return .success(chosen)
+                }
                 if symbol.kind == .indirect {
                     return .failure(
                         Refusal(

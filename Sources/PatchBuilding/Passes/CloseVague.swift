@@ -1,0 +1,77 @@
+import Diagnostics
+import ObjectFiles
+import PatchFormat
+
+/// Unwind data, and definitions of vague linkage: what C++ compilers emit into every object file that may need it, and of
+/// which a process uses one.
+extension Closure {
+    /// Code travels with its unwind data: personality routines and tables of handlers.
+    mutating func followFrames(of item: Work) {
+        let view = sides[item.unit][item.side].view
+        if let fault = view.frames.fault {
+            return refuse(.badInput, view.file.sections[item.section].name, item, fault)
+        }
+        let frames = Work(unit: item.unit, side: item.side, section: view.frames.section)
+        for number in view.frames.bySection[item.section] ?? [] {
+            let description = view.frames.descriptions[number]
+            for index in description.relocations where index != description.codeRelocation {
+                follow(index, in: frames)
+            }
+            for index in view.frames.commons[description.common].relocations { follow(index, in: frames) }
+        }
+    }
+
+    /// A destructor's thunks share its section. A thunk that travels along is never run, since nothing in the module refers to
+    /// it; one that must travel goes on to its neighbour, which must travel too.
+    func mayShare(_ neighbours: [Int], _ entity: Int, of unit: Int, side: Int) -> Bool {
+        let view = sides[unit][side].view
+        let item = units[unit]
+        func isThunk(_ number: Int) -> Bool {
+            ["_ZTh", "_ZTv", "_ZTc"].contains { view.entities[number].name.hasPrefix($0) }
+        }
+        func travels(_ number: Int) -> Bool {
+            let fresh = side == 0 ? number : item.correlation.newOf[number]
+            guard let fresh else { return false }
+            return item.changes.functions[fresh] != nil || (side == 0 && item.correlation.originalOf[fresh] == nil)
+        }
+        guard neighbours.allSatisfy({ view.entities[$0].kind == .function }) else { return false }
+        return neighbours.allSatisfy { $0 == entity || isThunk($0) || (isThunk(entity) && travels($0)) }
+    }
+
+    /// A definition of vague linkage that is new in its unit may be an old one of the process: the target's or a library's,
+    /// which is bound. Of data (local statics, typeinfo, tables of virtual functions) there must never be a second one.
+    ///
+    /// - Returns: false when it must travel with its own unit.
+    mutating func followVague(_ entity: Entity, _ symbol: Int, _ relocation: Relocation, _ item: Work) -> Bool {
+        if let name = entity.names.first(where: { isKnown($0, kind: entity.kind) }) {
+            switch resolver.resolve(name, type: relocation.type, isWeak: false, in: units[item.unit].matched) {
+            case .success(let binding): refer(symbol, .outside(binding), item)
+            case .failure(let refusal): refuse(refusal)
+            }
+            return true
+        }
+        // Several units may bring the same new definition: the first one's serves all.
+        guard let first = newGlobals[entity.name], first.unit != item.unit else { return false }
+        travel(first.entity, of: first.unit, side: 0)
+        refer(symbol, .otherUnit(name: entity.name), item)
+        return true
+    }
+
+    /// The target defines or imports it, or, where a second one would do harm, a library that it needs has it.
+    func isKnown(_ name: String, kind: Entity.Kind) -> Bool {
+        !target.globalDefinitions(of: name).isEmpty || target.imports[name] != nil
+            || (kind != .function && resolver.isInLibrary(name))
+    }
+}
+
+extension TargetImage {
+    /// How the target itself finds a function of vague linkage, where that may be another object's.
+    func chosenAs(_ names: [String]) -> ProcessSymbol? {
+        guard !isExecutable, !isSymbolic else { return nil }
+        for name in names {
+            guard let own = exports[name], own.visibility == .default, symbolicNames.contains(name) else { continue }
+            return ProcessSymbol(name: name, version: own.version)
+        }
+        return nil
+    }
+}

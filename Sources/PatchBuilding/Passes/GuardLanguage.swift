@@ -1,0 +1,107 @@
+import Diagnostics
+import ObjectFiles
+
+/// What runs before `main`, or when a thread starts, has run.
+func guardConstructors(_ unit: ComparedUnit, _ plan: UnitPlan) -> [Refusal] {
+    let (old, new) = (constructors(unit.original), constructors(unit.new))
+    let isOfModule = old.isEmpty && plan.initializers.count == new.count
+    if old.map({ stem($0.name) + $0.list }) != new.map({ stem($0.name) + $0.list }), !isOfModule {
+        return [
+            Refusal(
+                .constructors, subject: unit.name,
+                why:
+                    "its list of constructors or destructors changes: \(old.map(\.text)) became \(new.map(\.text))")
+        ]
+    }
+    let runners = Set(old.map(\.name))
+    let early = unit.original.onlyReached(from: runners)
+    return unit.changes.functions.keys.sorted().compactMap { number in
+        let entity = unit.new.entities[number]
+        let isRunner = entity.names.contains { runners.contains($0) || isOfThreads($0) }
+        guard isRunner || unit.correlation.originalOf[number].map({ early.contains($0) }) == true else { return nil }
+        return Refusal(
+            .constructors, subject: "\(entity.name) (\(unit.name))",
+            why: isRunner
+                ? "the function is a constructor, and has run already"
+                : "only a constructor calls the function, which has run already")
+    }
+}
+
+/// Initialises the thread-locals of a thread, at their first use.
+private func isOfThreads(_ name: String) -> Bool { name.hasPrefix("_ZTH") || stem(name) == "__tls_init" }
+
+struct Constructor {
+    var name: String
+    /// The section that lists it, whose name holds the priority.
+    var list: String
+    var text: String { "\(name) in \(list)" }
+}
+
+/// The functions that tables of an object name.
+func constructors(_ view: ObjectView) -> [Constructor] {
+    view.file.sections.filter { $0.listsConstructors && $0.type != 4 }.flatMap { section in
+        section.relocations.map { relocation in
+            switch view.referent(of: relocation, in: section) {
+            case .entity(let number, _): Constructor(name: view.entities[number].name, list: section.name)
+            case .undefined(let name, _): Constructor(name: name, list: section.name)
+            default: Constructor(name: section.name, list: section.name)
+            }
+        }
+    }
+}
+
+extension Section {
+    var listsConstructors: Bool {
+        [".init_array", ".preinit_array", ".fini_array", ".ctors", ".dtors"].contains { name.hasPrefix($0) }
+    }
+}
+
+extension ObjectView {
+    /// Local functions that nothing refers to but these functions, or such functions.
+    fileprivate func onlyReached(from names: Set<String>) -> Set<Int> {
+        guard !names.isEmpty else { return [] }
+        var users: [Int: Set<Int>] = [:]
+        for section in file.sections where section.isAllocated && section.name != ".eh_frame" {
+            for relocation in section.relocations {
+                guard case .entity(let used, _) = referent(of: relocation, in: section),
+                    entities[used].kind == .function
+                else { continue }
+                let user = entity(section: section.index, offset: Int64(relocation.offset)).map(functionOwning)
+                users[functionOwning(used), default: []].insert(user ?? -1)
+            }
+        }
+        var reached = Set(entities.indices.filter { !names.isDisjoint(with: entities[$0].names) })
+        let runners = reached
+        while true {
+            let more = users.filter { used, by in
+                !reached.contains(used) && !entities[used].isGlobal && by.isSubset(of: reached.union([used]))
+            }
+            if more.isEmpty { return reached.subtracting(runners) }
+            reached.formUnion(more.keys)
+        }
+    }
+}
+
+/// Lambdas and local classes are called by numbers, in the order they stand in the source. Where one comes or goes, objects
+/// that the process has made of one could be given the code of another.
+func guardNumbers(_ unit: ComparedUnit) -> [Refusal] {
+    unit.changes.uncertain.map { number in
+        Refusal(
+            .ambiguousSymbol, subject: "\(unit.new.entities[number].name) (\(unit.name))",
+            why: "lambdas or local classes come or go in its function, and nothing tells which is which",
+            remedy: "put new ones behind the others in the fix")
+    }
+}
+
+/// A coroutine that waits goes on where it stopped: by a number that means something in its own code only.
+func guardCoroutines(_ unit: ComparedUnit) -> [Refusal] {
+    let parts = [".actor", ".destroy", ".cleanup"]
+    return unit.changes.functions.keys.map { unit.new.entities[$0].name }.sorted().filter { name in
+        parts.contains { stem(name).hasSuffix($0) }
+    }.map { name in
+        Refusal(
+            .cplusplus, subject: "\(name) (\(unit.name))",
+            why: "it is a coroutine, and those that wait in the process would go on at places of the old code",
+            remedy: "restart")
+    }
+}

@@ -1,0 +1,192 @@
+import ObjectFiles
+import PatchFormat
+import Testing
+
+@testable import PatchBuilding
+
+/// C++ on the way from match to close: definitions of vague linkage, handlers, numbered names, initialisers.
+@Suite struct CPlusPlusTests {
+    private static func main(_ callees: String...) -> String {
+        "int \(callees.map { $0 + "(int)" }.joined(separator: ", "));\n"
+            + "int main(int c, char **) { return \(callees.map { $0 + "(c)" }.joined(separator: " + ")); }\n"
+    }
+
+    /// New code is bound to what the target has under that name.
+    private func isTargets(_ name: String, _ patching: Patching) -> Bool {
+        patching.bindings[name] != nil && patching.bindings[name] == patching.target.definitions(of: name).first?.value
+    }
+
+    private static let handlers = [
+        "a.cc": """
+        struct A { int a; }; struct B { int b; };
+        __attribute__((noinline)) void check(int x) { if (x == 3) throw A{x}; if (x == 4) throw B{x}; }
+        int work(int x) { try { check(x); return x; } catch (const A &) { return 1; } }
+        """,
+        "m.cc": main("work"),
+    ]
+
+    @Test func `a function is another one when only what its handler catches changes`() throws {
+        let patching = try Patching(Self.handlers, ["a.cc": [("catch (const A &)", "catch (const B &)")]])
+        #expect(patching.rules.isEmpty)
+        #expect(patching.functions == ["_Z4worki"])
+        #expect(isTargets("_ZTI1B", patching))
+    }
+
+    @Test(arguments: [["-O2"], ["-O2", "-fPIC"], ["-O2", "-fno-exceptions", "-fno-asynchronous-unwind-tables"]])
+    func `the unchanged unit differs in nothing`(_ flags: [String]) throws {
+        let sources = flags.contains("-fno-exceptions") ? Self.inline : Self.handlers
+        #expect(try Patching(sources, [:], flags: flags).functions.isEmpty)
+    }
+
+    private static let inline = [
+        "counter.h":
+            "inline int next(int x) { static int total; static int calls; total += x; return total + ++calls; }\n",
+        "a.cc": "#include \"counter.h\"\nint work(int x) { return x * 2; }",
+        "b.cc": "#include \"counter.h\"\nint other(int x) { return next(x) * 7; }",
+        "m.cc": main("work", "other"),
+    ]
+
+    @Test func `the static variables of an inline function are the target's, whichever unit had it`() throws {
+        let patching = try Patching(Self.inline, ["a.cc": [("return x * 2", "return next(x) * 2")]])
+        #expect(patching.rules.isEmpty)
+        #expect(patching.functions == ["_Z4worki"])
+        for name in ["_ZZ4nextiE5total", "_ZZ4nextiE5calls"] {
+            #expect(isTargets(name, patching))
+        }
+    }
+
+    @Test func `a library's static variables of inline functions go through its slots`() throws {
+        let patching = try Patching(
+            Self.inline, ["b.cc": [("* 7", "* 8")]], flags: ["-O2", "-fPIC"], link: ["-shared"])
+        let plan = try #require(patching.plan)
+        #expect(patching.functions == ["_Z5otheri"])
+        let kinds = plan.units.flatMap(\.newReferences.values).compactMap { reference -> Binding.Kind? in
+            if case .outside(let binding) = reference, binding.symbol.hasPrefix("_ZZ4nexti") {
+                binding.kind
+            } else {
+                nil
+            }
+        }
+        #expect(kinds == [.slot, .slot])
+    }
+
+    @Test func `two units that bring the same new inline function have one set of its variables`() throws {
+        var sources = Self.inline
+        sources["b.cc"] = "#include \"counter.h\"\nint other(int x) { return x * 7; }"
+        let patching = try Patching(
+            sources,
+            ["a.cc": [("return x * 2", "return next(x) * 2")], "b.cc": [("return x * 7", "return next(x) * 7")]])
+        let plan = try #require(patching.plan)
+        let copies = plan.units.map { unit in
+            unit.newSections.filter { unit.new.sections[$0].name.contains("_ZZ4nextiE5total") }.count
+        }
+        #expect(copies == [1, 0])
+        let linked = try extract(plan)
+        #expect(linked.imports.isEmpty)
+    }
+
+    private static let classes = [
+        "a.cc": """
+        struct Base { virtual ~Base() {} virtual int get(int x) { return x; } int a = 1; };
+        struct Side { virtual ~Side() {} virtual int side(int x) { return x + 1; } int b = 2; };
+        struct Both : Base, Side { ~Both() override { a = 0; } int get(int x) override { return x + a; }
+            int side(int x) override; };
+        int Both::side(int x) { return x * 3 + b; }
+        Base *make(int x) { return x ? new Both : new Base; }
+        int work(int x) { Base *b = make(x); int r = b->get(x); delete b; return r; }
+        """,
+        "m.cc": main("work"),
+    ]
+
+    @Test func `tables of virtual functions and typeinfo are the target's`() throws {
+        let patching = try Patching(
+            Self.classes,
+            ["a.cc": [("int r = b->get(x)", "auto s = dynamic_cast<Both *>(b); int r = s ? s->side(x) : b->get(x)")]])
+        #expect(patching.functions == ["_Z4worki"])
+        for name in ["_ZTI4Both", "_ZTI4Base"] {
+            #expect(isTargets(name, patching))
+        }
+    }
+
+    private static let lambdas = [
+        "a.cc": """
+        #include <functional>
+        std::function<int(int)> kept[2];
+        int work(int x) {
+            kept[0] = [x](int y) { return x + y * 3; };
+            kept[1] = [x](int y) { return x - y * 5; };
+            return kept[0](x) + kept[1](x);
+        }
+        """,
+        "m.cc": main("work"),
+    ]
+
+    @Test func `a lambda that comes moves the others' numbers, and they stay what they are`() throws {
+        let added = ("kept[0] = ", "auto first = [x](int y) { return x * y * 77; }; kept[0] = first; kept[0] = ")
+        let patching = try Patching(Self.lambdas, ["a.cc": [added]])
+        #expect(patching.rules.isEmpty)
+        #expect(patching.functions.filter { !$0.hasPrefix("+") } == ["_Z4worki"])
+        let both = try Patching(Self.lambdas, ["a.cc": [added, ("y * 5", "y * 6")]])
+        #expect(both.rules.contains("ambiguous-symbol"))
+        let changed = try Patching(Self.lambdas, ["a.cc": [("y * 5", "y * 6")]])
+        #expect(changed.rules.isEmpty && changed.functions.count == 1)
+    }
+
+    @Test func `static variables of one name in one function are never taken for each other`() throws {
+        let sources = [
+            "a.cc": """
+            int work(int x) {
+                if (x > 3) { static int n = 5; n += x; return n; }
+                { static int n = 9; n -= x; return n * 2; }
+            }
+            """, "m.cc": Self.main("work"),
+        ]
+        let added = ("if (x > 3)", "if (x < 0) { static int n = 1; return n += x; } if (x > 3)")
+        #expect(try Patching(sources, ["a.cc": [added]]).rules.contains("ambiguous-symbol"))
+    }
+
+    private static let initialised = [
+        "a.cc": """
+        #include <string>
+        int plain; int early(int x) { return x + plain++; }
+        int work(int x) { return x * 2; }
+        """,
+        "m.cc": main("work", "early"),
+    ]
+
+    @Test func `an initialiser that changes has run already`() throws {
+        var sources = Self.initialised
+        sources["a.cc"]! += "\n#include <stdlib.h>\nint seed = atoi(\"35\"); int last(int x) { return seed + x; }"
+        let patching = try Patching(sources, ["a.cc": [("atoi(\"35\")", "atoi(\"36\")")]])
+        #expect(patching.rules.contains("constructors"))
+    }
+
+    @Test func `a coroutine is refused`() throws {
+        let sources = [
+            "a.cc": """
+            #include <coroutine>
+            struct Task { struct promise_type { Task get_return_object() { return {}; }
+                std::suspend_always initial_suspend() noexcept { return {}; }
+                std::suspend_never final_suspend() noexcept { return {}; }
+                void return_void() {} void unhandled_exception() {} }; };
+            int total;
+            Task go(int x) { total += x * 2; co_await std::suspend_always{}; total -= x; }
+            int work(int x) { go(x); return total; }
+            """, "m.cc": Self.main("work"),
+        ]
+        let patching = try Patching(sources, ["a.cc": [("x * 2", "x * 3")]], flags: ["-O2", "-std=c++20"])
+        #expect(patching.rules.contains("cplusplus"))
+    }
+
+    @Test func `numbers that the compiler counted are told from what the programmer wrote`() {
+        #expect(stem("_ZZ1fvE1n_0") == "_ZZ1fvE1n")
+        #expect(stem("_ZZ1fvE1n__12_") == "_ZZ1fvE1n")
+        #expect(stem("_ZZ1fvE3n_0") == "_ZZ1fvE3n_0")
+        #expect(stem("_ZZ4workiENKUliE0_clEi") == "_ZZ4workiENKUliE_clEi")
+        #expect(stem("_ZZ4workiENKUliE_clEi.isra.3") == "_ZZ4workiENKUliE_clEi.isra")
+        #expect(stem("_ZN1AUt1_1gEv") == "_ZN1AUt_1gEv")
+        #expect(stem("_ZN3a_5E") == "_ZN3a_5E")
+        #expect(stem("_ZN1TILi5EE1fEv") == "_ZN1TILi5EE1fEv")
+        #expect(stem("counter.3") == "counter")
+    }
+}
