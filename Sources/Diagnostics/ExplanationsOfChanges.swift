@@ -161,8 +161,8 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
     (
         .cplusplus,
         RuleExplanation(
-            "The unit needs unwind data registered with the process, which can't be done for it.",
-            example: "void f() { Lock lock(mutex); g(); }     // g may throw",
+            "A coroutine changes. One that waits in the process goes on by a number that means a place of the old code only.",
+            example: "Task go() { co_await a; co_await b; }     // becomes: co_await b; co_await a;",
             wayOut: "Restart.")
     ),
     (

@@ -93,7 +93,7 @@ public enum Rule: String, CaseIterable, Sendable {
         case .entryNone: "patch the callers instead, or build the target with -fpatchable-function-entry"
         case .constructors: "restart: constructors of the target have run already"
         case .aliases: "give all names at the address the same new body"
-        case .cplusplus: "not supported yet: restart, or leave the function as it is"
+        case .cplusplus: "restart, or leave the coroutine as it is"
         case .relocationType: "report the relocation type; it is not in the list that is known to be safe"
         case .pieLibraryData:
             "use the library's variable in a function that is compiled with -fPIC, or through a function call"

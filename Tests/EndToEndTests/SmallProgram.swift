@@ -15,18 +15,21 @@ struct SmallProgram {
         var new: String
     }
 
-    /// Compiles each `.c` by a command of its own, which is recorded, and links them.
+    /// Compiles each `.c` and `.cpp` by a command of its own, which is recorded, and links them.
     /// - Parameter unrecorded: units that are missing in the compile commands.
     init(_ name: String, _ sources: [String: String], flags: [String] = ["-O2", "-g"], unrecorded: [String] = []) throws
     {
         directory = try Workshop.directory(name)
         self.sources = sources
-        let units = sources.keys.filter { $0.hasSuffix(".c") }.sorted()
+        let units = sources.keys.filter { $0.hasSuffix(".c") || $0.hasSuffix(".cpp") }.sorted()
         for (file, text) in sources { try writeText(text, to: directory + "/" + file) }
-        for unit in units { try runOrThrow("gcc", flags + ["-c", unit, "-o", Self.object(unit)], in: directory) }
-        try runOrThrow("gcc", units.map(Self.object) + ["-o", "program", "-pthread"], in: directory)
+        for unit in units {
+            try runOrThrow(Self.compiler(unit), flags + ["-c", unit, "-o", Self.object(unit)], in: directory)
+        }
+        let linker = units.map(Self.compiler).max() ?? "gcc"
+        try runOrThrow(linker, units.map(Self.object) + ["-o", "program", "-pthread"], in: directory)
         let commands = units.filter { !unrecorded.contains($0) }.map { unit in
-            let arguments = (["gcc"] + flags + ["-c", unit, "-o", Self.object(unit)]).map { "\"\($0)\"" }
+            let arguments = ([Self.compiler(unit)] + flags + ["-c", unit, "-o", Self.object(unit)]).map { "\"\($0)\"" }
             return """
                 {"directory": "\(directory)", "file": "\(unit)", "arguments": [\(arguments.joined(separator: ", "))]}
                 """
@@ -47,7 +50,8 @@ struct SmallProgram {
         return directory + "/official"
     }
 
-    private static func object(_ unit: String) -> String { unit.dropLast(2) + ".o" }
+    private static func object(_ unit: String) -> String { unit.prefix { $0 != "." } + ".o" }
+    private static func compiler(_ unit: String) -> String { unit.hasSuffix(".cpp") ? "g++" : "gcc" }
 
     /// `patchbuild build` for a diff that makes the edits; `--json` is given.
     func build(_ edits: [Edit], _ more: [String] = [], target: String? = nil) throws -> Output {

@@ -19,7 +19,7 @@ func guardPatch(
     var refusals: [Refusal] = []
     for (target, plan) in zip(held, plans) {
         for (unit, unitPlan) in zip(target.units, plan.units) {
-            refusals += guardUnit(unit, plan: unitPlan) + guardUnwinding(unit, unitPlan)
+            refusals += guardUnit(unit, plan: unitPlan)
         }
     }
     refusals += debug.layoutRefusals() + debug.signatureRefusals(homeless: homeless)
