@@ -34,7 +34,7 @@ extension EndToEnd {
                     int thrown = 0;
                     cleaned = 0;
                     try { through("short"); } catch (const std::out_of_range &) {}
-                    try { thrown = base->get(9); } catch (int x) { thrown = x; } catch (const std::logic_error &) { thrown = 9; }
+                    try { thrown = base->get(9); } catch (int x) { thrown = x; } catch (const std::runtime_error &) { thrown = 9; }
                     printf("%d %d %d %d\\n", work(base, 2), work(base, 3), cleaned, thrown);
                     calls(1);
                     usleep(20000);
@@ -42,7 +42,7 @@ extension EndToEnd {
             }
             """
         private static let edits = [
-            ("throw 5", "throw std::logic_error(\"nine\")"), ("return x;\n}", "return x + 10;\n}"), ("+ 1;", "+ 2;"),
+            ("throw 5", "throw std::runtime_error(\"nine\")"), ("return x;\n}", "return x + 10;\n}"), ("+ 1;", "+ 2;"),
             ("return 100", "return 200"), ("return text.at(50)", "cleaned += 99; return text.at(60)"),
         ]
 

@@ -129,7 +129,6 @@ import Testing
         let both = try Patching(Self.lambdas, ["a.cc": [added, ("y * 5", "y * 6")]])
         #expect(both.rules.contains("ambiguous-symbol"))
         let changed = try Patching(Self.lambdas, ["a.cc": [("y * 5", "y * 6")]])
-        #expect(changed.functions.count == 1)
         // What it captured may be another's now: nobody compares it.
         #expect(changed.rules == ["type-layout"])
     }
