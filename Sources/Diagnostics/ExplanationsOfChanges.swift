@@ -25,7 +25,9 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
                 +static int limit = 2000;
                 """,
             wayOut:
-                "Restart, or set the value from patched code: a changed function that runs after the switch may assign it."
+                "Restart, or set the value from patched code: a changed function that runs after the switch may assign it. Or have the value written at the switch, by a decision; that can't be done for pointers, thread-locals, and variables that a library exports.",
+            decision:
+                "the new value may be written at the switch, in each aligned word (8 bytes) of the variable that memory still holds as it was at the start; what the program has changed meanwhile is left alone, and `livepatch status` says so. Reverting puts back what still holds the new value."
         )
     ),
     (

@@ -76,7 +76,8 @@ public enum Rule: String, CaseIterable, Sendable {
         case .nothingToPatch: "nothing to do: the compiled code does not change"
         case .typeLayout:
             "restart, change the fix so that the layout stays, or record a decision with --allow type-layout=NAME"
-        case .dataInitialValue: "restart, or set the value from patched code"
+        case .dataInitialValue:
+            "restart, set the value from patched code, or have it written at the switch by --allow data-initial-value=NAME"
         case .dataSize: "restart, or keep the object's size in the fix"
         case .lostState:
             "keep the variable's name in the fix, or record a decision with --allow lost-state=NAME"

@@ -14,10 +14,13 @@ extension Session {
         }
         try checkBeforeActivation(patch)
         let consistency = try consistency(of: patch)
-        let before = patch.state
-        try update(reference) { $0.state = .activating }
+        var intent = patch
+        intent.state = .activating
+        markIntended(&intent)
+        try update(reference) { $0 = intent }
+        let outcomes: ValueOutcomes
         do {
-            try makeSwitch(consistency) { session in
+            outcomes = try makeSwitch(consistency) { session in
                 guard let registry = session.registry, let current = session.patch(reference) else {
                     throw session.notLoaded(reference.id)
                 }
@@ -26,10 +29,11 @@ extension Session {
             }
         } catch let error where !(error is Failure) {
             // Nothing was written: every check comes before the first write.
-            try? update(reference) { $0.state = before }
+            try? update(reference) { $0 = patch }
             throw error
         }
-        try registry?.update { RegistryState.markActive(reference, in: &$0) }
+        try registry?.update { RegistryState.markActive(reference, outcomes, in: &$0) }
+        noteValues(reference)
         return true
     }
 
@@ -116,13 +120,15 @@ extension Session {
         try refuseDependents(of: patch)
         let consistency = try consistency(of: patch)
         try update(reference) { $0.state = .deactivating }
+        let outcomes: ValueOutcomes
         do {
-            try makeSwitch(consistency) { try $0.deactivationPlan(reference, consistency) }
+            outcomes = try makeSwitch(consistency) { try $0.deactivationPlan(reference, consistency) }
         } catch let error where !(error is Failure) {
             try? update(reference) { $0.state = .active }
             throw error
         }
         try registry?.update { RegistryState.markInactive(reference, in: &$0) }
+        noteValues(reference, putBack: outcomes)
         return true
     }
 
@@ -134,10 +140,11 @@ extension Session {
 }
 
 extension RegistryState {
-    static func markActive(_ reference: PatchReference, in state: inout RegistryState) {
+    static func markActive(_ reference: PatchReference, _ outcomes: ValueOutcomes, in state: inout RegistryState) {
         guard let index = state.index(of: reference) else { return }
         state.patches[index].state = .active
         state.patches[index].wasActive = true
+        state.patches[index].updateValues { outcomes[$0.address] ?? $0.outcome }
         for old in state.patches[index].supersedes {
             if let lower = state.index(of: old), state.patches[lower].state == .active {
                 state.patches[lower].state = .superseded
@@ -149,6 +156,7 @@ extension RegistryState {
     static func markInactive(_ reference: PatchReference, in state: inout RegistryState) {
         guard let index = state.index(of: reference) else { return }
         state.patches[index].state = .loaded
+        state.patches[index].updateValues { _ in nil }
         for old in state.patches[index].supersedes {
             if let lower = state.index(of: old), state.patches[lower].state == .superseded {
                 state.patches[lower].state = .loaded

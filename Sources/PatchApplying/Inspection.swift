@@ -40,6 +40,8 @@ private func describe(_ patch: RegisteredPatch) -> PatchReport {
         if calls.registrations > 0 { report.notes.append("the unwinder knows its functions") }
         if calls.initialisers > 0 { report.notes.append("initialisers that have run: \(calls.initialisers)") }
     }
+    report.notes += patch.values.compactMap(\.note)
+    report.values = patch.values.isEmpty ? nil : patch.values.map(ValueReport.init)
     return report
 }
 

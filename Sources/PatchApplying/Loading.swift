@@ -26,13 +26,11 @@ extension Session {
             return false
         }
         try checkIdentity(bundle)
-        if let value = manifest.targets.lazy.flatMap(\.values).first {
-            throw Refusal(
-                .formatVersion, subject: value.name, why: "this livepatch does not write values of variables")
-        }
         let objects = try manifest.targets.map { try object(for: $0) }
         for (target, object) in zip(manifest.targets, objects) { try checkDigests(of: target, in: object) }
+        for (target, object) in zip(manifest.targets, objects) { try checkValuePlaces(target, object) }
         try checkRelations(bundle, objects)
+        try checkValues(manifest, objects)
         if try reuseResident(bundle, objects) { return true }
 
         for attempt in 1...8 {
@@ -141,7 +139,8 @@ extension Session {
         return RegisteredModule(
             buildID: module.target.buildID, file: module.target.file, targetBias: module.object.bias,
             base: module.base, size: module.image.memory.count, segments: segments,
-            functions: try module.target.functions.compactMap { try describe($0, module, manifest) })
+            functions: try module.target.functions.compactMap { try describe($0, module, manifest) },
+            values: module.target.values.isEmpty ? nil : registeredValues(module.target, module.object))
     }
 
     private func describe(

@@ -44,13 +44,30 @@ extension Session {
                 guard let lower = self.patch(old), lower.state == .active else { continue }
                 try view.memory.write([0], at: RemoteAddress(lower.switchAddress))
             }
-            try registry?.update { RegistryState.markActive(reference, in: &$0) }
+            let outcomes = patch.values.isEmpty ? [:] : try completeValues(reference)
+            try registry?.update { RegistryState.markActive(reference, outcomes, in: &$0) }
+            noteValues(reference)
             notes.append("\(patch.id): an interrupted command was completed: it is active")
             return
         }
         // Every entry, written or not, leads to the original code: they are restored as in a deactivation.
-        try makeSwitch(.entry) { try $0.deactivationPlan(reference, .entry) }
+        try makeSwitch(.entry) { session in
+            var plan = try session.deactivationPlan(reference, .entry)
+            // Values are written only while the switch is on: what memory holds now is the program's.
+            plan.values = []
+            return plan
+        }
         try registry?.update { RegistryState.markInactive(reference, in: &$0) }
         notes.append("\(patch.id): an interrupted command was taken back: it is loaded, not active")
+    }
+
+    /// The switch is on: of the values, some may be written and some not.
+    private mutating func completeValues(_ reference: PatchReference) throws -> ValueOutcomes {
+        try makeSwitch(.entry) { session in
+            guard let registry = session.registry, let current = session.patch(reference) else {
+                throw session.notLoaded(reference.id)
+            }
+            return SwitchPlan.completion(of: current, registry: registry, present: session.isPresent)
+        }
     }
 }

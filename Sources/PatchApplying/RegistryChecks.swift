@@ -75,6 +75,13 @@ extension Registry {
             else { throw refuse("a segment lies outside its module") }
         }
         for function in module.functions { try check(function, module, refuse) }
+        guard module.values?.count ?? 0 <= ValuePatch.maximumCount else { throw refuse("it claims too many values") }
+        for value in module.values ?? [] {
+            guard value.name.utf8.count <= 1 << 16, let count = bytesOfHex(value.original)?.count, count > 0,
+                bytesOfHex(value.new)?.count == count, value.address % 8 + UInt64(count) <= 8,
+                value.address < 1 << 47
+            else { throw refuse("a value is out of range") }
+        }
     }
 
     private func check(
@@ -101,6 +108,11 @@ extension Registry {
     ) throws {
         guard let target = objects.first(where: { $0.bias == module.targetBias && $0.buildID == module.buildID }) else {
             return  // Closed by the program: nothing is left to restore, and nothing of it will be written.
+        }
+        for value in module.values ?? [] {
+            guard target.isInside(value.address &- target.bias, value.range.size, PF.write) else {
+                throw refuse("\(value.name) lies outside the writable memory of \(module.file)")
+            }
         }
         for function in module.functions {
             for range in function.ranges + [function.entryRange] {

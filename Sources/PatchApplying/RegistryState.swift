@@ -4,8 +4,8 @@ import PatchFormat
 ///
 /// All addresses are addresses in the process.
 struct RegistryState: Codable, Hashable, Sendable {
-    /// 2: calls. What an older program does not know of, it would lose.
-    static let currentFormat = 2
+    /// 2: calls; 3: values. What an older program does not know of, it would lose.
+    static let currentFormat = 3
     var format = RegistryState.currentFormat
     /// Counts the states written.
     var generation: UInt64 = 0
@@ -66,6 +66,7 @@ struct RegisteredPatch: Codable, Hashable, Sendable {
 
     var reference: PatchReference { PatchReference(id: id, manifestDigest: manifestDigest) }
     var functions: [RegisteredFunction] { modules.flatMap(\.functions) }
+    var values: [RegisteredValue] { modules.flatMap { $0.values ?? [] } }
     /// Whether the entries of the target hold (or may hold) this patch's jumps.
     var mayHoldEntries: Bool { state == .active || state == .activating || state == .deactivating }
 }
@@ -78,6 +79,8 @@ struct RegisteredModule: Codable, Hashable, Sendable {
     var size: UInt64
     var segments: [RegisteredSegment]
     var functions: [RegisteredFunction]
+    /// Nil when there are none, and in records of formats before 3.
+    var values: [RegisteredValue]?
 
     var range: AddressRange { AddressRange(address: base, size: size) }
 }
@@ -112,6 +115,45 @@ struct RegisteredFunction: Codable, Hashable, Sendable {
     var stackedOn: String?
 
     var entryRange: AddressRange { AddressRange(address: entry, size: UInt64(Entry.jumpLength)) }
+}
+
+/// Why a variable holds the value that it holds.
+public enum ValueOutcome: String, Codable, Sendable {
+    /// To be written in the switch that is under way.
+    case intended
+    /// Written by the patch, which puts the original back.
+    case written
+    /// It held the new value already: nothing was written.
+    case same
+    /// It held neither: the program had changed it, and it was left alone.
+    case changed
+}
+
+/// A word of the target's data that gets another value at the switch.
+struct RegisteredValue: Codable, Hashable, Sendable {
+    var name: String
+    var address: UInt64
+    /// In hexadecimal, at most 8 bytes.
+    var original: String
+    var new: String
+    /// Nil while the patch is not active.
+    var outcome: ValueOutcome?
+
+    var range: AddressRange { AddressRange(address: address, size: UInt64(original.utf8.count / 2)) }
+}
+
+extension RegisteredPatch {
+    /// Changes what is known of each value.
+    mutating func updateValues(_ change: (RegisteredValue) -> ValueOutcome?) {
+        for module in modules.indices {
+            guard let values = modules[module].values else { continue }
+            modules[module].values = values.map { value in
+                var value = value
+                value.outcome = change(value)
+                return value
+            }
+        }
+    }
 }
 
 extension AddressRange {

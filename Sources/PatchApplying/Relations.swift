@@ -102,6 +102,10 @@ extension Session {
             guard module.functions.map(\.name) == functions.map(\.name),
                 module.functions.map(\.digest) == functions.compactMap(\.original?.digest)
             else { throw refuse("other functions") }
+            let values = (module.values ?? []).map {
+                ValuePatch(name: $0.name, address: $0.address &- module.targetBias, original: $0.original, new: $0.new)
+            }
+            guard values == target.values else { throw refuse("other values") }
             guard let object = linkMap.objects.first(where: { $0.bias == module.targetBias }) else { continue }
             for (registered, function) in zip(module.functions, functions) {
                 guard let original = function.original else { continue }

@@ -39,6 +39,17 @@ public struct PatchReport: Codable, Hashable, Sendable {
     public var notes: [String] = []
     /// For `verify`: what is not as it must be; empty when all is well.
     public var problems: [String] = []
+    /// Variables that the patch gives another value.
+    public var values: [ValueReport]?
+}
+
+/// A variable, or a word of one, that a patch gives another value.
+public struct ValueReport: Codable, Hashable, Sendable {
+    public var name: String
+    /// Nil while the patch is not active.
+    public var outcome: ValueOutcome?
+
+    init(_ value: RegisteredValue) { (name, outcome) = (value.name, value.outcome) }
 }
 
 /// How one process fared: exactly one of report alone, refusals, busy or failure says it.

@@ -57,10 +57,11 @@ struct StopWorkspace: ~Copyable {
 /// Checks a stopped process and makes the switch.
 enum StopCheck {
     /// Everything that happens in the stop.
+    /// - Returns: how each value fared.
     /// - Throws: `SwitchObstacle` with nothing changed, `Refusal` changed-bytes with nothing changed.
     static func perform(
         _ plan: SwitchPlan, on stopped: borrowing StoppedProcess, _ workspace: inout StopWorkspace
-    ) throws {
+    ) throws -> ValueOutcomes {
         let memory = stopped.memory
         guard try memory.read(RemoteAddress(plan.selectorAddress), as: UInt64.self) == plan.selector else {
             throw SwitchObstacle.registryChanged
@@ -71,8 +72,12 @@ enum StopCheck {
         guard stopped.nanosecondsLeft > 0 else { throw SwitchObstacle.tooLong }
         do {
             if plan.isActivation { try writeEntries(plan, stopped, workspace.text) }
+            // Old code never sees a new value, whenever the applier dies.
+            var outcomes = plan.isActivation ? [:] : try writeValues(plan.values, memory)
             try writeSwitches(plan, memory)
+            if plan.isActivation { outcomes = try writeValues(plan.values, memory) }
             if !plan.isActivation { try writeEntries(plan, stopped, workspace.text) }
+            return outcomes
         } catch {
             throw Failure("pid \(stopped.pid): a write failed midway: \(error); run `livepatch status`")
         }

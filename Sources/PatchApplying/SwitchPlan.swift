@@ -25,6 +25,8 @@ struct SwitchPlan: Sendable {
     var entries: [EntryWrite]
     /// Written before the entries when switching off, and after them when switching on.
     var switches: [SwitchWrite]
+    /// Written after the switch when switching on, and before it when switching off.
+    var values: [ValueWrite]
     var isActivation: Bool
     /// The registry's selector word, and the value that it must still have.
     var selectorAddress: UInt64
@@ -85,7 +87,8 @@ extension SwitchPlan {
             forbiddenInRegisters: ScanTable(forbidden + registers), entries: entries,
             switches: [SwitchWrite(address: patch.switchAddress, value: 1)]
                 + superseded.map { SwitchWrite(address: $0.switchAddress, value: 0) },
-            isActivation: true, selectorAddress: registry.address + Registry.selectorOffset,
+            values: patch.valuesToWrite(isRecovery: false) { _ in true }, isActivation: true,
+            selectorAddress: registry.address + Registry.selectorOffset,
             selector: registry.selector)
     }
 
@@ -116,7 +119,18 @@ extension SwitchPlan {
         }
         return SwitchPlan(
             reference: patch.reference, forbidden: ScanTable(forbidden), forbiddenInRegisters: ScanTable(forbidden),
-            entries: entries, switches: [SwitchWrite(address: patch.switchAddress, value: 0)], isActivation: false,
+            entries: entries, switches: [SwitchWrite(address: patch.switchAddress, value: 0)],
+            values: patch.valuesToPutBack(present: present), isActivation: false,
+            selectorAddress: registry.address + Registry.selectorOffset, selector: registry.selector)
+    }
+
+    /// The values that an activation which did not finish may have left unwritten. Its switch is on.
+    static func completion(
+        of patch: RegisteredPatch, registry: Registry, present: (RegisteredModule) -> Bool
+    ) -> SwitchPlan {
+        SwitchPlan(
+            reference: patch.reference, forbidden: ScanTable([]), forbiddenInRegisters: ScanTable([]), entries: [],
+            switches: [], values: patch.valuesToWrite(isRecovery: true, present: present), isActivation: true,
             selectorAddress: registry.address + Registry.selectorOffset, selector: registry.selector)
     }
 }

@@ -6,8 +6,12 @@ extension Session {
     /// Stops the process as often as it takes, checks, and switches; every attempt that fails leaves it unchanged.
     ///
     /// - Parameter makePlan: computed anew before each attempt.
+    /// - Returns: how each value that it was to write fared.
     /// - Throws: `Busy` naming who was in the way when the time is over; `Refusal`.
-    mutating func makeSwitch(_ consistency: Consistency, _ makePlan: (Session) throws -> SwitchPlan) throws {
+    @discardableResult
+    mutating func makeSwitch(
+        _ consistency: Consistency, _ makePlan: (Session) throws -> SwitchPlan
+    ) throws -> ValueOutcomes {
         let ability = StackSwitching.find(in: view, linkMap)
         if consistency == .stack { try ability.refuseMovingStacks(subject) }
         let text = TextWriter(pid: pid)
@@ -27,12 +31,13 @@ extension Session {
                 let maximum = Duration.milliseconds(options.maximumStop)
                 watchdog.arm(maximumStop: options.maximumStop)
                 defer { watchdog.arm(milliseconds: 0) }
+                var outcomes: ValueOutcomes = [:]
                 let stopped = try withStoppedProcess(pid, maximumStop: maximum) { process in
-                    try StopCheck.perform(plan, on: process, &workspace)
+                    outcomes = try StopCheck.perform(plan, on: process, &workspace)
                 }
                 stop.microseconds = stopped.stopMicroseconds
                 stop.threads = stopped.threads
-                return
+                return outcomes
             } catch let obstacle as SwitchObstacle {
                 if case .registryChanged = obstacle { throw Busy(obstacle.message(pid: pid)) }
                 let inTheWay = workspace.examine(plan.forbidden, memory: view.memory)
@@ -59,6 +64,7 @@ extension Session {
             try view.memory.copyOnWrite(pageOf: page)
         }
         for write in plan.switches { _ = try view.memory.read(RemoteAddress(write.address), count: 1) }
+        try prepare(plan.values)
         if workspace.stackSwitching != .none { try searchRunning(plan, &workspace) }
     }
 

@@ -69,7 +69,8 @@ public struct AllowedRule: Sendable, Hashable {
 
     /// Rules whose judgement an engineer may know better; the others can't be overridden.
     public static let overridable: [Rule] = [
-        .typeLayout, .meaning, .lostState, .changedConstant, .vanishedFunction, .inlinedCopy, .constructors,
+        .typeLayout, .dataInitialValue, .meaning, .lostState, .changedConstant, .vanishedFunction, .inlinedCopy,
+        .constructors,
     ]
 
     /// - Throws: `UsageError` for an unknown rule, or one that can't be overridden.

@@ -16,6 +16,8 @@ public struct ModulePlan: Sendable {
     public var threadDescriptors: [UInt64: UInt64]?
     /// Something may be thrown, or unwound, through the module's functions.
     public var needsUnwindData: Bool
+    /// Variables of the target that get another value, by decision.
+    public var values: [ValuePatch] = []
 
     public init(
         file: String, buildID: String, sharesSwitch: Bool, units: [UnitPlan], functions: [FunctionPlan],

@@ -56,16 +56,19 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     let constants =
         held.contains { $0.1.contains { !$0.changes.functions.isEmpty } }
         ? constantChanges(compiled, constants: debug.constants) : []
-    let decisions = try guardPatch(
+    let verdict = try guardPatch(
         held.map { HeldTarget(target: $0.0, units: $0.1) }, plans: plans, debug: debug, sources: compiled,
         homeless: homeless, constants: constants, allowed: options.allowed)
     clock.lap("guard")
 
     var linked: [(plan: ModulePlan, linked: LinkedModule)] = []
-    for plan in plans { linked.append((plan, try await link(plan))) }
+    for (var plan, values) in zip(plans, verdict.values) {
+        plan.values = values
+        linked.append((plan, try await link(plan)))
+    }
     clock.lap("extract and link")
 
-    var metadata = try describeRequest(options, decisions: decisions, compiled: compiled, matched: matched)
+    var metadata = try describeRequest(options, decisions: verdict.decisions, compiled: compiled, matched: matched)
     metadata.provenance.compilers = debug.producers
     metadata.review = reviewNotes(held.flatMap(\.1), constants: constants) + debug.layoutRemarks
     let (manifest, bytes) = try makeBundle(id: options.bundleID, targets: linked, metadata: metadata)

@@ -55,6 +55,10 @@ public enum Show {
                 "    \($0.name)  \($0.size) bytes\($0.writable ? ", writable" : "")  [\($0.object)]"
             }
         }
+        if !target.values.isEmpty { lines.append("  values, written where memory holds the original ones:") }
+        lines += target.values.map {
+            "    \($0.name)  at 0x\(String($0.address, radix: 16)), \($0.original) becomes \($0.new)"
+        }
         if !target.bindings.isEmpty { lines.append("  bound to:") }
         lines += target.bindings.map { "    \(binding($0))" }
         let residence = target.layout.resident.map { "stays in memory once active: \($0)" } ?? "can be unloaded"

@@ -305,7 +305,10 @@ public struct ValuePatch: Codable, Hashable, Sendable {
         self.original = original
         self.new = new
     }
-    public static let maximumSize = 4096
+    /// No value crosses an aligned word, so that each is written at once.
+    public static let maximumSize = 8
+    /// Of a target: all are compared and written while the process stands still.
+    public static let maximumCount = 1024
 }
 
 /// Unwind data that the process must know, so that exceptions can pass through the module's functions.

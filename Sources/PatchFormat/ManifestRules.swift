@@ -76,7 +76,14 @@ enum ManifestRules {
             try require(isText(item.name) && isText(item.object), "name of a data item")
             try require(item.size <= maximumMemory, "size of a data item")
         }
+        try require(target.values.count <= ValuePatch.maximumCount, "number of values")
         for value in target.values { try checkValue(value) }
+        let places = target.values.map { ($0.address, $0.address + UInt64($0.original.utf8.count / 2)) }.sorted {
+            $0 < $1
+        }
+        for (first, second) in zip(places, places.dropFirst()) {
+            try require(first.1 <= second.0, "two values overlap")
+        }
     }
 
     private static func checkValue(_ value: ValuePatch) throws(Complaint) {
@@ -86,6 +93,7 @@ enum ManifestRules {
         try require(value.new.utf8.count == length && value.new != value.original, "a value's new bytes")
         try require(Digest.isHexadecimal(value.original) && Digest.isHexadecimal(value.new), "bytes of a value")
         try require(value.address < addressLimit, "address of a value")
+        try require(value.address % 8 + UInt64(length / 2) <= 8, "a value crosses an aligned word")
     }
 
     private static func checkLayout(_ layout: ModuleLayout) throws(Complaint) {

@@ -22,6 +22,7 @@ struct HandMadePatch {
     var abiCoupled = false
     /// Kind of the entries; the old body of a padded one is the target's own, behind the pad.
     var entry = Entry(kind: .bare, jumpOffset: 0, resumeOffset: 0)
+    var values: [ValuePatch] = []
     /// Further targets of the same bundle.
     var more: [HandMadePatch] = []
     /// Libraries that the module is linked against.
@@ -74,6 +75,7 @@ struct HandMadePatch {
         let end = try endOfMemory(CheckedBytes(readBytes(module), rule: .badInput, subject: module))
         return ManifestTarget(
             file: lastComponent(target), buildID: try buildID(target), functions: patched, bindings: bindings, data: [],
+            values: values,
             layout: ModuleLayout(
                 switchAddress: try #require(inModule["patch_switch"]).address,
                 switchPointer: inModule["switch_pointer"]?.address, bindingTable: table.address,

@@ -51,6 +51,18 @@ import Testing
         #expect(!refusesFunction { $0.original!.range.address = 0x1ffb })
     }
 
+    @Test func valuesAreWordsOfTheirOwn() {
+        func refuses(_ values: [ValuePatch]) -> Bool { refusal { $0.targets[0].values = values } != nil }
+        func value(_ address: UInt64, _ original: String, _ new: String) -> ValuePatch {
+            ValuePatch(name: "limit", address: address, original: original, new: new)
+        }
+        #expect(!refuses([value(0x4004, "0a000000", "14000000"), value(0x4008, "0a", "0b")]))
+        #expect(refuses([value(0x4006, "0a000000", "14000000")]))
+        #expect(refuses([value(0x4000, "000000000000000000", "010000000000000000")]))
+        #expect(refuses([value(0x4000, "0a00", "1400"), value(0x4001, "00", "01")]))
+        #expect(refuses([value(0x4000, "0a", "0a")]) && refuses([value(0x4000, "", "")]))
+    }
+
     @Test func entriesDoNotOverlap() {
         let twice = refusal { manifest in
             var second = Samples.function()

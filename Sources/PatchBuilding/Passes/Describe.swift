@@ -38,7 +38,7 @@ func describe(id: String, targets: [(plan: ModulePlan, linked: LinkedModule)], _
 private func describeTarget(_ plan: ModulePlan, _ linked: LinkedModule) -> ManifestTarget {
     ManifestTarget(
         file: plan.file, buildID: plan.buildID, functions: linked.functions, bindings: linked.bindings,
-        data: plan.units.flatMap(dataItems), layout: linked.layout)
+        data: plan.units.flatMap(dataItems), values: plan.values, layout: linked.layout)
 }
 
 /// The data of a unit that travels: its named objects, and sections (literals, jump tables) that hold none. Copies for

@@ -10,28 +10,51 @@ struct HeldTarget {
 
 /// Asks every rule about the whole patch; `plans` are those of `held`, in order.
 ///
-/// - Returns: the decisions that an engineer gave for what a rule found, for the manifest.
+/// - Returns: the decisions that an engineer gave for what a rule found, for the manifest; and each target's values
+///   that the process gets by such decisions.
 /// - Throws: `Refusals` with all that nobody allowed.
 func guardPatch(
     _ held: [HeldTarget], plans: [ModulePlan], debug: DebugFacts, sources: CompiledInput, homeless: [ChangedUnit],
     constants: [ConstantChange], allowed: [AllowedRule]
-) throws -> [Decision] {
-    var refusals: [Refusal] = []
+) throws -> (decisions: [Decision], values: [[ValuePatch]]) {
+    var (refusals, final): ([Refusal], [Refusal]) = ([], [])
+    var values: [[ValuePatch]] = []
     for (target, plan) in zip(held, plans) {
+        var patches: [ValuePatch] = []
         for (unit, unitPlan) in zip(target.units, plan.units) {
-            refusals += guardUnit(unit, plan: unitPlan)
+            let changes = valueChanges(unit, in: target.target.image)
+            // Two variants of a unit may share their globals.
+            patches += changes.patches.filter { !patches.contains($0) }
+            final += changes.refusals
+            refusals += guardUnit(unit, plan: unitPlan).filter { refusal in
+                !changes.refusals.contains { $0.rule == refusal.rule && $0.subject == refusal.subject }
+            }
         }
+        final += tooMany(patches, target.target.image)
+        values.append(patches)
     }
     refusals += debug.layoutRefusals() + debug.signatureRefusals(homeless: homeless)
     refusals += constants.compactMap(\.refusal)
     for target in held { refusals += try guardUnrecorded(target.target, sources: sources) }
-    return try decide(refusals, allowed)
+    return (try decide(refusals, final: final, allowed), values)
 }
 
-private func decide(_ refusals: [Refusal], _ allowed: [AllowedRule]) throws -> [Decision] {
+/// All are compared and written while the process stands still.
+private func tooMany(_ patches: [ValuePatch], _ target: TargetImage) -> [Refusal] {
+    guard patches.count > ValuePatch.maximumCount else { return [] }
+    return [
+        Refusal(
+            .dataInitialValue, subject: target.name,
+            why: "\(patches.count) words get another initial value; at most \(ValuePatch.maximumCount) can be written",
+            remedy: "restart, or set the values from patched code")
+    ]
+}
+
+/// - Parameter final: what no decision can take away.
+private func decide(_ refusals: [Refusal], final: [Refusal], _ allowed: [AllowedRule]) throws -> [Decision] {
     var seen: Set<Refusal> = []
     let distinct = refusals.filter { seen.insert($0).inserted }
-    let open = distinct.filter { refusal in !allowed.contains { $0.covers(refusal) } }
+    let open = final + distinct.filter { refusal in !allowed.contains { $0.covers(refusal) } }
     if !open.isEmpty { throw Refusals(open) }
     return distinct.map { Decision(rule: $0.rule, subject: $0.subject, why: $0.why) }
 }
