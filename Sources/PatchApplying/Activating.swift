@@ -51,6 +51,7 @@ extension Session {
                 why: "\(other.id), which is active in \(subject), replaces the same functions, and \(patch.id) was not "
                     + "built on it")
         }
+        try refuseToSupersedeValues(patch.supersedes, by: patch.id) { $0.state == .active }
         // A patch below that came or went since the load has changed where the old way must lead.
         for function in patch.functions {
             let below = state.holder(ofEntry: function.entry, except: patch.reference)?.0.manifestDigest

@@ -95,12 +95,7 @@ extension Session {
 
     /// A variable has one patch to itself: else one of them would put back what is the other's.
     func checkValues(_ manifest: Manifest, _ objects: [LoadedObject]) throws {
-        for old in manifest.supersedes.compactMap({ patch($0) }) where !old.values.isEmpty && !old.state.isLeftOver {
-            throw Refusal(
-                .overlap, subject: manifest.id,
-                why: "it supersedes \(old.id), which has written values of variables in \(subject)",
-                remedy: "revert that one first")
-        }
+        try refuseToSupersedeValues(manifest.supersedes, by: manifest.id) { !$0.state.isLeftOver }
         let others = state.patches.filter { $0.id != manifest.id && !$0.state.isLeftOver }
         for value in zip(manifest.targets, objects).flatMap({ registeredValues($0, $1) }) {
             for other in others {
@@ -112,6 +107,18 @@ extension Session {
                     why: "\(other.id), which is \(other.state.rawValue) in \(subject), writes its value too",
                     remedy: "revert that one first")
             }
+        }
+    }
+
+    /// Nobody would put back what a superseded patch has written.
+    func refuseToSupersedeValues(
+        _ superseded: [PatchReference], by id: String, where condition: (RegisteredPatch) -> Bool
+    ) throws {
+        for old in superseded.compactMap({ patch($0) }) where !old.values.isEmpty && condition(old) {
+            throw Refusal(
+                .overlap, subject: id,
+                why: "it supersedes \(old.id), which writes values of variables in \(subject)",
+                remedy: "revert that one first")
         }
     }
 

@@ -16,6 +16,7 @@ extension EndToEnd {
             struct named named = {1, "text"};
             struct named plain = {1, 0};
             _Thread_local int local = 7;
+            __attribute__((weak)) int weak = 7;
             int hide(int x) { hidden += x; return hidden; }
             """,
             "main.c": """
@@ -107,6 +108,7 @@ extension EndToEnd {
                 ("named", "named = {1, \"text\"}", "named = {1, \"other\"}"),
                 ("plain", "plain = {1, 0}", "plain = {1, \"other\"}"),
                 ("local", "local = 7", "local = 8"),
+                ("weak", "weak = 7", "weak = 8"),
             ] {
                 let edit = SmallProgram.Edit(file: "values.c", old: old, new: new)
                 let output = try program.build([edit], ["--allow", "data-initial-value=\(name)"])

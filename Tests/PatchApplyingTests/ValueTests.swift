@@ -126,6 +126,28 @@ import Testing
         }
     }
 
+    @Test("patches-undo-each-other: a patch that writes values is not superseded, in whichever order both are loaded")
+    func superseded() throws {
+        let first = try Self.patch(id: "a")
+        var second = try Self.patch(id: "b")
+        second.values = []
+        second.supersedes = try withTemporaryDirectory { directory in
+            [try Bundle.read(path: try first.write(to: directory)).reference]
+        }
+        try withPatches([first, second]) { process, bundles in
+            let run = { try livepatch($0, bundles[$1], "--pid", process.id, "--allow-unsigned") }
+            try expectStatus(0, try run("apply", 0))
+            try expectRefusal("patches-undo-each-other", try run("apply", 1))
+            try expectStatus(0, try livepatch("revert", "a", "--pid", process.id))
+            try expectStatus(0, try run("load", 1))
+            try expectStatus(0, try run("apply", 0))
+            let output = try livepatch("activate", "b", "--pid", process.id)
+            try expectRefusal("patches-undo-each-other", output)
+            #expect(output.stderr.contains("writes values"), "\(output)")
+            try process.waitForNew("answer=2 limit=20 level=40")
+        }
+    }
+
     @Test("places outside of the target's variables, and a second patch of the same value, are refused")
     func refused() throws {
         var wrong = try Self.patch(id: "wrong")
