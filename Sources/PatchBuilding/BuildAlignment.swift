@@ -26,6 +26,9 @@ struct BuildAlignment {
     /// By function: where the official file has equal code, proved or not.
     private var places: [UInt64?] = []
     private(set) var isLocated: [Bool] = []
+    /// Functions whose bytes are those of another one of the rebuilt file, fields aside: only what refers to them tells
+    /// which is which.
+    private var isTwin: [Bool] = []
     /// Functions that a contradiction has ruled out.
     private var isBarred: [Bool] = []
     /// What located code and data refer to: address in the rebuilt file, address in the official one; in order.
@@ -42,6 +45,7 @@ struct BuildAlignment {
         places = [UInt64?](repeating: nil, count: functions.count)
         isLocated = [Bool](repeating: false, count: functions.count)
         isBarred = isLocated
+        markTwins()
         for pair in pairs { place(pair) }
         locateRuns()
         settle(data: rebuilt.symbols.filter { $0.kind == .object && $0.sectionIndex != nil && $0.size > 0 })
@@ -89,6 +93,21 @@ struct BuildAlignment {
             }
             pairs.append(Pair(rebuilt: section, official: other, functions: first..<functions.count))
         }
+    }
+
+    private mutating func markTwins() {
+        isTwin = [Bool](repeating: false, count: functions.count)
+        let alike = Dictionary(grouping: functions.indices) { index in
+            let (function, data) = (functions[index], pairs[pairOf[index]].rebuilt.data)
+            var hasher = Hasher()
+            for part in function.fixedParts {
+                hasher.combine(part)
+                hasher.combine(
+                    data[function.range.lowerBound + part.lowerBound..<function.range.lowerBound + part.upperBound])
+            }
+            return hasher.finalize()
+        }
+        for group in alike.values where group.count > 1 { for index in group { isTwin[index] = true } }
     }
 
     /// In the order of the link: where the function before it leads, else anywhere where its bytes are unique.
@@ -148,7 +167,9 @@ struct BuildAlignment {
 
     // MARK: proof
 
-    /// A run of neighbours that are shifted alike is located when one of them can lie nowhere else.
+    /// A run of neighbours that are shifted alike is located when one of them can lie nowhere else. Twins of it are not:
+    /// units linked in another order have them at each other's places, and an official one that differs leaves its place
+    /// to the other.
     private mutating func locateRuns() {
         for pair in pairs {
             var start = pair.functions.lowerBound
@@ -156,7 +177,9 @@ struct BuildAlignment {
                 var end = start + 1
                 while end < pair.functions.upperBound, shift(of: end) == shift(of: start) { end += 1 }
                 if places[start] != nil {
-                    let run = (start..<end).sorted { functions[$0].range.count > functions[$1].range.count }
+                    let run = (start..<end).filter { !isTwin[$0] }.sorted {
+                        functions[$0].range.count > functions[$1].range.count
+                    }
                     if run.prefix(8).contains(where: { uniquePlace($0) == places[$0] }) {
                         for index in run { isLocated[index] = true }
                     }

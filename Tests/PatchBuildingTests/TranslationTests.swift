@@ -155,4 +155,63 @@ private struct Relinked {
         #expect(!matched.matched.contains("helper"))
         #expect(matched.likelyCause.contains("another constant"))
     }
+
+    /// Two functions that are alike, and their data, in another order.
+    private static let twins = [
+        "unit.c": """
+        #define BUMP(n) static int n##_count[8], n##_total; int n##_bump(int x) { int s = x; \\
+            for (int i = 0; i < x; i++) { s = s * 77 + i; if (s & 5) s ^= x << 3; } \\
+            n##_count[x & 7] += s; return ++n##_total + s; }
+        #ifdef OFFICIAL
+        BUMP(y) BUMP(x)
+        #else
+        BUMP(x) BUMP(y)
+        #endif
+        """,
+        "zulu.c": """
+        int x_bump(int), y_bump(int);
+        int zulu(int x) { int s = x; for (int i = 0; i < x; i++) { s = s * 177 + i; if (s & 9) s ^= x << 5; } return s; }
+        int (*volatile table[])(int) = {x_bump, y_bump};
+        int main(int argc, char **argv) { return table[argc & 1](argc) + zulu(argc) + argv[0][0]; }
+        """,
+    ]
+
+    @Test(arguments: [["-O2"], ["-O2", "-fno-pie", "-no-pie"]])
+    func `functions that are alike are not taken for each other`(_ flags: [String]) throws {
+        let program = try Relinked(Self.twins, flags: flags, differing: ["unit.c"])
+        let truth = Relinked.addresses(program.truth.symbols)
+        for (name, address) in Relinked.addresses(program.image.symbolFile.symbols) {
+            #expect(truth[name] == address, "\(name) \(flags)")
+        }
+        guard let matched = match(program.view, in: program.image) else { return }
+        for name in matched.matched { #expect(matched.addresses[name] == truth[name], "\(name) \(flags)") }
+    }
+
+    @Test func `a datum that nothing equal refers to has no address, though its neighbour has`() throws {
+        let sources = [
+            "unit.c": """
+            #ifdef OFFICIAL
+            int b_var, extra_var[4], a_var; int more(int x) { return extra_var[x & 1] ^= x; }
+            #else
+            int b_var, a_var;
+            #endif
+            int work(int x)
+            { int s = x; for (int i = 0; i < x; i++) { s = s * 77 + i; if (s & 5) s ^= x << 3; } return s + (a_var += s); }
+            """,
+            "zulu.c": """
+            extern int b_var; int work(int);
+            #ifdef OFFICIAL
+            int main(int argc, char **argv) { b_var ^= 44; return work(argc) * argv[0][0] + b_var; }
+            #else
+            int main(int argc, char **argv) { return work(argc) + b_var + argv[0][0]; }
+            #endif
+            """,
+        ]
+        let program = try Relinked(sources, flags: ["-O2"], differing: ["unit.c", "zulu.c"])
+        let matched = try #require(match(program.view, in: program.image))
+        let truth = Relinked.addresses(program.truth.symbols)
+        #expect(matched.addresses["work"] == truth["work"])
+        #expect(matched.addresses["a_var"] == truth["a_var"])
+        #expect(matched.addresses["b_var"] == nil)
+    }
 }

@@ -20,7 +20,8 @@ private func guardMatch(_ unit: ComparedUnit) -> [Refusal] {
     guard !unit.changes.functions.isEmpty else { return [] }
     // Of vague linkage, the target may have kept another unit's.
     let own = unit.matched.mismatches.filter { name, _ in
-        unit.original.entityNamed[name].map { !unit.original.entities[$0].isVague } ?? true
+        !unit.matched.unproved.contains(name)
+            && unit.original.entityNamed[name].map { !unit.original.entities[$0].isVague } ?? true
     }
     return own.sorted { $0.key < $1.key }.prefix(1).map { name, why in
         Refusal(

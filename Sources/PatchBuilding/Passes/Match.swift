@@ -13,6 +13,8 @@ public struct MatchedUnit: Sendable {
     public var matched: Set<String> = []
     /// Functions that the target has under that name, with other bytes, and the first difference.
     public var mismatches: [String: String] = [:]
+    /// Of those, functions with the right bytes where only their neighbours say that they lie.
+    public var unproved: Set<String> = []
     /// What the differences say of their cause, in words; empty when nothing can be told.
     public var likelyCause = ""
 
@@ -30,6 +32,7 @@ public func match(_ plain: ObjectView, in target: TargetImage) -> MatchedUnit? {
     var matcher = Matcher(plain: plain, target: target)
     matcher.placeCode()
     guard !matcher.places.isEmpty else { return nil }
+    matcher.dropUnproved()
     matcher.placeData()
     return matcher.result()
 }
@@ -43,6 +46,8 @@ private struct Matcher {
     var mismatches: [Int: Mismatch] = [:]
     /// By entity: its address, where it does not lie in one piece with its section.
     var moved: [Int: UInt64] = [:]
+    /// Functions whose bytes are right at a place that nothing proves.
+    private var unproved: Set<Int> = []
     /// Sections of which the target has several equal copies: their places.
     private var undecided: [Int: [Trial]] = [:]
     /// What the object's `FILE` symbols say; empty where the target has none of that name.
@@ -174,6 +179,31 @@ private struct Matcher {
             return .failure(.bytes(Array(expected), Array(found), at: at, address: address))
         }
         return .success(comparison.readings)
+    }
+
+    /// In another link's target equal bytes alone prove nothing where a neighbour's place was only guessed from.
+    mutating func dropUnproved() {
+        for index in verified.keys {
+            guard
+                let address = moved[index]
+                    ?? places[plain.entities[index].section].map({ $0 &+ plain.entities[index].offset }),
+                !isProved(address, of: index)
+            else { continue }
+            verified[index] = nil
+            moved[index] = nil
+            unproved.insert(index)
+            mismatches[index] = .other(
+                "its code is where its neighbours lead to, but nothing in the target proves that it is this function")
+        }
+    }
+
+    /// The very file's symbols are proved; another link's are where the name is known at that address. What the symbol
+    /// table doesn't name can't be asked.
+    private func isProved(_ address: UInt64, of index: Int) -> Bool {
+        guard target.translated != nil else { return true }
+        let entity = plain.entities[index]
+        return definitions(of: entity, guesses: true).isEmpty
+            || definitions(of: entity).contains { $0.value == address }
     }
 
     /// Data sections by what verified code says of them; then every function must agree.
@@ -374,6 +404,7 @@ private struct Matcher {
                 // Not in this target at all: a name that only others have.
                 if definitions(of: entity, guesses: true).isEmpty { continue }
                 for name in entity.names { unit.mismatches[name] = mismatch.text }
+                if unproved.contains(index) { unit.unproved.formUnion(entity.names) }
             }
             guard let address = address(of: index) else { continue }
             for name in entity.names { unit.addresses[name] = address }
@@ -413,8 +444,13 @@ private struct Matcher {
 
     private func address(of index: Int) -> UInt64? {
         let entity = plain.entities[index]
-        if let address = moved[index] { return address }
-        if entity.kind != .threadLocal, let place = places[entity.section] { return place &+ entity.offset }
+        // Another link's section may be in pieces though all references to it agree: they may all be to one piece.
+        if let address = moved[index], isProved(address, of: index) { return address }
+        if entity.kind != .threadLocal, let place = places[entity.section],
+            isProved(place &+ entity.offset, of: index)
+        {
+            return place &+ entity.offset
+        }
         // No code that was verified refers to it: only a name of its own can tell.
         let candidates = Set(definitions(of: entity, guesses: true).map(\.value))
         return candidates.count == 1 && !definitions(of: entity).isEmpty ? candidates.first : nil
