@@ -72,6 +72,23 @@ extension EndToEnd {
             #expect(built.status == 0, "\(built)")
         }
 
+        @Test("no-compile-command: templates leave no trace in a unit of C++ without a command, so its text decides")
+        func template() throws {
+            let sources = [
+                "rate.hpp": "template<class T> inline T rate(T s) { return s * 3; }\n",
+                "work.cpp": "#include \"rate.hpp\"\nint work(int x) { return rate(x) * 7 + x / 3; }\n",
+                "main.cpp": """
+                #include <stdio.h>
+                #include "rate.hpp"
+                int work(int);
+                int main(int c, char **) { printf("%d %d\\n", work(c), rate(7)); }
+                """,
+            ]
+            let program = try SmallProgram("cc-template", sources, unrecorded: ["main.cpp"])
+            let edit = SmallProgram.Edit(file: "rate.hpp", old: "* 3", new: "* 5")
+            try expectRefusal("no-compile-command", try program.build([edit]))
+        }
+
         @Test("changed-signature: a program that is no target calls the library's function in the old way")
         func signature() throws {
             let sources = [

@@ -6,7 +6,7 @@ import SourceChanges
 /// Cross-checks what was compiled again with what the target is made of: a unit that no recorded command compiles keeps
 /// its copy of what a touched file defines.
 ///
-/// A file in which only bodies of functions change is judged by the target's debug information: whose code holds a copy,
+/// A file of C in which only bodies of functions change is judged by the target's debug information: whose code holds a copy,
 /// inlined or out of line. Any other change (a macro, a type) leaves no trace, so there the texts tell which
 /// units may read the file.
 func guardUnrecorded(_ target: LoadedTarget, sources: CompiledInput) throws -> [Refusal] {
@@ -16,9 +16,17 @@ func guardUnrecorded(_ target: LoadedTarget, sources: CompiledInput) throws -> [
     let headers = change.files.filter { sources.touchedHeaders.contains($0.path) }
     let copies = (units ?? []).flatMap { unit in headers.flatMap { copiesOf($0, in: unit) } }
     let free = headers.filter { definitions(of: $0) == nil }
-    guard !free.isEmpty else { return copies }
-    let names = units.map { $0.map(\.name) } ?? unrecordedNames(target.image, sources)
-    return copies + (try readers(of: free, among: names, change, target.image.name))
+    let bodies = headers.filter { definitions(of: $0) != nil }
+    let all = units.map { $0.map { (name: $0.name, isCPlusPlus: $0.isCPlusPlus) } }
+    let names =
+        all
+        ?? unrecordedNames(target.image, sources).map {
+            (name: $0, isCPlusPlus: Language(file: $0, arguments: []) == .cplusplus)
+        }
+    let plain = try readers(of: free, among: names.map(\.name), change, target.image.name)
+    // Templates, and what the compiler has computed away, leave no trace either.
+    let others = try readers(of: bodies, among: names.filter(\.isCPlusPlus).map(\.name), change, target.image.name)
+    return copies + plain + others
 }
 
 /// The functions of a touched file whose definitions change; nil where more than that changes.
@@ -61,7 +69,7 @@ private func unrecordedNames(_ target: TargetImage, _ sources: CompiledInput) ->
 private func readers(
     of touched: [ChangedFile], among names: [String], _ change: SourceChange, _ target: String
 ) throws -> [Refusal] {
-    guard !names.isEmpty else { return [] }
+    guard !names.isEmpty, !touched.isEmpty else { return [] }
     let tree = try files(below: change.root)
     let found = names.compactMap { name in
         tree.sorted().first { isSame(name, $0) }.map { (name: name, path: change.root + "/" + $0) }
