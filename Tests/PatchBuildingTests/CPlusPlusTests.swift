@@ -85,6 +85,32 @@ import Testing
         #expect(linked.imports.isEmpty)
     }
 
+    private static let moved = [
+        "f.h": """
+        inline __attribute__((noinline)) int f(int x) { return x * x + x / 3 + 1; }
+        inline const int table[4] = {1, 2, 3, 4};
+        """,
+        "a.cc": "#include \"f.h\"\nint work(int x) { return x * 2 + x / 7; }",
+        "b.cc": "#include \"f.h\"\nint other(int x) { return f(x) * 3 + table[x & 3]; }",
+        "m.cc": main("work", "other"),
+    ]
+
+    @Test func `what changes and goes from one unit to another is not the target's`() throws {
+        let away = ["b.cc": [("f(x) * 3 + table[x & 3]", "x / 5 + 2")]]
+        let function = ("x * 2 + x / 7", "f(x) * 3")
+        let changed = try Patching(
+            Self.moved, away.merging(["a.cc": [function], "f.h": [("+ 1;", "+ 5;")]]) { $1 })
+        #expect(changed.rules.isEmpty)
+        #expect(changed.functions.contains("+_Z1fi"))
+        #expect(changed.bindings["_Z1fi"] == nil)
+        let data = away.merging(["a.cc": [("x * 2 + x / 7", "table[x & 3] * 3")]]) { $1 }
+        let same = try Patching(Self.moved, data)
+        #expect(same.rules.isEmpty)
+        #expect(isTargets("_ZL5table", same) || isTargets("table", same))
+        let other = try Patching(Self.moved, data.merging(["f.h": [("1, 2", "9, 2")]]) { $1 })
+        #expect(other.rules == ["changed-constant-escapes"])
+    }
+
     private static let classes = [
         "a.cc": """
         struct Base { virtual ~Base() {} virtual int get(int x) { return x; } int a = 1; };
@@ -144,6 +170,16 @@ import Testing
         ]
         let added = ("if (x > 3)", "if (x < 0) { static int n = 1; return n += x; } if (x > 3)")
         #expect(try Patching(sources, ["a.cc": [added]]).rules.contains("ambiguous-symbol"))
+    }
+
+    @Test func `a static variable that is there already is not initialised by a new guard`() throws {
+        let sources = [
+            "a.cc": "int seed = 10;\nint work(int x) { static int n; if (!n) n = 100; n += x; return n; }",
+            "b.cc": "extern int seed;\nint other(int x) { static int q = seed; return q + x; }",
+            "m.cc": Self.main("work", "other"),
+        ]
+        let patching = try Patching(sources, ["a.cc": [("static int n;", "static int n = seed - 900;")]])
+        #expect(patching.rules == ["data-initial-value"])
     }
 
     private static let initialised = [

@@ -174,6 +174,7 @@ struct Closure {
     private func isOld(_ name: String, _ definition: (unit: Int, entity: Int)) -> Bool {
         let entity = units[definition.unit].new.entities[definition.entity]
         return entity.isVague && isKnown(name, kind: entity.kind)
+            && (entity.kind != .function || losers(of: name).isEmpty)
     }
 
     /// A common symbol (`-fcommon`) that the target lacks, and no other unit of the patch mentions.

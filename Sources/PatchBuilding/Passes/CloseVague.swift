@@ -43,7 +43,14 @@ extension Closure {
     ///
     /// - Returns: false when it must travel with its own unit.
     mutating func followVague(_ entity: Entity, _ symbol: Int, _ relocation: Relocation, _ item: Work) -> Bool {
-        if let name = entity.names.first(where: { isKnown($0, kind: entity.kind) }) {
+        let known = entity.names.first { isKnown($0, kind: entity.kind) }
+        let losers = item.side == 0 ? losers(of: entity.name) : []
+        if let known, entity.kind != .function {
+            let view = units[item.unit].new
+            let isKept = losers.allSatisfy { $0.view.holdsSame($0.entity, as: entity, of: view) }
+            if !isKept { refuse(changedWhereLost(known, entity, item)) }
+        }
+        if let name = known, entity.kind != .function || losers.isEmpty {
             switch resolver.resolve(name, type: relocation.type, isWeak: false, in: units[item.unit].matched) {
             case .success(let binding): refer(symbol, .outside(binding), item)
             case .failure(let refusal): refuse(refusal)
@@ -57,10 +64,55 @@ extension Closure {
         return true
     }
 
+    /// Originals that have it, where no unit still has it in its new object: the target's copy is what it was before the
+    /// fix, and nothing tells whether the new one is the same. A function then travels as a new one.
+    func losers(of name: String) -> [(view: ObjectView, entity: Entity)] {
+        var found: [(view: ObjectView, entity: Entity)] = []
+        for unit in units {
+            guard let number = unit.original.entityNamed[name] else { continue }
+            if let new = unit.new.entityNamed[name], unit.correlation.newOf[number] == new { return [] }
+            found.append((unit.original, unit.original.entities[number]))
+        }
+        return found
+    }
+
+    private func changedWhereLost(_ name: String, _ entity: Entity, _ item: Work) -> Refusal {
+        Refusal(
+            entity.isWritable ? .dataInitialValue : .changedConstant, subject: "\(name) (\(units[item.unit].name))",
+            why: "the unit that gave it to the target no longer has it, and here it has another content",
+            remedy: "restart, or give the changed one another name")
+    }
+
     /// The target defines or imports it, or, where a second one would do harm, a library that it needs has it.
     func isKnown(_ name: String, kind: Entity.Kind) -> Bool {
         !target.globalDefinitions(of: name).isEmpty || target.imports[name] != nil
             || (kind != .function && resolver.isInLibrary(name))
+    }
+}
+
+extension ObjectView {
+    /// Whether data has the content of another object's: bytes, and what they refer to by name.
+    fileprivate func holdsSame(_ old: Entity, as new: Entity, of other: ObjectView) -> Bool {
+        guard old.size == new.size, old.isWritable == new.isWritable,
+            bytes(section: old.section, from: old.offset, to: old.end)
+                == other.bytes(section: new.section, from: new.offset, to: new.end),
+            let left = namedReferences(of: old), let right = other.namedReferences(of: new)
+        else { return false }
+        return left == right
+    }
+
+    /// Place, type, distance and name of each; nil when one has no name.
+    private func namedReferences(of entity: Entity) -> [String]? {
+        var found: [String] = []
+        for relocation in relocations(section: entity.section, from: entity.offset, to: entity.end) {
+            let place = "\(relocation.offset - entity.offset) \(relocation.type)"
+            switch referent(of: relocation, in: file.sections[entity.section]) {
+            case .undefined(let name, let delta): found.append("\(place) \(delta) \(name)")
+            case .entity(let number, let delta): found.append("\(place) \(delta) \(entities[number].name)")
+            default: return nil
+            }
+        }
+        return found
     }
 }
 

@@ -42,6 +42,7 @@ public func compare(_ original: ObjectView, _ new: ObjectView, _ correlation: Co
             }
         }
     }
+    changes.addGuarded(new, correlation)
     changes.addLabelTables(new, correlation)
     changes.addShaky(new, correlation)
     changes.addCommons(original, new)
@@ -56,6 +57,17 @@ extension ChangeSet {
             let entity = new.entities[number]
             guard entity.kind == .data, !entity.isWritable else { continue }
             if new.innerPlaces(of: number).contains(where: { functions[$0] != nil }) { constants.insert(number) }
+        }
+    }
+
+    /// With a guard that is new, and not yet set, an old variable would be initialised once more.
+    fileprivate mutating func addGuarded(_ new: ObjectView, _ correlation: Correlation) {
+        for (number, entity) in new.entities.enumerated()
+        where entity.name.hasPrefix("_ZGV") && correlation.originalOf[number] == nil {
+            guard let variable = new.entityNamed["_Z" + entity.name.dropFirst(4)],
+                correlation.originalOf[variable] != nil, !initialValues.contains(variable)
+            else { continue }
+            initialValues.append(variable)
         }
     }
 

@@ -13,7 +13,7 @@ func matchUnits(
     let linked = LinkedSources(target, debugInfo)
     var held: [(unit: ComparedUnit, source: String)] = []
     var strangers: [(unit: LoadedUnit, matched: MatchedUnit)] = []
-    for item in changed where !item.changes.isEmpty || item.addsGlobals {
+    for item in changed where !item.changes.isEmpty || item.addsGlobals || item.losesVague {
         guard let matched = match(item.unit.plain, in: target), !linked.lack(item, matched) else { continue }
         if !matched.holdsChange(of: item) {
             strangers.append((item.unit, matched))
@@ -50,6 +50,15 @@ private func bestVariants(_ held: [(unit: ComparedUnit, source: String)]) -> [Co
         }
     }
     return kept.sorted().map { held[$0].unit }
+}
+
+extension ChangedUnit {
+    /// A definition of vague linkage is gone, which another unit may bring in another form.
+    fileprivate var losesVague: Bool {
+        unit.original.entities.indices.contains {
+            unit.original.entities[$0].isVague && correlation.newOf[$0] == nil
+        }
+    }
 }
 
 extension MatchedUnit {
