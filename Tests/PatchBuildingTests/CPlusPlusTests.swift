@@ -111,6 +111,24 @@ import Testing
         #expect(other.rules == ["changed-constant-escapes"])
     }
 
+    @Test func `an explicit instantiation that moves is refused`() throws {
+        let sources = [
+            "f.h": "template<class T> T f(T x) { return x * x + x / 3 + 1; }",
+            "a.cc": "#include \"f.h\"\nint work(int x) { return x * 2 + x / 7; }",
+            "b.cc": "#include \"f.h\"\ntemplate int f<int>(int);\nint other(int x) { return x / 5; }",
+            "c.cc": "template<class T> T f(T x);\nint third(int x) { return f(x) + 2; }",
+            "m.cc": Self.main("work", "other", "third"),
+        ]
+        let instance = ("template int f<int>(int);", "")
+        let patching = try Patching(
+            sources,
+            [
+                "f.h": [("+ 1;", "+ 5;")], "b.cc": [instance],
+                "a.cc": [("", "\ntemplate int f<int>(int);"), ("x / 7", "x / 8")],
+            ])
+        #expect(patching.rules == ["ambiguous-symbol"])
+    }
+
     private static let classes = [
         "a.cc": """
         struct Base { virtual ~Base() {} virtual int get(int x) { return x; } int a = 1; };

@@ -128,6 +128,7 @@ extension Closure {
                         why: "the target has a definition of it already, which other code goes on using",
                         remedy: "leave the definition where it was"))
             }
+            refuseMovedInstances(of: unit)
             for (number, entity) in unit.original.entities.enumerated()
             where entity.isGlobal && unit.correlation.newOf[number] == nil {
                 guard let name = entity.names.first(where: { unit.new.entityNamed[$0] != nil }) else { continue }
@@ -136,6 +137,34 @@ extension Closure {
                         .aliases, subject: "\(name) (\(unit.name))",
                         why: "it becomes another name of \(unit.new.entities[unit.new.entityNamed[name] ?? 0].name)"))
             }
+        }
+    }
+}
+
+extension Closure {
+    /// An instance of a template that nothing in its object refers to was asked for explicitly, for units that can't make their
+    /// own: when another unit makes it now, they go on calling the old one.
+    fileprivate mutating func refuseMovedInstances(of unit: ComparedUnit) {
+        let lost = unit.original.entities.indices.filter { number in
+            let entity = unit.original.entities[number]
+            return entity.isVague && entity.kind == .function && unit.correlation.newOf[number] == nil
+                && newGlobals[entity.name] != nil && !losers(of: entity.name).isEmpty
+        }
+        guard !lost.isEmpty else { return }
+        let view = unit.original
+        var used: Set<Int> = []
+        for section in view.file.sections where section.isAllocated && section.name != ".eh_frame" {
+            for relocation in section.relocations {
+                guard case .entity(let number, _) = view.referent(of: relocation, in: section) else { continue }
+                used.insert(number)
+            }
+        }
+        for number in lost where !used.contains(number) {
+            refuse(
+                Refusal(
+                    .ambiguousSymbol, subject: "\(view.entities[number].name) (\(unit.name))",
+                    why: "another unit instantiates it now, and other code goes on using the target's",
+                    remedy: "leave the instantiation where it was"))
         }
     }
 }
