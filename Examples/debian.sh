@@ -59,6 +59,19 @@ need_pair() {
     done
 }
 
+# need_source_and_binaries SOURCE OLD NEW BINARY...: the archive has the newer version of the source, and both of the binaries.
+need_source_and_binaries() {
+    local source=$1 old=$2 new=$3 name
+    shift 3
+    private_apt
+    say "looking for $source $old and $new in the archive"
+    quietly apt-get "${apt_options[@]}" update || skip "the package archive can't be reached"
+    in_archive Sources "$new" "$source" || skip "the archive no longer has the source of $source $new"
+    for name; do
+        in_archive Packages "$old" "$name" || skip "the archive no longer has $name $old"
+    done
+}
+
 # unpack_binaries DIRECTORY VERSION NAME...: the official packages, unpacked, not installed.
 unpack_binaries() {
     local directory=$1 version=$2 name
@@ -74,9 +87,11 @@ unpack_binaries() {
     touch "$directory/.done"
 }
 
-# recorded_build SOURCE VERSION: sets $tree to a built tree of the source package; $work/compile_commands.json says how.
+# recorded_build SOURCE VERSION [PATCH...]: sets $tree to a built tree of the source package; $work/compile_commands.json says
+# how. The last patches of the version's series that are given are taken off before, and then are $patches.
 recorded_build() {
-    local source=$1 version=$2
+    local source=$1 version=$2 name
+    shift 2
     if [ ! -f "$work/built/.done" ]; then
         rm -rf "$work/built"
         mkdir -p "$work/built"
@@ -85,6 +100,9 @@ recorded_build() {
             die "apt-get build-dep $source"
         say "building $source $version as the distribution does, recorded (some minutes)"
         (cd "$work/built" && quietly apt-get "${apt_options[@]}" source "$source=$version") || die "apt-get source"
+        for name in $(printf '%s\n' "$@" | tac); do
+            (cd "$work"/built/*/ && quietly patch -R -p1 -i "debian/patches/$name") || die "taking off $name"
+        done
         (
             cd "$work"/built/*/
             export DEB_BUILD_OPTIONS="nocheck parallel=$(nproc)"
@@ -96,6 +114,8 @@ recorded_build() {
     fi
     tree=$(echo "$work"/built/*/)
     tree=${tree%/}
+    patches=()
+    for name; do patches+=("$tree/debian/patches/$name"); done
 }
 
 # added_patches SOURCE NEW: sets patches to the files that the new version's series adds, in its order.
