@@ -42,7 +42,8 @@ extension DiffReport {
     init(_ unit: ChangedUnit, object: String) {
         let view = unit.unit.new
         functions = unit.changes.functions.map { number, reason in
-            Function(name: view.entities[number].name, object: object, change: "changed", reason: reason)
+            Function(
+                name: view.ownName(of: view.entities[number]), object: object, change: "changed", reason: reason)
         }
         data = unit.changes.constants.map { Datum(name: view.entities[$0].name, change: "constant") }
         data += unit.changes.initialValues.map { Datum(name: view.entities[$0].name, change: "initial value") }
@@ -54,7 +55,9 @@ extension DiffReport {
                 if !isFunctionNameLiteral(entity.name) { data.append(Datum(name: entity.name, change: "new")) }
             } else if entity.coldParent == nil {
                 functions.append(
-                    Function(name: entity.name, object: object, change: "new", reason: "only the new object has it"))
+                    Function(
+                        name: view.ownName(of: entity), object: object, change: "new",
+                        reason: "only the new object has it"))
             }
         }
         functions.sort { ($0.change, $0.name) < ($1.change, $1.name) }

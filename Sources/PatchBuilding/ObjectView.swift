@@ -136,6 +136,12 @@ public struct ObjectView: Sendable {
         return outer
     }
 
+    /// Of several names, the one that the definition was given and that its section is called by; the others are aliases
+    /// (a base constructor's `C2`, whose `C1` is the same code).
+    func ownName(of entity: Entity) -> String {
+        entity.names.first { file.sections[entity.section].name.hasSuffix(".text." + $0) } ?? entity.name
+    }
+
     private static func makeEntity(_ place: Place, _ symbols: [Int], _ file: ObjectFile) -> Entity {
         let section = file.sections[place.section]
         let ordered = symbols.sorted { first, second in

@@ -1,3 +1,4 @@
+import Glibc
 import TestSupport
 import Testing
 
@@ -18,10 +19,15 @@ extension EndToEnd {
             #expect(output.status == 0, "\(output)")
         }
 
+        /// Packages that take minutes to build.
+        private static let isAsked = getenv("PATCHBUILD_STOCK") != nil
+        private static let askFor: Comment = "PATCHBUILD_STOCK is not set"
+
         @Test func quickstart() throws { try example("quickstart") }
         @Test func stockRedis() throws { try example("stock-redis") }
         @Test func stockLibxslt() throws { try example("stock-libxslt") }
-        @Test func stockNginx() throws { try example("stock-nginx") }
+        @Test(.enabled(if: isAsked, askFor)) func stockNginx() throws { try example("stock-nginx") }
+        @Test(.enabled(if: isAsked, askFor)) func stockMosquitto() throws { try example("stock-mosquitto") }
         @Test func stockLibarchive() throws { try example("stock-libarchive") }
         @Test func stockLibmodbus() throws { try example("stock-libmodbus") }
 

@@ -152,6 +152,19 @@ import Testing
         }
     }
 
+    @Test func `a constructor is called by the name of its code, the other is an alias`() throws {
+        let patching = try Patching(
+            [
+                "a.cc": """
+                struct S { int a, b; S(int x); };
+                S::S(int x) { for (int i = 0; i < x; i++) a += i * x; b = a * 3; }
+                int work(int x) { S s(x); return s.a + s.b; }
+                """, "m.cc": Self.main("work"),
+            ], ["a.cc": [("a * 3", "a * 5")]], flags: ["-O2", "-fno-inline"])
+        #expect(patching.rules.isEmpty)
+        #expect(patching.functions == ["_ZN1SC2Ei"])
+    }
+
     private static let lambdas = [
         "a.cc": """
         #include <functional>

@@ -294,7 +294,8 @@ struct Closure {
             functions.append(
                 FunctionPlan(
                     description: PatchedFunction(
-                        name: entity.name, object: unit.name, change: .new, reason: "the target has no such function"),
+                        name: unit.new.ownName(of: entity), object: unit.name, change: .new,
+                        reason: "the target has no such function"),
                     unit: index, newSymbols: parts.map { unit.new.entities[$0].symbols[0] }, oldSymbols: []))
         }
     }

@@ -38,7 +38,8 @@ extension Closure {
         functions.append(
             FunctionPlan(
                 description: PatchedFunction(
-                    name: entity.name, object: unit.name, change: .changed, reason: reason, original: described),
+                    name: unit.new.ownName(of: entity), object: unit.name, change: .changed, reason: reason,
+                    original: described),
                 unit: index, newSymbols: parts.map { unit.new.entities[$0].symbols[0] },
                 oldSymbols: isBare ? oldParts.map { unit.original.entities[$0].symbols[0] } : []))
     }
@@ -78,7 +79,8 @@ extension Closure {
         let range = AddressRange(address: address, size: unit.matched.sizes[old.name] ?? old.size)
         guard cold.count == unit.original.coldHalves[old.name, default: []].count,
             let described = describeOriginal(
-                range: range, cold: cold, names: old.names, target: target, coupled: isCoupled(old, unit))
+                range: range, cold: cold, names: [unit.original.ownName(of: old)] + old.names, target: target,
+                coupled: isCoupled(old, unit))
         else {
             refusals.append(
                 Refusal(.unmatchedFunction, subject: old.name, why: "a part of it was not found in the target"))

@@ -4,6 +4,7 @@ import PatchFormat
 
 /// Describes a function of the target as the applier needs it: ranges, digest, and how its entry takes a jump.
 ///
+/// - Parameter names: all that the original object has for it, the definition's own first.
 /// - Returns: nil when the ranges are not in the file; a refusal by `entry-none` when no jump fits.
 func describeOriginal(
     range: AddressRange, cold: [AddressRange], names: [String], target: TargetImage, coupled: Bool
