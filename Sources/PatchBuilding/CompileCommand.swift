@@ -60,32 +60,7 @@ private func expanded(_ words: [String], directory: String, depth: Int = 0) -> [
 }
 
 /// The words of a response file: quotes of both kinds, and a backslash before any character, within quotes too.
-func responseWords(_ text: String) -> [String] {
-    var words: [String] = []
-    var word: String?
-    var quote: Character?
-    var escaped = false
-    for character in text {
-        if escaped {
-            word = (word ?? "") + String(character)
-            escaped = false
-        } else if character == "\\" {
-            escaped = true
-        } else if let open = quote {
-            if character == open { quote = nil } else { word = (word ?? "") + String(character) }
-        } else if character == "\"" || character == "'" {
-            quote = character
-            word = word ?? ""
-        } else if character.isWhitespace {
-            if let done = word { words.append(done) }
-            word = nil
-        } else {
-            word = (word ?? "") + String(character)
-        }
-    }
-    if let word { words.append(word) }
-    return words
-}
+func responseWords(_ text: String) -> [String] { quotedWords(text, isShell: false) }
 
 /// One command may compile several files: without the others, and without what only a link reads.
 func compilingOnly(_ file: String, _ words: [String], directory: String) -> [String] {

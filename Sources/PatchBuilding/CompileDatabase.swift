@@ -161,17 +161,21 @@ func normalized(_ path: String, in directory: String) -> String {
 }
 
 /// Splits a shell command into words as a POSIX shell would: quotes and backslashes, no expansions.
-public func shellWords(_ command: String) -> [String] {
+public func shellWords(_ command: String) -> [String] { quotedWords(command, isShell: true) }
+
+/// Words between white space, with quotes of both kinds. A backslash stands before any character, but for a shell: there it is
+/// itself within single quotes, and within double ones before what has no meaning in them.
+func quotedWords(_ text: String, isShell: Bool) -> [String] {
     var words: [String] = []
     var word: String?
     var quote: Character?
     var escaped = false
-    for character in command {
+    for character in text {
         if escaped {
-            if quote == "\"", !"\"\\$`".contains(character) { word = (word ?? "") + "\\" }
+            if isShell, quote == "\"", !"\"\\$`".contains(character) { word = (word ?? "") + "\\" }
             word = (word ?? "") + String(character)
             escaped = false
-        } else if character == "\\", quote != "'" {
+        } else if character == "\\", !isShell || quote != "'" {
             escaped = true
         } else if let open = quote {
             if character == open { quote = nil } else { word = (word ?? "") + String(character) }
