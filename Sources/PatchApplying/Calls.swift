@@ -92,9 +92,8 @@ extension Session {
                 load.append(PlannedCall(function: function, arguments: [0, zero, zero]))
             }
         }
-        for (calls, place) in [(load, calls.area.load), (unload, calls.area.unload)] {
-            let errnoLocation = modules[0].calls?.errnoLocation ?? 0
-            let bytes = CallList.bytes(calls, errnoLocation: errnoLocation)
+        for (list, place) in [(load, calls.area.load), (unload, calls.area.unload)] {
+            let bytes = CallList.bytes(list, errnoLocation: calls.errnoLocation)
             let range = try modules[0].image.memory.range(place, UInt64(bytes.count))
             modules[0].image.memory.bytes.replaceSubrange(range, with: bytes)
         }
@@ -178,7 +177,8 @@ extension Session {
 
     func progress(_ list: UInt64, _ count: Int) throws -> CallProgress {
         let words = try view.read(list, 24)
-        return CallProgress(count: count, begun: try words.u64(8), returned: try words.u64(16))
+        return CallProgress(
+            count: count, begun: try words.u64(CallList.begunOffset), returned: try words.u64(CallList.returnedOffset))
     }
 
     private mutating func withSafeThread(room: UInt64, _ body: (inout RemoteCaller) throws -> Void) throws {
