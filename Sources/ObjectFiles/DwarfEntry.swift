@@ -73,7 +73,45 @@ struct DwarfEntry {
     /// The file of its declaration, where an abstract origin has it too.
     var declarationFile: String? {
         var die = die
-        return dwarf_decl_file(&die).map { String(cString: $0) }
+        return (dwarf_decl_file(&die) ?? primaryFile).map { String(cString: $0) }
+    }
+
+    /// The unit's own source, which DWARF 5 may give the number 0 (clang does); `dwarf_decl_file` takes that for none.
+    private var primaryFile: UnsafePointer<CChar>? {
+        var unit = Dwarf_Die()
+        var die = die
+        var files: OpaquePointer?
+        var count = 0
+        guard var attribute = attribute(DW_AT_decl_file, integrate: true) else { return nil }
+        var number: Dwarf_Word = 1
+        guard dwarf_formudata(&attribute, &number) == 0, number == 0, dwarf_diecu(&die, &unit, nil, nil) != nil,
+            dwarf_getsrcfiles(&unit, &files, &count) == 0, count > 0
+        else { return nil }
+        return dwarf_filesrc(files, 0, nil, nil)
+    }
+
+    /// Where it is declared, where an abstract origin has it too.
+    var declarationLine: SourceLine? {
+        var die = die
+        var line: Int32 = 0
+        guard let file = declarationFile, dwarf_decl_line(&die, &line) == 0 else { return nil }
+        return SourceLine(file: file, number: Int(line))
+    }
+
+    /// The address of a variable that lies at one.
+    var staticAddress: UInt64? {
+        guard var attribute = attribute(DW_AT_location) else { return nil }
+        var operations: UnsafeMutablePointer<Dwarf_Op>?
+        var count = 0
+        guard dwarf_getlocation(&attribute, &operations, &count) == 0, count == 1, let operations else { return nil }
+        if Int(operations[0].atom) == DW_OP_addr { return operations[0].number }
+        var indirect = Dwarf_Attribute()
+        var address: Dwarf_Addr = 0
+        guard Int(operations[0].atom) == DW_OP_addrx,
+            dwarf_getlocation_attr(&attribute, operations, &indirect) == 0,
+            dwarf_formaddr(&indirect, &address) == 0
+        else { return nil }
+        return address
     }
 
     /// A variable at an address, or at an offset in each thread's memory.

@@ -5,6 +5,23 @@ public struct PinnedText: Sendable, Hashable {
     public var directives: Int
     /// Why nothing could be pinned; nil when it was, or when there was no need.
     public var refusal: String?
+    /// Runs of the original's lines (1-based) that follow each other in the new text too, comments and blank lines aside.
+    public var keptRuns: [ClosedRange<Int>] = []
+}
+
+/// Which lines of the original source a change leaves as they are.
+public struct KeptLines: Sendable {
+    private let runs: [String: [ClosedRange<Int>]]
+
+    /// - Parameter runs: of each changed file, by its absolute path, the runs of lines that are kept; none for a file that is
+    ///   added or removed, or whose lines have other numbers now.
+    public init(runs: [String: [ClosedRange<Int>]]) { self.runs = runs }
+
+    /// The lines (1-based) are in the new file one after the other, and nothing stands between them that did not before.
+    public func keeps(_ lines: ClosedRange<Int>, of file: String) -> Bool {
+        guard let runs = runs[file] else { return true }
+        return runs.contains { $0.contains(lines.lowerBound) && $0.contains(lines.upperBound) }
+    }
 }
 
 /// Added lines that find no free number between their neighbours get unique ones from here on.
@@ -28,7 +45,8 @@ public func pinLines(original: [UInt8], new: [UInt8]) -> PinnedText {
     if source.isAmbiguous { return unpinned("a trigraph continues a line") }
     let aligned = alignedLines(original: significantLines(original, before), new: significantLines(new, source))
     let chunks = numbered(chunks(of: source, aligned: aligned), originalCount: linesWithEnds(original).count)
-    let pinned = insertDirectives(into: new, source: source, chunks: chunks)
+    var pinned = insertDirectives(into: new, source: source, chunks: chunks)
+    pinned.keptRuns = keptRuns(aligned, original: before, new: source)
     let tokens = SourceLexer.lex(pinned.text).tokens.map(\.bytes)
     guard tokens == source.tokens.map(\.bytes) else { return unpinned("the tokens would not stay the same") }
     return pinned
@@ -41,6 +59,28 @@ private func significantLines(_ text: [UInt8], _ source: LexedSource) -> [ArrayS
     for token in source.tokens { tokens[token.line, default: []] += token.bytes + [0] }
     for (line, bytes) in tokens where line < lines.count { lines[line] = bytes[...] }
     return lines
+}
+
+private func keptRuns(_ aligned: [Int?], original: LexedSource, new: LexedSource) -> [ClosedRange<Int>] {
+    var ordinals: [Int: Int] = [:]
+    for token in original.tokens where ordinals[token.line] == nil { ordinals[token.line] = ordinals.count }
+    var runs: [ClosedRange<Int>] = []
+    var last: (line: Int, ordinal: Int)?
+    var seen = -1
+    for token in new.tokens where token.line != seen {
+        seen = token.line
+        guard seen < aligned.count, let line = aligned[seen], let ordinal = ordinals[line] else {
+            last = nil
+            continue
+        }
+        if let last, last.ordinal + 1 == ordinal, let run = runs.popLast() {
+            runs.append(run.lowerBound...(line + 1))
+        } else {
+            runs.append((line + 1)...(line + 1))
+        }
+        last = (line, ordinal)
+    }
+    return runs
 }
 
 /// Lines that no directive may stand between.

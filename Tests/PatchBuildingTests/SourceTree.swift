@@ -32,11 +32,13 @@ struct SourceTree {
     }
 
     /// Adds a command `gcc FLAGS -c -o STEM.o PATH`, run in the root.
-    mutating func add(_ path: String, _ flags: [String] = ["-O2"], output: String? = nil) {
+    mutating func add(
+        _ path: String, _ flags: [String] = ["-O2"], output: String? = nil, compiler: String = "gcc"
+    ) {
         let output = output ?? path.split(separator: ".").dropLast().joined(separator: ".") + ".o"
         units.append(
             CompileUnit(
-                directory: root, file: root + "/" + path, arguments: ["gcc"] + flags + ["-c", "-o", output, path],
+                directory: root, file: root + "/" + path, arguments: [compiler] + flags + ["-c", "-o", output, path],
                 output: root + "/" + output))
     }
 

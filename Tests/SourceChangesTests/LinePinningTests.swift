@@ -152,6 +152,16 @@ private func numbers(_ text: String) -> [Int] {
     for (index, other) in aligned.enumerated() { if let other { #expect(new[index] == old[other]) } }
 }
 
+@Test func `lines are kept that follow each other as before, comments aside`() {
+    let old = Array("a;\nb;\n\nc;\nd;\ne;\n".utf8)
+    func runs(_ new: String) -> [ClosedRange<Int>] { pinLines(original: old, new: Array(new.utf8)).keptRuns }
+    #expect(runs("a;\nb;\n/* text */\n\nc;\nd;\ne;\n") == [1...6])
+    #expect(runs("a;\nb;\nx;\nc;\nd;\ne;\n") == [1...2, 4...6])
+    #expect(runs("a;\nb;\nd;\ne;\n") == [1...2, 5...6])
+    let lines = KeptLines(runs: ["/t/a.c": [1...2, 4...6]])
+    #expect(lines.keeps(4...6, of: "/t/a.c") && !lines.keeps(2...4, of: "/t/a.c") && lines.keeps(2...4, of: "/t/b.c"))
+}
+
 @Test func `no text makes the lexer fail`() {
     var state: UInt64 = 88_172_645_463_325_252
     let alphabet = Array("\"'()#\\\n/*R?% aif1L\r".utf8)

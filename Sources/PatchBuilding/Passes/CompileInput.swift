@@ -88,7 +88,7 @@ private func compile(
         UnitObjects(
             name: item.unit.name(relativeTo: root), source: item.unit.file,
             isCPlusPlus: item.unit.language == .cplusplus, plainObject: item.plainObject,
-            originalObject: item.originalObject, newObject: item.newObject)
+            originalObject: item.originalObject, newObject: item.newObject, keptLines: item.keptLines)
     }
     input.notes = compiled.notes + affected.ignored.map { "\($0.path): not compiled (\($0.why))" }
     input.uncompiled = affected.unread + compiled.failed

@@ -15,6 +15,8 @@ public struct CompiledUnit: Sendable {
     public var newObject: String
     /// The new object was compiled with line numbers pinned (trap line-pinning), as far as its files allow it.
     public var pinned: Bool
+    /// The lines whose numbers both objects share; nil where they are not `pinned`.
+    public var keptLines: KeptLines?
     /// `plainObject` is the one of the user's build tree.
     public var reused: Bool
 }
@@ -78,6 +80,7 @@ private struct Compilation {
     var failed: [UncompiledSource] = []
     /// No file needed a `#line`, so that both layers are the same.
     private var isPlain = true
+    private var keptRuns: [String: [ClosedRange<Int>]] = [:]
 
     init(units: [CompileUnit], change: SourceChange, scratch: String, launcher: [String]) async throws {
         self.units = units
@@ -102,6 +105,7 @@ private struct Compilation {
         try createDirectory(pinned.directory)
         try createDirectory(raw.directory)
         for file in change.files {
+            keptRuns[change.path(of: file)] = []
             guard let new = file.new else { continue }
             try write(new, of: file, to: raw)
             var text = new
@@ -109,6 +113,7 @@ private struct Compilation {
                 let result = pinLines(original: original, new: new)
                 if let why = result.refusal { notes.append("\(file.path): line numbers are not kept: \(why)") }
                 if result.directives > 0 { isPlain = false }
+                keptRuns[change.path(of: file)] = result.keptRuns
                 text = result.text
             }
             try write(text, of: file, to: pinned)
@@ -162,7 +167,8 @@ private struct Compilation {
             return CompiledUnit(
                 unit: units[index], plainObject: reused ? units[index].output : object(.plain, index),
                 originalObject: object(.original, index), newObject: object(.new, index),
-                pinned: !unpinned.contains(index), reused: reused)
+                pinned: !unpinned.contains(index),
+                keptLines: unpinned.contains(index) ? nil : KeptLines(runs: keptRuns), reused: reused)
         }
     }
 

@@ -78,9 +78,10 @@ extension Correlation {
         }
     }
 
-    /// Of the data paired by order, what changed functions use and no unchanged one proves.
-    mutating func settleAssumed(_ new: ObjectView, _ changes: ChangeSet) {
+    /// Of the data paired by order, what changed functions use, and neither an unchanged one nor its declaration proves.
+    mutating func settleAssumed(_ unit: LoadedUnit, _ changes: ChangeSet) {
         guard !assumed.isEmpty else { return }
+        let new = unit.new
         var proven: Set<Int> = []
         var used: Set<Int> = []
         for (number, entity) in new.entities.enumerated() where entity.kind == .function {
@@ -92,7 +93,37 @@ extension Correlation {
                 if isChanged { used.insert(data) } else { proven.insert(data) }
             }
         }
-        ambiguous += used.subtracting(proven).sorted().map { new.entities[$0].name }
+        used.subtract(proven)
+        if !used.isEmpty { used.subtract(declaredAlike(unit)) }
+        ambiguous += used.sorted().map { new.entities[$0].name }
+    }
+
+    /// Of the data paired by order: what both sources declare on the same lines, in text that the change leaves as it is from
+    /// the first declaration of the name to the last.
+    ///
+    /// Lines between them count too: a block that goes and a like one that comes could else pass for one another.
+    private func declaredAlike(_ unit: LoadedUnit) -> Set<Int> {
+        guard let lines = unit.keptLines else { return [] }
+        func declarations(_ view: ObjectView) -> [Int: SourceLine] {
+            let places = (try? DebugInfo.staticVariables(path: view.file.path)) ?? []
+            return Dictionary(
+                places.compactMap { place in
+                    view.entitiesInSection[place.section]?.first { view.entities[$0].offset == place.offset }
+                        .map { ($0, place.line) }
+                }, uniquingKeysWith: { first, _ in first })
+        }
+        let (before, after) = (declarations(unit.original), declarations(unit.new))
+        let groups = Dictionary(grouping: assumed) { stem(unit.new.entities[$0].name) }
+        return groups.values.reduce(into: []) { result, group in
+            let places = group.compactMap { after[$0] }
+            let originals = group.compactMap { originalOf[$0].flatMap { before[$0] } }
+            guard places.count == group.count, places == originals, Set(places).count == group.count,
+                Set(places.map(\.file)).count == 1, let file = places.first?.file,
+                let first = places.map(\.number).min(), let last = places.map(\.number).max(),
+                lines.keeps(first...last, of: file)
+            else { return }
+            result.formUnion(group)
+        }
     }
 }
 
@@ -182,8 +213,13 @@ private struct Group {
         return isMoved || left.count != right.count ? right : []
     }
 
+    /// Clang numbers only the second static local of a name (`f.n`, `f.n.1`), so that the first is no better known.
     mutating func pairUnnumbered(_ correlation: inout Correlation) {
-        pair(&correlation) { _, entity in stem(entity.name) == entity.name ? entity.name : nil }
+        let isFirstOfSeveral = kind != .function && max(left.count, right.count) > 1
+        pair(&correlation) { _, entity in
+            let isNumbered = stem(entity.name) != entity.name || isFirstOfSeveral && entity.name.contains(".")
+            return isNumbered ? nil : entity.name
+        }
     }
 
     mutating func pairFunctions(_ correlation: inout Correlation) {

@@ -1,6 +1,7 @@
 import Diagnostics
 import FoundationEssentials
 import ObjectFiles
+import SourceChanges
 
 /// The three objects of one unit, read and indexed.
 public struct LoadedUnit: Sendable {
@@ -12,9 +13,12 @@ public struct LoadedUnit: Sendable {
     public var plain: ObjectView
     public var original: ObjectView
     public var new: ObjectView
+    /// The source lines whose numbers `original` and `new` share, where their debug information can be compared by line.
+    public var keptLines: KeptLines?
 
     public init(
-        name: String, source: String, isCPlusPlus: Bool, plain: ObjectView, original: ObjectView, new: ObjectView
+        name: String, source: String, isCPlusPlus: Bool, plain: ObjectView, original: ObjectView, new: ObjectView,
+        keptLines: KeptLines? = nil
     ) {
         self.name = name
         self.source = source
@@ -22,6 +26,7 @@ public struct LoadedUnit: Sendable {
         self.plain = plain
         self.original = original
         self.new = new
+        self.keptLines = keptLines
     }
 }
 
@@ -33,6 +38,7 @@ public struct UnitObjects: Sendable {
     public var plainObject: String
     public var originalObject: String
     public var newObject: String
+    public var keptLines: KeptLines?
 }
 
 /// Reads all objects.
@@ -47,7 +53,7 @@ func loadUnits(_ units: [UnitObjects]) throws -> [LoadedUnit] {
         return LoadedUnit(
             name: unit.name, source: unit.source, isCPlusPlus: unit.isCPlusPlus, plain: ObjectView(plain),
             original: ObjectView(isSame ? plain : try readObject(unit.originalObject, name: unit.name)),
-            new: ObjectView(try readObject(unit.newObject, name: unit.name)))
+            new: ObjectView(try readObject(unit.newObject, name: unit.name)), keptLines: unit.keptLines)
     }
     if !refusals.isEmpty { throw Refusals(refusals) }
     return loaded
@@ -81,7 +87,7 @@ public struct ChangedUnit: Sendable {
         self.unit = unit
         correlation = correlate(unit.original, unit.new)
         changes = compare(unit.original, unit.new, correlation)
-        correlation.settleAssumed(unit.new, changes)
+        correlation.settleAssumed(unit, changes)
     }
 
     /// It has global definitions that the original lacks, which changed code of other units may use.

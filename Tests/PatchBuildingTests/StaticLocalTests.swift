@@ -1,0 +1,91 @@
+import Diagnostics
+import TestSupport
+import Testing
+
+@testable import PatchBuilding
+
+/// Three static locals of one name and size in one function, as a switch over kinds of checksum has them.
+private let source = """
+    long one(long *), two(long *), three(long *);
+    long sum(int kind, int open) {
+      if (open > 3) return 7;
+      switch (kind) {
+      case 1: {
+        static long state;
+        return one(&state);
+      }
+      case 2: {
+        static long state;
+        return two(&state);
+      }
+      case 3: {
+        static long state;
+        return three(&state);
+      }
+      }
+      return 0;
+    }
+
+    """
+
+@Suite struct StaticLocalTests {
+    /// Names that can't be told apart after these edits of the source.
+    private func ambiguous(_ compiler: String, from source: String = source, _ edits: (String, String)...) async throws
+        -> [String]
+    {
+        var tree = try SourceTree(["a.c": source])
+        defer { tree.remove() }
+        tree.add("a.c", ["-O2"], compiler: compiler)
+        let new = edits.reduce(source) { $0.replacing($1.0, with: $1.1, maxReplacements: 1) }
+        #expect(new != source)
+        let compiled = try await compileTwice(tree.units, change: tree.change(["a.c": new]), scratch: tree.scratch)
+        let units = try loadUnits(
+            compiled.units.map {
+                UnitObjects(
+                    name: "a.o", source: "a.c", isCPlusPlus: false, plainObject: $0.plainObject,
+                    originalObject: $0.originalObject, newObject: $0.newObject, keptLines: $0.keptLines)
+            })
+        return ChangedUnit(try #require(units.first)).correlation.ambiguous
+    }
+
+    @Test(arguments: ["gcc", "clang"]) func `static locals of one name are told apart by where they are declared`(
+        compiler: String
+    ) async throws {
+        #expect(try await ambiguous(compiler, ("open > 3", "open > 4")).isEmpty)
+        // Lines above that come and go, and comments between.
+        let grown = ("  if (open > 3) return 7;", "  if (open > 3)\n    return 7;\n  if (open < 0)\n    return 9;")
+        #expect(try await ambiguous(compiler, grown).isEmpty)
+        #expect(
+            try await ambiguous(compiler, ("open > 3", "open > 4"), ("  case 2", "  /* more */\n\n  case 2")).isEmpty)
+    }
+
+    @Test(arguments: ["gcc", "clang"]) func `static locals of one name whose blocks change are not told apart`(
+        compiler: String
+    ) async throws {
+        // The blocks change places: by their lines alone, each would be the other.
+        #expect(
+            try await !ambiguous(
+                compiler, ("two(&state)", "three(&state)"), ("three(&state);\n  }\n  }", "two(&state);\n  }\n  }")
+            ).isEmpty)
+        // The first goes and one comes behind the last.
+        #expect(
+            try await !ambiguous(
+                compiler, ("  case 1: {\n    static long state;\n    return one(&state);\n  }\n", ""),
+                (
+                    "  }\n  return 0;",
+                    "  case 4: {\n    static long state;\n    return one(&state);\n  }\n  }\n  return 0;"
+                )
+            ).isEmpty)
+        // The same with two of them from the start, of which Clang numbers only the second.
+        let two = ("  case 3: {\n    static long state;\n    return three(&state);\n  }\n", "")
+        #expect(
+            try await !ambiguous(
+                compiler, from: source.replacing(two.0, with: two.1),
+                ("  case 1: {\n    static long state;\n    return one(&state);\n  }\n", ""),
+                (
+                    "  }\n  return 0;",
+                    "  case 3: {\n    static long state;\n    return three(&state);\n  }\n  }\n  return 0;"
+                )
+            ).isEmpty)
+    }
+}
