@@ -63,7 +63,7 @@ let explanationsOfTargets: [(rule: Rule, text: RuleExplanation)] = [
     (
         .unmatchedFunction,
         RuleExplanation(
-            "A function that the patch relies on, compiled again by the recorded command, is not what the target has, byte for byte. With another compiler, flag or source everything else would be guesswork.",
+            "A function that the patch relies on, compiled again by the recorded command, is not what the target has, byte for byte. With another compiler, flag or source everything else would be guesswork. Or the target has code beside a unit's functions that the rebuild lacks, which may hold a copy of what changes.",
             example: "the target was built with -O3, the recorded command says -O2",
             wayOut:
                 "Build with the compiler, flags and source of the target: for a distribution's package, its own build in the release's own environment."

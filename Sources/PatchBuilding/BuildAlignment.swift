@@ -77,23 +77,26 @@ struct BuildAlignment {
             guard symbol.sectionIndex != nil, symbol.size > 0 else { continue }
             sizes[symbol.value] = max(sizes[symbol.value] ?? 0, symbol.size)
         }
-        let addresses = sizes.keys.sorted()
         let image = rebuilt.kind == .executable ? span(of: rebuilt) : nil
         for section in rebuilt.sections where section.isAllocated && section.isExecutable {
             guard let other = official.section(named: section.name), other.isExecutable else { continue }
             let first = functions.count
-            for address in addresses where address >= section.address {
-                let start = address - section.address
-                guard start < UInt64(section.data.count), let size = sizes[address],
-                    size <= UInt64(section.data.count) - start
-                else { continue }
+            for range in pieces(of: section, sizes) {
+                let address = section.address &+ UInt64(range.lowerBound)
                 indexOf[address] = functions.count
-                functions.append(linkedFunction(Int(start)..<Int(start + size), of: section, image: image))
+                functions.append(linkedFunction(range, of: section, image: image))
                 pairOf.append(pairs.count)
             }
             pairs.append(Pair(rebuilt: section, official: other, functions: first..<functions.count))
         }
     }
+
+    /// Where the official file has the code of the function at `index`: equal instructions, where its neighbours, its own
+    /// bytes or a reference say, and nothing that contradicts it. A twin is at the place of one of its twins.
+    func coveredPlace(of index: Int) -> UInt64? { isBarred[index] ? nil : places[index] }
+
+    /// The functions of its section, by their indices.
+    func neighbours(of index: Int) -> Range<Int> { pairs[pairOf[index]].functions }
 
     private mutating func markTwins() {
         isTwin = [Bool](repeating: false, count: functions.count)

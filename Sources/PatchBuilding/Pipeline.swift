@@ -57,7 +57,10 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
         held.contains { $0.1.contains { !$0.changes.functions.isEmpty } }
         ? constantChanges(compiled, constants: debug.constants) : []
     let verdict = try guardPatch(
-        held.map { HeldTarget(target: $0.0, units: $0.1) }, plans: plans, debug: debug, sources: compiled,
+        held.map { target, units in
+            HeldTarget(
+                target: target, units: units, uncovered: guardCoverage(changed, held: units, in: target))
+        }, plans: plans, debug: debug, sources: compiled,
         homeless: homeless, constants: constants, allowed: options.allowed)
     clock.lap("guard")
 

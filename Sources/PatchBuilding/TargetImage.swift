@@ -105,7 +105,9 @@ public struct TargetImage: Sendable {
     /// - Returns: nil when every symbol of `symbolFile` has its address in `file`, too.
     private static func firstDifference(_ file: ObjectFile, _ symbolFile: ObjectFile) -> String? {
         for section in file.sections where section.isAllocated && section.type != 7 {
-            guard let other = symbolFile.section(named: section.name) else { continue }
+            guard let other = symbolFile.section(named: section.name) else {
+                return "it has no section \(section.name)"
+            }
             if other.address != section.address || other.size != section.size {
                 return "section \(section.name) has another place or size"
             }

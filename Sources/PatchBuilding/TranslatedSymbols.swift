@@ -11,9 +11,12 @@ struct TranslatedSymbols {
     var objects = (found: 0, all: 0)
     /// The first function that was not found.
     var firstUnknown: String?
+    /// What of the official code the rebuilt file has.
+    let code: OfficialCode
 
     init(rebuilt: ObjectFile, official: ObjectFile) {
         let alignment = BuildAlignment(rebuilt: rebuilt, official: official)
+        code = OfficialCode(alignment, rebuilt: rebuilt, official: official)
         let exported = exportedAddresses(official)
         let isSameTLS = hasSameThreadLocals(rebuilt, official)
         for symbol in rebuilt.symbols {

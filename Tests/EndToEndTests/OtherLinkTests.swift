@@ -66,6 +66,32 @@ extension EndToEnd {
             }
         }
 
+        @Test func functionOfTheUnitThatTheRebuildLacksIsRefused() throws {
+            var sources = Self.sources
+            sources["charge.c"]? += """
+
+                #ifdef OFFICIAL
+                int more(int x) { for (int i = 0; i < x; i++) calls += factor(i ^ calls); return calls; }
+                #endif
+                """
+            sources["charge.c"] = sources["charge.c"]?.replacing(
+                "#ifdef OFFICIAL\n    return x * 700;", with: "#ifdef NEVER\n    return x * 700;")
+            let program = try SmallProgram("other-functions", sources)
+            let edit = SmallProgram.Edit(file: "charge.c", old: "return x * 900;", new: "return x * 901;")
+            for (official, isRefused) in [(["build.c"], false), (["build.c", "charge.c"], true)] {
+                let built = try program.build(
+                    [edit], ["--symbols", program.program], target: try program.relinked(official: official))
+                guard isRefused else {
+                    #expect(built.status == 0, "\(built)")
+                    continue
+                }
+                try expectRefusal("unmatched-function", built)
+                for text in ["0x", "count", "inlined copy"] {
+                    #expect(built.stdout.contains(text), "\(text): \(built)")
+                }
+            }
+        }
+
         @Test func functionThatDiffersByOneInstructionIsNamed() throws {
             let program = try SmallProgram("other-code", Self.sources)
             let official = try program.relinked(official: ["build.c", "charge.c"])

@@ -7,18 +7,22 @@ import Testing
 
 /// A program linked twice: as a distribution has it, stripped, and as a rebuild gives it, with symbols. What was not the
 /// same at both builds is `OFFICIAL`.
-private struct Relinked {
+struct Relinked {
     /// The official program, before it was stripped.
     var truth: ObjectFile
     var image: TargetImage
     /// The unit to be patched, as the rebuild compiled it.
     var view: ObjectView
+    /// Where the objects of the rebuild lie.
+    let directory: String
 
-    init(_ sources: [String: String] = Relinked.sources, flags: [String], differing: Set<String> = ["version.c"]) throws
-    {
+    init(
+        _ sources: [String: String] = Relinked.sources, flags: [String], differing: Set<String> = ["version.c"],
+        link: [String] = []
+    ) throws {
         let units = sources.keys.filter { $0.hasSuffix(".c") }.sorted()
-        let directory = try Fixture.cached(
-            ["relinked"] + flags + differing.sorted() + units.flatMap { [$0, sources[$0] ?? ""] }
+        directory = try Fixture.cached(
+            ["relinked"] + flags + link + differing.sorted() + units.flatMap { [$0, sources[$0] ?? ""] }
         ) { directory in
             for (name, text) in sources { try writeText(text, to: directory + "/" + name) }
             for (program, define) in [("official", ["-DOFFICIAL"]), ("rebuilt", [])] {
@@ -27,7 +31,7 @@ private struct Relinked {
                     let more = differing.contains(unit) ? define : []
                     try runOrThrow("gcc", flags + more + ["-c", unit, "-o", object], in: directory)
                 }
-                try runOrThrow("gcc", flags + objects + ["-o", program], in: directory)
+                try runOrThrow("gcc", flags + link + objects + ["-o", program], in: directory)
             }
             try runOrThrow("strip", ["-o", "stripped", "official"], in: directory)
         }

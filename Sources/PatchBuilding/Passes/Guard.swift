@@ -18,17 +18,22 @@ func guardUnit(_ unit: ComparedUnit, plan: UnitPlan) -> [Refusal] {
 /// that the new object's does not show.
 private func guardMatch(_ unit: ComparedUnit) -> [Refusal] {
     guard !unit.changes.functions.isEmpty else { return [] }
-    // Of vague linkage, the target may have kept another unit's.
-    let own = unit.matched.mismatches.filter { name, _ in
-        !unit.matched.unproved.contains(name)
-            && unit.original.entityNamed[name].map { !unit.original.entities[$0].isVague } ?? true
-    }
+    let own = unit.matched.ownMismatches(in: unit.original)
     return own.sorted { $0.key < $1.key }.prefix(1).map { name, why in
         Refusal(
             .unmatchedFunction, subject: "\(name) (\(unit.name))",
             why:
                 "compiled again it is not what the target has: \(why) (\(own.count) functions of the unit differ); it may hold an inlined copy of what changes"
         )
+    }
+}
+
+extension MatchedUnit {
+    /// Functions that differ; of vague linkage, the target may have kept another unit's.
+    func ownMismatches(in view: ObjectView) -> [String: String] {
+        mismatches.filter { name, _ in
+            !unproved.contains(name) && view.entityNamed[name].map { !view.entities[$0].isVague } ?? true
+        }
     }
 }
 

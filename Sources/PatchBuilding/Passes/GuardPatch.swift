@@ -6,6 +6,8 @@ import PatchFormat
 struct HeldTarget {
     var target: LoadedTarget
     var units: [ComparedUnit]
+    /// What the target's own code, apart from the units', is refused for.
+    var uncovered: [Refusal] = []
 }
 
 /// Asks every rule about the whole patch; `plans` are those of `held`, in order.
@@ -30,7 +32,7 @@ func guardPatch(
                 !changes.refusals.contains { $0.rule == refusal.rule && $0.subject == refusal.subject }
             }
         }
-        final += tooMany(patches, target.target.image)
+        final += target.uncovered + tooMany(patches, target.target.image)
         values.append(patches)
     }
     refusals += debug.layoutRefusals() + debug.signatureRefusals(homeless: homeless)
