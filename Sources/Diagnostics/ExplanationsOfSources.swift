@@ -37,7 +37,7 @@ let explanationsOfSources: [(rule: Rule, text: RuleExplanation)] = [
     (
         .compileFailed,
         RuleExplanation(
-            "The recorded command fails, for the original or for the changed source. The compiler's message is in the reason.",
+            "The recorded command fails, for the original or for the changed source, and the target may hold the unit (its debug information tells). The compiler's message is in the reason.",
             example: "src/a.c:12: error: unknown type name 'quota_t'",
             wayOut:
                 "Make the tree as it was when the build was recorded: generated headers, installed packages, the compiler."

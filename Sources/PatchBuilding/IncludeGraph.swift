@@ -73,9 +73,24 @@ struct IncludeScan {
         text.withUnsafeBufferPointer { bytes in
             var at = 0
             while let mark = bytes[at...].firstIndex(of: UInt8(ascii: "#")) {
-                at = directive(bytes, from: mark + 1)
+                at = mayBeDirective(bytes, mark) ? directive(bytes, from: mark + 1) : mark + 1
             }
         }
+    }
+
+    /// Only blanks and comments stand before the mark of a directive: `/* the last #include files are these` is none.
+    private func mayBeDirective(_ bytes: UnsafeBufferPointer<UInt8>, _ mark: Int) -> Bool {
+        var at = mark
+        var isBlank = true
+        while at > 0, bytes[at - 1] != 10 {
+            at -= 1
+            if bytes[at] == UInt8(ascii: "/"), at > 0, bytes[at - 1] == UInt8(ascii: "*") { return true }
+            // A byte order mark may stand before it too.
+            if !(9...13).contains(bytes[at]), bytes[at] != 32, bytes[at] < 0x80 { isBlank = false }
+        }
+        // The line before may go on here, with half a comment's end.
+        let isSpliced = bytes[..<max(0, at - 1)].suffix(2).contains(UInt8(ascii: "\\"))
+        return isBlank || isSpliced
     }
 
     /// Reads what may be a directive whose name begins at or behind `start`; returns where to go on.

@@ -17,6 +17,9 @@ struct LinkedSources {
         named = Set(target.sourceFiles.values.map { baseName($0) })
     }
 
+    /// The names of all units that the target was linked from are known.
+    var knowsUnits: Bool { described != nil }
+
     /// Whether the target was surely linked without a source of this path.
     func lack(source path: String) -> Bool {
         let name = baseName(path)
@@ -48,9 +51,17 @@ struct LinkedSources {
 
 /// A source that the diff touches and that can't be compiled again: it matters to the programs that are linked from it.
 public struct UncompiledSource: Sendable, Hashable {
+    public enum Reach: Sendable {
+        /// It is a unit of its own.
+        case unit
+        /// It is a header that no recorded unit reads: a unit that was not recorded may.
+        case readers
+    }
+
     public var path: String
     /// What is said when a target may be such a program.
     public var refusal: Refusal
+    public var reach = Reach.unit
 }
 
 /// Lets those sources pass that no target is linked from.
@@ -59,7 +70,12 @@ public struct UncompiledSource: Sendable, Hashable {
 /// - Throws: `Refusals` with the others.
 func requireForeign(_ uncompiled: [UncompiledSource], to targets: [LoadedTarget]) throws -> [String] {
     let linked = targets.map { LinkedSources($0.image, $0.debugInfo) }
-    let open = uncompiled.filter { source in !linked.allSatisfy { $0.lack(source: source.path) } }
+    let open = uncompiled.filter { source in
+        !linked.allSatisfy { target in
+            // All units of the target are known by name; `guardUnrecorded` looks at those that were not recorded.
+            source.reach == .readers ? target.knowsUnits : target.lack(source: source.path)
+        }
+    }
     if !open.isEmpty { throw Refusals(open.map(\.refusal)) }
     return uncompiled.map { "\($0.refusal.subject): not compiled, and part of no target" }
 }

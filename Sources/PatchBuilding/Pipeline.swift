@@ -30,7 +30,7 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
         options.input, launcher: options.launcher, scratch: scratch.path, &clock)
     let targets = try await reading
     clock.lap("read targets")
-    let foreign = try requireForeign(compiled.uncompiled, to: targets)
+    let foreign = try requireForeign(compiled.uncompiled + compiled.broken, to: targets)
     let units = try loadUnits(compiled.units)
     clock.lap("read objects")
 

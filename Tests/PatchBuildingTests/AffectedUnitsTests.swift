@@ -203,10 +203,14 @@ private func rules(_ tree: SourceTree, _ change: SourceChange) async -> [String]
         Array(
             "#include \"a/b.h\"\n # include <c.h>\n#define X \"d.h\"\n#if __has_include(<e.h>)\n//#include \"f.h\"\n"
                 .utf8))
-    #expect(scan.names == ["b.h", "c.h", "d.h", "e.h", "f.h"])
+    #expect(scan.names == ["b.h", "c.h", "d.h", "e.h"])
     #expect(!scan.computes)
     #expect(IncludeScan(Array("#include MACRO\n".utf8)).computes)
     #expect(IncludeScan(Array("#inc\\\nlude \"a.h\"\n".utf8)).computes)
+    #expect(!IncludeScan(Array("/* The last #include files should be: */\n * #include these\n".utf8)).computes)
+    #expect(IncludeScan(Array("/* */ #include MACRO\n".utf8)).computes)
+    #expect(IncludeScan(Array("\u{FEFF}#include MACRO\n".utf8)).computes)
+    #expect(IncludeScan(Array("/* *\\\n/ #include MACRO\n".utf8)).computes)
 }
 
 @Test func `a tree that was recorded under another name is found`() async throws {

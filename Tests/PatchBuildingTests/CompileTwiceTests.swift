@@ -118,18 +118,17 @@ private func code(_ object: String, _ section: String) throws -> String {
     #expect(try code(unit.originalObject, ".text.a") != code(unit.newObject, ".text.a"))
 }
 
-@Test func `a source that does not compile is refused with the compiler's message`() async throws {
-    var tree = try SourceTree(["a.c": lines])
+@Test func `a source that does not compile is no unit, with the compiler's message`() async throws {
+    var tree = try SourceTree(["a.c": lines, "b.c": "int b;\n"])
     defer { tree.remove() }
-    tree.add("a.c")
-    do {
-        _ = try await compiled(tree, ["a.c": "int a = b;\n"])
-        Issue.record("it was compiled")
-    } catch let error as Refusals {
-        #expect(error.refusals.map(\.rule) == ["compile-failed"])
-        #expect(error.refusals[0].subject == "a.o")
-        #expect(error.refusals[0].why.contains("'b' undeclared"))
-    }
+    for path in ["a.c", "b.c"] { tree.add(path) }
+    let result = try await compiled(tree, ["a.c": "int a = b;\n", "b.c": "int b = 2;\n"])
+    #expect(result.units.map { $0.unit.name(relativeTo: tree.root) } == ["b.o"])
+    let broken = try #require(result.broken.first)
+    #expect(broken.path == tree.root + "/a.c")
+    #expect(broken.refusal.rule == "compile-failed")
+    #expect(broken.refusal.subject == "a.o")
+    #expect(broken.refusal.why.contains("'b' undeclared"))
 }
 
 @Test func `a program that the build could not make either is no unit`() async throws {

@@ -139,6 +139,18 @@ private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) 
         }
     }
 
+    @Test func `a header that no recorded unit reads is refused where the target's units are not known`() throws {
+        let path = try Fixture.compile(["main.c": "int main(void) { return 0; }"])
+        let image = try TargetImage.load(path: path, symbolsPath: nil)
+        let info = try DebugInfo.read(path: path, parts: .functions)
+        let header = UncompiledSource(
+            path: "lone.h", refusal: Refusal(.unreadSource, subject: "lone.h", why: ""), reach: .readers)
+        #expect(try requireForeign([header], to: [LoadedTarget(image: image, debugInfo: info)]).count == 1)
+        #expect(throws: Refusals.self) {
+            try requireForeign([header], to: [LoadedTarget(image: image, debugInfo: nil)])
+        }
+    }
+
     @Test func `a stripped target needs symbols`() throws {
         let (_, target) = try program(Self.unit, Self.rest)
         let stripped =

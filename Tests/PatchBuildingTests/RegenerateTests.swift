@@ -91,6 +91,20 @@ private let newFunction = """
         #expect(await refusedRules { _ = try await compile(tree, newTable) } == ["unread-source"])
     }
 
+    @Test func `a header that no unit reads waits for the target's units, unless a generator reads it`() async throws {
+        let tree = try generatedTree()
+        defer { tree.remove() }
+        try tree.write("#define OTHER 1\n", to: "lone.h")
+        let newHeader = "--- a/lone.h\n+++ b/lone.h\n@@ -1 +1 @@\n-#define OTHER 1\n+#define OTHER 2\n"
+        let input = try await compile(tree, newHeader)
+        #expect(input.uncompiled.map(\.path) == ["lone.h"])
+        #expect(input.uncompiled.map(\.reach) == [.readers])
+        #expect(input.touchedHeaders == ["lone.h"])
+        let makefile = readText(tree.root + "/Makefile")
+        try tree.write(makefile + "names.c: lone.h\n\tgrep define lone.h > names.c\n", to: "Makefile")
+        #expect(await refusedRules { _ = try await compile(tree, newHeader) } == ["unread-source"])
+    }
+
     @Test func `trap source-and-generator: a new function's prototype is generated before its callers are compiled`()
         async throws
     {
@@ -119,8 +133,9 @@ private let newFunction = """
         defer { unlink(outside) }
         var before = stat()
         stat(outside, &before)
-        #expect(
-            await refusedRules { _ = try await compile(tree, newFunction) }.first == "compile-failed")
+        let input = try await compile(tree, newFunction)
+        #expect(input.broken.map(\.refusal.rule) == ["compile-failed"])
+        #expect(input.broken.first?.refusal.why.hasSuffix(")") == true)
         var after = stat()
         stat(outside, &after)
         #expect(before.st_mtim.tv_nsec == after.st_mtim.tv_nsec && before.st_mtim.tv_sec == after.st_mtim.tv_sec)

@@ -10,6 +10,8 @@ public struct CompiledInput: Sendable {
     public var notes: [String] = []
     /// What must not be part of any target.
     public var uncompiled: [UncompiledSource] = []
+    /// What only the change breaks, and must not be part of any target either.
+    public var broken: [UncompiledSource] = []
     /// What was compared, for the message that nothing differs.
     public var summary = ""
     /// What was asked for; nil where objects were given.
@@ -60,27 +62,61 @@ private func compile(
             remedy: "check the diff, or the second tree")
     }
     let database = try CompileDatabase.read(commands ?? root + "/compile_commands.json")
+    let source = Source(change: change, root: root, database: database, launcher: launcher, scratch: scratch)
     do {
-        return try await compile(change, root: root, database: database, launcher, scratch: scratch, &clock)
+        let input = try await compile(source, &clock)
+        guard !input.broken.isEmpty, mayBeGenerated(input.broken.map(\.refusal), change) else { return input }
+        return try await regenerated(source, whatBreaksIn: input, &clock)
     } catch let refusals as Refusals where mayBeGenerated(refusals.refusals, change) {
-        let whole = try await regenerate(change, database: database, scratch: scratch, refusals: refusals)
-        clock.lap("repeat the build")
-        var input = try await compile(whole.change, root: root, database: database, launcher, scratch: scratch, &clock)
-        input.notes.insert(
-            "the recorded build was repeated with the change, in a private view of the tree; it made anew: "
-                + (whole.generated.isEmpty ? "nothing" : whole.generated.joined(separator: ", ")), at: 0)
+        return try await regenerated(source, refusals, &clock)
+    }
+}
+
+/// What is compiled, by which commands.
+private struct Source {
+    var change: SourceChange
+    var root: String
+    var database: CompileDatabase
+    var launcher: [String]
+    var scratch: String
+}
+
+/// Compiles again with what the recorded build makes of the change.
+private func regenerated(_ source: Source, _ refusals: Refusals, _ clock: inout StageClock) async throws
+    -> CompiledInput
+{
+    let whole = try await regenerate(
+        source.change, database: source.database, scratch: source.scratch, refusals: refusals)
+    clock.lap("repeat the build")
+    var source = source
+    source.change = whole.change
+    var input = try await compile(source, &clock)
+    input.notes.insert(
+        "the recorded build was repeated with the change, in a private view of the tree; it made anew: "
+            + (whole.generated.isEmpty ? "nothing" : whole.generated.joined(separator: ", ")), at: 0)
+    return input
+}
+
+/// The new source of some units may miss what is generated; where that does not help, they may be part of no target.
+private func regenerated(
+    _ source: Source, whatBreaksIn input: CompiledInput, _ clock: inout StageClock
+) async throws -> CompiledInput {
+    let broken = input.broken
+    do {
+        return try await regenerated(source, Refusals(broken.map(\.refusal)), &clock)
+    } catch let refusals as Refusals where refusals.refusals.map(\.subject) == broken.map(\.refusal.subject) {
+        var input = input
+        input.broken = zip(broken, refusals.refusals).map { UncompiledSource(path: $0.path, refusal: $1) }
         return input
     }
 }
 
-private func compile(
-    _ change: SourceChange, root: String, database: CompileDatabase, _ launcher: [String], scratch: String,
-    _ clock: inout StageClock
-) async throws -> CompiledInput {
-    let affected = try await affectedUnits(of: change, in: database)
+private func compile(_ source: Source, _ clock: inout StageClock) async throws -> CompiledInput {
+    let (change, root) = (source.change, source.root)
+    let affected = try await affectedUnits(of: change, in: source.database)
     clock.lap("affected units")
     let compiled = try await compileTwice(
-        affected.units, change: change, scratch: scratch, database: database, launcher: launcher)
+        affected.units, change: change, scratch: source.scratch, database: source.database, launcher: source.launcher)
     clock.lap("compile")
     clock.move(seconds: compiled.preparing, from: "compile", to: "overlay")
     var input = CompiledInput()
@@ -92,10 +128,11 @@ private func compile(
     }
     input.notes = compiled.notes + affected.ignored.map { "\($0.path): not compiled (\($0.why))" }
     input.uncompiled = affected.unread + compiled.failed
+    input.broken = compiled.broken
     input.summary = change.files.map(\.path).joined(separator: ", ")
     input.change = change
     input.touchedHeaders = headers(of: change, affected)
-    input.recordedSources = database.units.map(\.file)
+    input.recordedSources = source.database.units.map(\.file)
     input.provenance = provenance(of: change, units: affected.units, root: root)
     return input
 }

@@ -26,6 +26,8 @@ public struct CompiledUnits: Sendable {
     public var units: [CompiledUnit]
     /// Units that fail with the original source too.
     public var failed: [UncompiledSource]
+    /// Units that only the new source breaks: refusals, unless no target was linked from them.
+    public var broken: [UncompiledSource]
     /// What an engineer should know, such as a file whose lines could not be pinned.
     public var notes: [String]
     /// Wall-clock seconds spent on preparing the two views of the tree.
@@ -41,7 +43,8 @@ public struct CompiledUnits: Sendable {
 ///   - scratch: a directory outside of the tree, in which objects and changed files are left for the caller to remove.
 ///   - database: where the units come from; nil: objects of the build tree are never reused.
 ///   - launcher: a command that each compile command is given to, such as `ccache`.
-/// - Throws: `Refusals` compile-failed with the compiler's message for each unit; `Failure`.
+/// - Throws: `Refusals` compile-failed where the recorded command works no more; source-and-generator where new code calls
+///   what nothing declares; `Failure`.
 public func compileTwice(
     _ units: [CompileUnit], change: SourceChange, scratch: String, database: CompileDatabase? = nil,
     launcher: [String] = []
@@ -53,7 +56,8 @@ public func compileTwice(
     let prepared = clock.now
     try await compilation.compile(database: database)
     return CompiledUnits(
-        units: compilation.results, failed: compilation.failed, notes: compilation.notes,
+        units: compilation.results, failed: compilation.failed, broken: compilation.broken,
+        notes: compilation.notes,
         preparing: (prepared - start) / .seconds(1),
         compiling: (clock.now - prepared) / .seconds(1))
 }
@@ -78,6 +82,7 @@ private struct Compilation {
     var notes: [String] = []
     var results: [CompiledUnit] = []
     var failed: [UncompiledSource] = []
+    var broken: [UncompiledSource] = []
     /// No file needed a `#line`, so that both layers are the same.
     private var isPlain = true
     private var keptRuns: [String: [ClosedRange<Int>]] = [:]
@@ -152,17 +157,22 @@ private struct Compilation {
             outcomes[index] = result
             notes.append("\(name(planned[index].unit)): compiled without keeping line numbers")
         }
-        let failures = failures(zip(planned, outcomes).filter { $0.0.role == .original }.map { ($0.unit, $1) })
+        let done = zip(planned, outcomes).map { (role: $0.role, unit: $0.unit, result: $1) }
+        let failures = failures(done.filter { $0.role == .original }.map { ($0.unit, $0.result) })
         failed = failures.values.sorted { $0.path < $1.path }
-        try refuseFailures(zip(planned, outcomes).filter { failures[$0.0.unit] == nil }.map { ($0.unit, $1) })
-        try refuseUndeclared(Array(zip(planned, outcomes).map { ($0.role, $0.unit, $1) }))
+        let whole = done.filter { failures[$0.unit] == nil }
+        let breaks = self.failures(whole.filter { $0.role == .new }.map { ($0.unit, $0.result) })
+        broken = breaks.values.sorted { $0.path < $1.path }
+        try refuseFailures(whole.filter { $0.role == .plain }.map { ($0.unit, $0.result) })
+        try refuseUndeclared(done.filter { breaks[$0.unit] == nil })
         let unpinned = Set(failedPinned.map { planned[$0].unit })
-        let stale = reusable.subtracting(failures.keys).filter {
+        let left = units.indices.filter { failures[$0] == nil && breaks[$0] == nil }
+        let stale = reusable.intersection(left).filter {
             !sameProducer(units[$0].output, object(.original, $0))
         }
         let again = try await runJobs(stale.sorted().map { (.plain, $0) }, layer: nil)
         try refuseFailures(zip(stale.sorted(), again).map { ($0, $1) })
-        results = units.indices.filter { failures[$0] == nil }.map { index in
+        results = left.map { index in
             let reused = reusable.contains(index) && !stale.contains(index)
             return CompiledUnit(
                 unit: units[index], plainObject: reused ? units[index].output : object(.plain, index),
@@ -195,8 +205,8 @@ private struct Compilation {
         return stat(units[index].file, &status) == 0 ? Int(status.st_size) : 0
     }
 
-    /// Units that can't be compiled as they are: the programs that a build tries to make, to see whether it can
-    /// (`configure`, a generator's test of the compiler). What their commands make is hardly part of a target.
+    /// Units that can't be compiled. Before the change: the programs that a build tries to make, to see whether it can
+    /// (`configure`, a generator's test of the compiler). After it: programs that the fix's author did not build.
     private func failures(_ outcomes: [(unit: Int, result: JobResult)]) -> [Int: UncompiledSource] {
         let failed = outcomes.filter { $0.result.status != 0 }.map { index, result in
             (index, UncompiledSource(path: units[index].file, refusal: refusal(index, result)))

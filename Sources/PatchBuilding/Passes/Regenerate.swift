@@ -63,16 +63,27 @@ func regenerate(
         with: try compareOverlay(
             original: change.root, upper: kept + "/files",
             removed: (removed ?? "").split(separator: "\n").map { String($0.dropFirst(2)) }))
-    guard try generatorsRan(whole, refusals, written: files(below: kept + "/files")) else {
+    guard
+        try generatorsRan(
+            whole, refusals, written: files(below: kept + "/files"), scripts: BuildScripts(root: change.root))
+    else {
         throw giveUp("the build, repeated with the change, runs no generator of it")
     }
     return whole
 }
 
 /// A build may know nothing of what its generators read (maintainer mode), and end well without running them: then it
-/// proves nothing. A file that no unit reads must have an effect; one that units read too, at least make source anew.
-private func generatorsRan(_ whole: RegeneratedChange, _ refusals: Refusals, written: Set<String>) -> Bool {
-    if refusals.refusals.contains(where: { $0.rule == Rule.unreadSource.rawValue }) { return !whole.generated.isEmpty }
+/// proves nothing. A file that no unit reads must have an effect, unless it is a header that no build script makes source
+/// from; one that units read too, at least make source anew.
+private func generatorsRan(
+    _ whole: RegeneratedChange, _ refusals: Refusals, written: Set<String>, scripts: BuildScripts
+) -> Bool {
+    let unread = refusals.refusals.filter { $0.rule == Rule.unreadSource.rawValue }.map(\.subject)
+    if !unread.isEmpty {
+        return !whole.generated.isEmpty
+            || (unread.count == refusals.refusals.count
+                && unread.allSatisfy { FileClass(path: $0) == .header && scripts.generates(from: $0) == nil })
+    }
     let known = Set(whole.change.files.map(\.path)).subtracting(whole.generated)
     return written.subtracting(known).contains { [.source, .header].contains(FileClass(path: $0)) }
 }

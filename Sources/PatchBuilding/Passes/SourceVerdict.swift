@@ -49,7 +49,12 @@ struct SourceVerdict {
                 .unreadSource, subject: file.path,
                 why: "it is a source file, but no recorded unit reads it, and the target may hold it")
             unread.append(UncompiledSource(path: file.path, refusal: refusal))
-        case .header: refuse(.unreadSource, file, "it is \(kind.words), but no recorded unit reads it")
+        case .header where built:
+            // What is made of it is compared too. Whether the target has units that were not recorded is checked later.
+            unread.append(
+                UncompiledSource(
+                    path: file.path, refusal: unreadHeader(file), reach: .readers))
+        case .header: refusals.append(unreadHeader(file))
         case .buildScript:
             if let why = systems.doNotRead(file.path) { return ignore(file, why) }
             refuse(
@@ -66,6 +71,12 @@ struct SourceVerdict {
             }
             ignore(file, "no unit reads it and no build script names it")
         }
+    }
+
+    private func unreadHeader(_ file: ChangedFile) -> Refusal {
+        Refusal(
+            .unreadSource, subject: file.path,
+            why: "it is \(FileClass.header.words), but no recorded unit reads it")
     }
 
     /// In a second tree: a file of the autotools of another version, while all they work from is as it was.
