@@ -23,12 +23,7 @@ struct BindingResolver {
         case .module: return .address(moduleBase &+ binding.address)
         case .slot: return .address(try slotValue(binding))
         case .threadLocal: return .threadLocal(try threadLocal(binding))
-        case .imported:
-            return .address(
-                try address(
-                    of: ImportedSymbol(
-                        name: binding.symbol, version: binding.version, library: binding.library, isWeak: binding.weak))
-            )
+        case .imported: return try value(of: ImportedSymbol(binding))
         }
     }
 
@@ -44,8 +39,8 @@ struct BindingResolver {
 
     /// The target's own slot first; then the global scope, where copy relocations and canonical PLT entries of the
     /// executable come first.
-    mutating func address(of symbol: ImportedSymbol) throws -> UInt64 {
-        if let value = try resolvedSlot(of: symbol, in: target) { return value }
+    mutating func value(of symbol: ImportedSymbol) throws -> BindingValue {
+        if let value = try resolvedSlot(of: symbol, in: target) { return .address(value) }
         for object in try scope() {
             let tables = try tables(of: object)
             guard let index = try tables.lookup(symbol.name, version: symbol.version) else { continue }
@@ -55,10 +50,11 @@ struct BindingResolver {
             case STT.threadLocal:
                 throw Refusal(.unboundSymbol, subject: symbol.name, why: "it is a thread-local of \(object.file)")
             default:
-                return found.section == DynamicSymbol.absoluteSection ? found.value : object.bias &+ found.value
+                let isAbsolute = found.section == DynamicSymbol.absoluteSection
+                return .address(isAbsolute ? found.value : object.bias &+ found.value)
             }
         }
-        if symbol.isWeak { return 0 }
+        if symbol.isWeak { return .address(0) }
         throw try notFound(symbol)
     }
 
@@ -91,24 +87,29 @@ struct BindingResolver {
         return nil
     }
 
-    /// The implementation that the process uses of an IFUNC: from any slot that holds it.
+    /// The implementation that the process uses of an IFUNC: from any slot that holds it; else its resolver will be asked, as
+    /// the dynamic linker does when the first slot is bound.
     private mutating func implementation(
         of symbol: ImportedSymbol, _ definition: DynamicSymbol, in object: LoadedObject
-    ) throws -> UInt64 {
+    ) throws -> BindingValue {
         for relocation in try tables(of: object).relocations
         where relocation.type == R.iRelative && UInt64(bitPattern: relocation.addend) == definition.value {
             guard object.isInside(relocation.offset, 8, PF.read) else { continue }
             let value = try view.read(object.bias &+ relocation.offset, 8).u64(0)
-            if object.contains(value) { return value }
+            if object.contains(value) { return .address(value) }
         }
         for user in linkMap.objects where user.bias != object.bias {
-            if let value = try resolvedSlot(of: symbol, in: user), object.contains(value) { return value }
+            if let value = try resolvedSlot(of: symbol, in: user), object.contains(value) { return .address(value) }
         }
-        throw Refusal(
-            .unboundSymbol, subject: symbol.name,
-            why:
-                "it is chosen at run time (IFUNC of \(object.file)), and no resolved slot in the process shows the choice"
-        )
+        return .chosen(by: object.bias &+ definition.value)
+    }
+
+    /// What a load must ask for: the module's slots whose implementation nothing in the process shows.
+    mutating func choices(of image: ModuleImage, _ bindings: [Binding]) throws -> [PlannedChoice] {
+        try image.importedSlots(bindings).compactMap { slot, symbol in
+            guard case .chosen(let resolver) = try value(of: symbol) else { return nil }
+            return PlannedChoice(slot: slot, resolver: resolver)
+        }
     }
 
     /// Several objects may define a function of vague linkage, and the process uses the first: a patch of another would not

@@ -7,6 +7,12 @@ struct PlannedCall: Sendable, Hashable {
     var arguments: [UInt64] = []
 }
 
+/// An implementation of an IFUNC that is to be asked for, and the module's slot (as an address in the module) that needs it.
+struct PlannedChoice: Sendable, Hashable {
+    var slot: UInt64
+    var resolver: UInt64
+}
+
 /// Calls that a borrowed thread makes one after the other, and how far it has come, in the module's own memory.
 ///
 ///     0   u64 number of calls; u64 begun; u64 returned; u64 address of `__errno_location`, or 0
@@ -16,7 +22,7 @@ struct PlannedCall: Sendable, Hashable {
 /// being dead or not, knows which calls were made. It keeps `errno`, as a signal's handler must.
 enum CallList {
     private static let headerSize: UInt64 = 32
-    private static let recordSize: UInt64 = 32
+    static let recordSize: UInt64 = 32
     static let maximumCount = 1 << 16
 
     /// Offsets in the list.
@@ -71,12 +77,24 @@ enum CallList {
         0x5b,  // pop %rbx
         0xc3,  // ret
     ]
+
+    /// `void choose(void **slot, void *(*resolver)(void)) { *slot = resolver(); }`, behind the stub. Resolvers take no arguments
+    /// on x86-64.
+    static let choose: [UInt8] = [
+        0x53,  // push %rbx: the stack is aligned for calls now
+        0x48, 0x89, 0xfb,  // mov %rdi, %rbx
+        0xff, 0xd6,  // call *%rsi
+        0x48, 0x89, 0x03,  // mov %rax, (%rbx)
+        0x5b,  // pop %rbx
+        0xc3,  // ret
+    ]
 }
 
 /// Where the stub and the lists of a patch lie: two mappings behind its first module, mapped and unmapped with it.
 struct CallArea: Sendable, Hashable {
     /// Addresses in the module.
     var stub: UInt64
+    var choose: UInt64
     var load: UInt64
     var unload: UInt64
     /// A word that stays zero: the end of empty `argv` and `envp`.
@@ -96,7 +114,10 @@ extension ModuleImage {
         let lists = ModuleSegment(start: data, size: dataSize, flags: PF.read | PF.write, fileSize: dataSize)
         segments += codeFirst ? [code, lists] : [lists, code]
         memory.bytes += [UInt8](repeating: 0, count: Int(pageSize + dataSize))
-        memory.bytes.replaceSubrange(Int(stub)..<(Int(stub) + CallList.stub.count), with: CallList.stub)
-        return CallArea(stub: stub, load: data, unload: data + loadSize, zero: data + loadSize - 8)
+        let functions = CallList.stub + CallList.choose
+        memory.bytes.replaceSubrange(Int(stub)..<(Int(stub) + functions.count), with: functions)
+        return CallArea(
+            stub: stub, choose: stub + UInt64(CallList.stub.count), load: data, unload: data + loadSize,
+            zero: data + loadSize - 8)
     }
 }

@@ -5,12 +5,14 @@ import ProcessControl
 /// What must be called for a patch, and where the calls and their record lie in the process.
 struct RegisteredCalls: Codable, Hashable, Sendable {
     var stub: UInt64
-    /// `CallList`: registrations of unwind data first, then initialisers.
+    /// `CallList`: registrations of unwind data first, then choices of implementations, then initialisers.
     var load: UInt64
     /// `CallList`: the registrations taken back.
     var unload: UInt64
     var registrations: Int
     var initialisers: Int
+    /// Implementations of IFUNCs that are asked for; nil in records of formats before 4.
+    var choices: Int?
     /// The object that holds the process's unwinder.
     var unwinderBias: UInt64
     var unwinderBuildID: String?
@@ -19,7 +21,7 @@ struct RegisteredCalls: Codable, Hashable, Sendable {
     /// What went wrong in a call.
     var failure: String?
 
-    var loadCount: Int { registrations + initialisers }
+    var loadCount: Int { registrations + (choices ?? 0) + initialisers }
 }
 
 /// The calls of a bundle that is about to be loaded.
@@ -30,6 +32,7 @@ struct PlannedCalls: Sendable {
     /// `__errno_location`, or 0.
     var errnoLocation: UInt64
     var registrations = 0
+    var choices = 0
     var initialisers = 0
 }
 
@@ -50,22 +53,29 @@ extension Session {
     func planCalls(_ modules: inout [PlannedModule]) throws -> PlannedCalls? {
         let unwinding = modules.filter(\.image.hasUnwindData)
         let initialisers = modules.reduce(0) { $0 + Int(($1.target.layout.initializers?.size ?? 0) / 8) }
+        for index in modules.indices {
+            var resolver = BindingResolver(view: view, linkMap: linkMap, target: modules[index].object)
+            modules[index].choices = try resolver.choices(of: modules[index].image, modules[index].target.bindings)
+        }
+        let choices = modules.reduce(0) { $0 + $1.choices.count }
         let unwinder =
             unwinding.isEmpty ? nil : try ProcessUnwinder.find(in: view, linkMap, for: unwinding.map(\.object))
         let registrations = unwinder == nil ? 0 : unwinding.count
-        if registrations + initialisers == 0 { return nil }
+        if registrations + choices + initialisers == 0 { return nil }
         guard linkMap.objects.first?.hasInterpreter == true else {
             throw Refusal(
                 .unsupportedProcess, subject: subject,
-                why: "the patch has initialisers, and in a static program no safe point for them can be proven")
+                why:
+                    "the patch must call functions at load, and in a static program no safe point for them can be proven"
+            )
         }
-        guard initialisers < CallList.maximumCount else {
-            throw Refusal(.badBundle, subject: subject, why: "it has \(initialisers) initialisers")
+        guard choices + initialisers < CallList.maximumCount else {
+            throw Refusal(.badBundle, subject: subject, why: "it has \(choices + initialisers) calls at load")
         }
-        let area = modules[0].image.addCallArea(load: registrations + initialisers, unload: registrations)
+        let area = modules[0].image.addCallArea(load: registrations + choices + initialisers, unload: registrations)
         return PlannedCalls(
             area: area, unwinder: unwinder, errnoLocation: try address(ofFunction: "__errno_location") ?? 0,
-            registrations: registrations, initialisers: initialisers)
+            registrations: registrations, choices: choices, initialisers: initialisers)
     }
 
     private func address(ofFunction name: String) throws -> UInt64? {
@@ -87,6 +97,12 @@ extension Session {
             load.append(PlannedCall(function: unwinder.register, arguments: [table, module.base &+ unwind.object]))
             unload.append(PlannedCall(function: unwinder.deregister, arguments: [table]))
         }
+        let choose = modules[0].base &+ calls.area.choose
+        for module in modules {
+            load += module.choices.map {
+                PlannedCall(function: choose, arguments: [module.base &+ $0.slot, $0.resolver])
+            }
+        }
         for module in modules {
             for function in try module.image.initialisers(module.target.layout, base: module.base) {
                 load.append(PlannedCall(function: function, arguments: [0, zero, zero]))
@@ -105,7 +121,7 @@ extension Session {
         let unwind = calls.registrations == 0 ? [] : modules.filter(\.image.hasUnwindData)
         return RegisteredCalls(
             stub: base &+ area.stub, load: base &+ area.load, unload: base &+ area.unload,
-            registrations: calls.registrations, initialisers: calls.initialisers,
+            registrations: calls.registrations, initialisers: calls.initialisers, choices: calls.choices,
             unwinderBias: calls.unwinder?.bias ?? 0, unwinderBuildID: calls.unwinder?.buildID,
             unwind: unwind.compactMap { module in
                 module.target.layout.unwind.map {
@@ -130,7 +146,35 @@ extension Session {
             try? takeBackLoading(reference)
             throw error
         }
-        try update(reference) { $0.state = .loaded }
+        try endInitialising(reference, calls)
+    }
+
+    /// The calls of a load have been made.
+    ///
+    /// - Throws: `Failure` when one of them gave what can't be used.
+    mutating func endInitialising(_ reference: PatchReference, _ calls: RegisteredCalls) throws {
+        guard let wrong = try wrongChoice(calls) else { return try update(reference) { $0.state = .loaded } }
+        try update(reference) {
+            $0.state = .failed
+            $0.calls?.failure = wrong
+        }
+        throw Failure("\(reference.id): \(wrong)")
+    }
+
+    /// What the resolvers gave must be code of the objects that they are in; nil when it is.
+    private func wrongChoice(_ calls: RegisteredCalls) throws -> String? {
+        let first = CallList.size(count: calls.registrations)
+        let records = try view.read(
+            calls.load &+ first, CallList.size(count: calls.choices ?? 0) &- CallList.size(count: 0))
+        for number in 0..<UInt64(calls.choices ?? 0) {
+            let slot = try records.u64(number * CallList.recordSize + 8)
+            let resolver = try records.u64(number * CallList.recordSize + 16)
+            let value = try view.read(slot, 8).u64(0)
+            guard let object = linkMap.objects.first(where: { $0.contains(resolver) }), object.contains(value),
+                view.isCovered(value, 1, \.isExecutable)
+            else { return "the resolver at \(hex(resolver)) gave \(hex(value)), which is no code of its object" }
+        }
+        return nil
     }
 
     /// Makes what is left of a list of calls, on a thread at a safe point.
@@ -165,9 +209,15 @@ extension Session {
         _ error: any Error, _ calls: RegisteredCalls, _ progress: CallProgress, _ list: UInt64
     ) -> String {
         let number = Int(clamping: progress.begun)
+        let before = calls.loadCount - calls.initialisers
         let what =
-            list == calls.unload || number <= calls.registrations
-            ? "the call to the unwinder" : "initialiser \(number - calls.registrations) of \(calls.initialisers)"
+            if list == calls.unload || number <= calls.registrations {
+                "the call to the unwinder"
+            } else if number <= before {
+                "the choice of an implementation (IFUNC)"
+            } else {
+                "initialiser \(number - before) of \(calls.initialisers)"
+            }
         switch error as? ProcessError {
         case .crashed(_, let signal): return "\(what) crashed (signal \(signal)) and was given up"
         case .deadlocked: return "\(what) waited for a lock for two seconds and was given up"

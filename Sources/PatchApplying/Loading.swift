@@ -9,6 +9,7 @@ struct PlannedModule {
     var object: LoadedObject
     var image: ModuleImage
     var base: UInt64
+    var choices: [PlannedChoice] = []
     /// Of all modules, in the first.
     var calls: PlannedCalls?
 }
@@ -100,7 +101,7 @@ extension Session {
         var resolver = BindingResolver(view: view, linkMap: linkMap, target: module.object)
         for function in module.target.functions { try resolver.requireChosen(function) }
         let values = try bindings.map { try resolver.value(of: $0, moduleBase: base) }
-        try module.image.relocate(base: base, bindings: bindings, values: values) { try resolver.address(of: $0) }
+        try module.image.relocate(base: base, bindings: bindings, values: values) { try resolver.value(of: $0) }
         // One switch for all targets: the first target's.
         if let pointer = module.target.layout.switchPointer {
             try module.image.memory.store(first.base &+ first.target.layout.switchAddress, size: 8, at: pointer)

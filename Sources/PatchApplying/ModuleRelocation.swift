@@ -5,6 +5,8 @@ import PatchFormat
 enum BindingValue: Sendable, Hashable {
     case address(UInt64)
     case threadLocal(ThreadLocal)
+    /// An IFUNC whose implementation nothing in the process shows: the function at this address is asked at load.
+    case chosen(by: UInt64)
 }
 
 /// Where a thread-local of the target lies.
@@ -25,6 +27,13 @@ struct ImportedSymbol: Sendable, Hashable {
     var isWeak: Bool
 }
 
+extension ImportedSymbol {
+    init(_ binding: Binding) {
+        self.init(
+            name: binding.symbol, version: binding.version, library: binding.library, isWeak: binding.weak)
+    }
+}
+
 extension ModuleImage {
     /// Applies the binding records and the module's own dynamic relocations for a module that will lie at `base`.
     ///
@@ -34,18 +43,32 @@ extension ModuleImage {
     /// - Throws: `Refusal` relocation-type for a type outside the closed list, no-near-hole when a value does not fit
     ///   its field.
     mutating func relocate(
-        base: UInt64, bindings: [Binding], values: [BindingValue], resolve: (ImportedSymbol) throws -> UInt64
+        base: UInt64, bindings: [Binding], values: [BindingValue], resolve: (ImportedSymbol) throws -> BindingValue
     ) throws {
         for record in records {
             try apply(record, name: bindings[record.binding].symbol, value: values[record.binding], base: base)
         }
         // The module's own undefined symbols bear no version: their bindings say which one the target uses.
-        var imports: [String: UInt64] = [:]
+        var imports: [String: BindingValue] = [:]
         for (binding, value) in zip(bindings, values) where binding.kind == .imported {
-            if case .address(let address) = value { imports[binding.symbol] = address }
+            imports[binding.symbol] = value
         }
         for relocation in tables.relocations {
             try apply(relocation, base: base) { symbol in try imports[symbol.name] ?? resolve(symbol) }
+        }
+    }
+
+    /// The module's slots for functions of libraries, and what each is bound to.
+    func importedSlots(_ bindings: [Binding]) throws -> [(slot: UInt64, symbol: ImportedSymbol)] {
+        let bound = Dictionary(
+            bindings.filter { $0.kind == .imported }.map { ($0.symbol, ImportedSymbol($0)) },
+            uniquingKeysWith: { _, last in last })
+        return try tables.relocations.compactMap { relocation in
+            guard [R.globDat, R.jumpSlot].contains(relocation.type), relocation.symbol < tables.symbols.count,
+                !tables.symbols[relocation.symbol].isDefined
+            else { return nil }
+            let symbol = try importedSymbol(relocation)
+            return (relocation.offset, bound[symbol.name] ?? symbol)
         }
     }
 
@@ -92,30 +115,41 @@ extension ModuleImage {
     }
 
     private mutating func apply(
-        _ relocation: DynamicRelocation, base: UInt64, resolve: (ImportedSymbol) throws -> UInt64
+        _ relocation: DynamicRelocation, base: UInt64, resolve: (ImportedSymbol) throws -> BindingValue
     ) throws {
         let addend = UInt64(bitPattern: relocation.addend)
         switch relocation.type {
         case R.none: return
         case R.relative: try memory.store(base &+ addend, size: 8, at: relocation.offset)
-        case R.globDat, R.jumpSlot:
-            try memory.store(try value(relocation, base, resolve), size: 8, at: relocation.offset)
-        case R.abs64: try memory.store(try value(relocation, base, resolve) &+ addend, size: 8, at: relocation.offset)
+        case R.globDat, R.jumpSlot, R.abs64:
+            switch (try value(relocation, base, resolve), relocation.type) {
+            case (.address(let value), R.abs64): try memory.store(value &+ addend, size: 8, at: relocation.offset)
+            case (.address(let value), _): try memory.store(value, size: 8, at: relocation.offset)
+            // A call at load stores it.
+            case (.chosen, R.globDat), (.chosen, R.jumpSlot):
+                try memory.store(0, size: 8, at: relocation.offset)
+            default: throw unknown(relocation.type, "the module's dynamic relocations")
+            }
         default: throw unknown(relocation.type, "the module's dynamic relocations")
         }
     }
 
     private func value(
-        _ relocation: DynamicRelocation, _ base: UInt64, _ resolve: (ImportedSymbol) throws -> UInt64
-    ) throws -> UInt64 {
+        _ relocation: DynamicRelocation, _ base: UInt64, _ resolve: (ImportedSymbol) throws -> BindingValue
+    ) throws -> BindingValue {
         guard relocation.symbol < tables.symbols.count else { throw memory.refusal("a relocation names no symbol") }
         let symbol = tables.symbols[relocation.symbol]
-        if symbol.isDefined { return base &+ symbol.value }
+        if symbol.isDefined { return .address(base &+ symbol.value) }
+        return try resolve(try importedSymbol(relocation))
+    }
+
+    /// - Precondition: the relocation's symbol is one of the module's.
+    private func importedSymbol(_ relocation: DynamicRelocation) throws -> ImportedSymbol {
+        let symbol = tables.symbols[relocation.symbol]
         let version = tables.version(ofSymbol: relocation.symbol)
-        return try resolve(
-            ImportedSymbol(
-                name: try tables.name(of: symbol), version: version?.name, library: version?.library,
-                isWeak: symbol.binding == STB.weak))
+        return ImportedSymbol(
+            name: try tables.name(of: symbol), version: version?.name, library: version?.library,
+            isWeak: symbol.binding == STB.weak)
     }
 
     private mutating func storeSigned(_ value: UInt64, at place: UInt64, _ name: String) throws {

@@ -23,7 +23,7 @@ extension Session {
             guard let calls = patch.calls else { return }
             try completeCalls(patch, at: calls.load, count: calls.loadCount)
             guard self.patch(patch.reference)?.state == .initialising else { return }
-            try update(patch.reference) { $0.state = .loaded }
+            try endInitialising(patch.reference, calls)
             notes.append("\(patch.id): an interrupted load was completed")
         case .retiring:
             guard let calls = patch.calls else { return }

@@ -50,6 +50,7 @@ extension Registry {
     private func check(_ calls: RegisteredCalls, of patch: RegisteredPatch, _ refuse: (String) -> Refusal) throws {
         let (module, limit) = (patch.modules[0], 0...CallList.maximumCount)
         guard limit.contains(calls.registrations), limit.contains(calls.initialisers),
+            limit.contains(calls.choices ?? 0),
             calls.registrations == calls.unwind.count, calls.registrations <= patch.modules.count,
             module.isInside(calls.stub, pageSize, protection: 4), calls.unload > calls.load,
             module.isInside(calls.load, CallList.size(count: calls.loadCount), protection: 2),

@@ -4,8 +4,8 @@ import PatchFormat
 ///
 /// All addresses are addresses in the process.
 struct RegistryState: Codable, Hashable, Sendable {
-    /// 2: calls; 3: values. What an older program does not know of, it would lose.
-    static let currentFormat = 3
+    /// 2: calls; 3: values; 4: choices. What an older program does not know of, it would lose.
+    static let currentFormat = 4
     var format = RegistryState.currentFormat
     /// Counts the states written.
     var generation: UInt64 = 0

@@ -115,4 +115,61 @@ extension Programs {
             try expectRefusal("binding-scope", output)
         }
     }
+
+    /// New code of `answer` that looks for a text in another one by a function that the target does not import.
+    private func searching(_ function: String) throws -> HandMadePatch {
+        var patch = try Programs.plainPatch()
+        patch.source = patch.source.replacing(
+            "mov $2, %eax",
+            with: """
+                lea text(%rip), %rdi
+                lea needle(%rip), %rsi
+                sub $8, %rsp
+                call \(function)@PLT
+                add $8, %rsp
+                lea text(%rip), %rdi
+                sub %rdi, %rax
+                """)
+        patch.source += ".section .rodata\ntext: .asciz \"forty-two\"\nneedle: .asciz \"two\"\n"
+        return patch
+    }
+
+    @Test("binding-scope: an IFUNC that nothing in the process shows the choice of is asked for")
+    func chosenAtRunTime() throws {
+        var patch = try searching("strstr")
+        patch.linkFlags = ["-lc"]
+        #expect(try !runOrThrow("readelf", ["-rW", patch.target]).stdout.contains("strstr"))
+        try withPatched(patch) { process, bundle in
+            for _ in 0..<2 {
+                try expectStatus(0, try livepatch("apply", bundle, "--pid", process.id, "--allow-unsigned"))
+                try process.waitForNew("answer=6 ")
+                try expectStatus(0, try livepatch("verify", "--pid", process.id))
+                let output = try livepatch("revert", bundle, "--pid", process.id)
+                #expect(output.stdout.contains("unloaded") && output.status == 0, "\(output)")
+                try process.waitForNew("answer=1 ")
+            }
+        }
+    }
+
+    @Test(
+        "a resolver that crashes, or gives no code: the program goes on, the patch is never used",
+        arguments: ["*(volatile int *)0 = 1; return 0;", "return (void *)1;", "static int x; return &x;"])
+    func badResolver(body: String) throws {
+        let library = try Fixture.compile(
+            "void *resolve(void) { \(body) }\nchar *seek(const char *, const char *) __attribute__((ifunc(\"resolve\")));\n",
+            ["-shared", "-fPIC", "-O1"], output: "libseek.so")
+        var patch = try searching("seek")
+        patch.linkFlags = [library]
+        try withTemporaryDirectory { directory in
+            let bundle = try patch.write(to: directory)
+            try withProcess(patch.target, environment: ["LD_PRELOAD": library]) { process in
+                try process.waitForOutput("ready")
+                let output = try livepatch("apply", bundle, "--pid", process.id, "--allow-unsigned")
+                #expect(
+                    output.status == 4 && output.stderr.contains("implementation") || output.stderr.contains("gave"))
+                try process.waitForNew("answer=1 ")
+                #expect(try livepatch("status", "--pid", process.id).stdout.contains("never used"))
+            }
+        }
+    }
 }

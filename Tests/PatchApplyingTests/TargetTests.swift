@@ -231,7 +231,9 @@ extension Programs {
                 do {
                     var image = try ModuleImage.read(bytes, target: target)
                     let values = target.bindings.map { _ in BindingValue.address(0x10000) }
-                    try image.relocate(base: 0x20000, bindings: target.bindings, values: values) { _ in 0x30000 }
+                    try image.relocate(base: 0x20000, bindings: target.bindings, values: values) { _ in
+                        .address(0x30000)
+                    }
                 } catch { refused += 1 }
             }
             #expect(refused > 100)
