@@ -19,7 +19,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
     (
         .dataInitialValue,
         RuleExplanation(
-            "The initial value of a writable variable changes. The process has initialised it already, and may have changed it since; new code would find the old value.",
+            "The initial value of a writable variable changes. The process has initialised it already, and may have changed it since; new code would find the old value. So would it where the first call of a function has computed the value of a static variable, and the fix computes another.",
             example: """
                 -static int limit = 1000;
                 +static int limit = 2000;
@@ -27,7 +27,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
             wayOut:
                 "Restart, or set the value from patched code: a changed function that runs after the switch may assign it. Or have the value written at the switch, by a decision; that can't be done for pointers, thread-locals, and variables that a library exports.",
             decision:
-                "the new value may be written at the switch, in each aligned word (8 bytes) of the variable that memory still holds as it was at the start; what the program has changed meanwhile is left alone, and `livepatch status` says so. Reverting puts back what still holds the new value."
+                "the new value may be written at the switch, in each aligned word (8 bytes) of the variable that memory still holds as it was at the start; what the program has changed meanwhile is left alone, and `livepatch status` says so. Reverting puts back what still holds the new value. Of a value that a first call computed: that the old one may stay."
         )
     ),
     (
@@ -177,7 +177,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
     (
         .pieLibraryData,
         RuleExplanation(
-            "Code of a program (-fPIE) newly uses a variable of a library directly. That needs a copy relocation, which only the program's own link could make.",
+            "Code of a program (-fPIE) newly reads or writes a variable of a library directly. That needs a copy relocation, which only the program's own link could make. (Taking its address does not.)",
             example: "+if (optind < argc) …                    // the program did not use optind before",
             wayOut: "Use the variable in a unit that is compiled with -fPIC, or through a function call.")
     ),

@@ -88,7 +88,7 @@ private func useOfOnlyOperand(_ name: String) -> MemoryUse {
 }
 
 /// Whether `name` is one of `stems`, with or without AT&T's suffix of the operand's size.
-func isInstruction(_ name: String, of stems: [String]) -> Bool {
+public func isInstruction(_ name: String, of stems: [String]) -> Bool {
     stems.contains { stem in
         guard name.hasPrefix(stem) else { return false }
         let suffix = name.dropFirst(stem.count)
@@ -97,7 +97,7 @@ func isInstruction(_ name: String, of stems: [String]) -> Bool {
 }
 
 /// Splits at the commas outside parentheses.
-func splitOperands(_ text: String) -> [String] {
+public func splitOperands(_ text: String) -> [String] {
     var parts: [String] = [""]
     var depth = 0
     for letter in text {

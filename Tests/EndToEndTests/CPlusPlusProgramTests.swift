@@ -81,6 +81,32 @@ extension EndToEnd {
             }
         }
 
+        @Test func `what the program did not use of the C++ library is found in the process`() throws {
+            let directory = try build(
+                "library",
+                [
+                    ("#include <string>", "#include <string>\n#include <vector>"),
+                    (
+                        "return base->get(x) + 1;",
+                        """
+                        std::vector<std::string> list;
+                        for (int i = 0; i < x + 2; i++) list.push_back(std::to_string(i));
+                        static int first = list.size() > 2 ? 4 : 0;
+                        try { if (list.at(x).size() == 1) throw std::length_error("five"); }
+                        catch (const std::logic_error &error) { return first * 100 + error.what()[0]; }
+                        return 0;
+                        """
+                    ),
+                ])
+            try withProcess(directory + "/program") { process in
+                try process.waitForOutput("3 100 1 5\n")
+                let applied = try livepatch(
+                    "apply", directory + "/fix.lpatch", "--pid", "\(process.pid)", "--allow-unsigned")
+                #expect(applied.status == 0, "\(applied)")
+                #expect(try process.nextLine() == "502 502 1 5")
+            }
+        }
+
         @Test func `a new class, a new object and an old static variable work together`() throws {
             let directory = try build(
                 "classes",

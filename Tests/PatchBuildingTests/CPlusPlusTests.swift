@@ -165,6 +165,40 @@ import Testing
         #expect(patching.functions == ["_ZN1SC2Ei"])
     }
 
+    @Test(arguments: [["-O2"], ["-O2", "-fPIC"]])
+    func `what new code throws is found in the libraries that the target's libraries need`(_ flags: [String]) throws {
+        let sources = [
+            "a.cc": """
+            #include <stdexcept>
+            #include <string>
+            int work(std::string &s, int x) { s.append("abc"); return x * 3 + x / 7; }
+            int other(int x) { return work(*new std::string, x); }
+            """, "m.cc": Self.main("other"),
+        ]
+        let thrown = """
+            static int seed = x; s += std::to_string(x);
+            try { if (x > seed) throw std::out_of_range(s); } catch (std::exception &e) { return 5; }
+            """
+        let patching = try Patching(sources, ["a.cc": [("s.append(\"abc\");", thrown)]], flags: flags)
+        #expect(patching.rules.isEmpty)
+        let plan = try #require(patching.plan)
+        let bindings = plan.units.flatMap(\.newReferences.values).compactMap { reference -> Binding? in
+            if case .outside(let binding) = reference { binding } else { nil }
+        }
+        // The target needs libstdc++, and that libgcc_s.
+        let needed = NeededLibraries.names(in: patching.target.file)
+        #expect(!needed.contains("libgcc_s.so.1"))
+        let resume = try #require(bindings.first { $0.symbol == "_Unwind_Resume" })
+        #expect(resume.version == "GCC_3.0" && resume.library == "libgcc_s.so.1")
+        #expect(bindings.contains { $0.symbol == "_ZTISt12out_of_range" && $0.kind == .imported })
+        _ = try extract(plan)
+        // A program that has no C++ library in it can't throw.
+        let bare = try Patching(
+            ["a.cc": "int work(int x) { return x * 3 + x / 7; }", "m.cc": Self.main("work")],
+            ["a.cc": [("x / 7", "(x > 9 ? throw x : 3)")]], flags: flags + ["-fno-asynchronous-unwind-tables"])
+        #expect(bare.rules.contains("unresolved-symbol"))
+    }
+
     private static let lambdas = [
         "a.cc": """
         #include <functional>

@@ -26,6 +26,26 @@ import Testing
         #expect(refusals[0].subject == "get" && refusals[0].why.contains("optarg"))
     }
 
+    @Test("trap pie-library-data: an address of a library's data comes from a slot, whatever is added to it")
+    func addressOfLibraryData() throws {
+        let fixture = PlanFixture(
+            new: "extern int table[8]; int *get(void) { return table; } int *part(int x) { return x ? table + 3 : 0; }",
+            options: ["-fPIE"], replaced: ["get": 0x1000, "part": 0x2000])
+        let extraction = try extract(try fixture.plan())
+        let code = extraction.object.sections.first { $0.name == ".text.get" }?.data ?? []
+        #expect(code.firstRange(of: [0x48, 0x8b, 0x05]) != nil && code.firstRange(of: [0x48, 0x8d, 0x05]) == nil)
+        #expect(extraction.imports.isEmpty)
+        let names = extraction.bindings.filter { $0.kind == .imported }.map(\.symbol)
+        #expect(names == ["table"])
+        let slots = try #require(extraction.object.sections.firstIndex { $0.name == ".livepatch.got" })
+        #expect(extraction.object.sections[slots].size == 16)
+        // What reads the data itself would need two instructions: `mov table+12(%rip), %eax`.
+        let reading = PlanFixture(
+            new: "extern int table[8]; int get(void) { return table[3]; }", options: ["-fPIE"],
+            replaced: ["get": 0x1000])
+        #expect(try refused(reading).map(\.rule) == ["pie-library-data"])
+    }
+
     @Test("trap tls-silent: TLS descriptors are the target's, or distances from the thread pointer")
     func tlsSilent() throws {
         let fixture = PlanFixture(

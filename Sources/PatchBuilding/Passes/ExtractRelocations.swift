@@ -1,4 +1,5 @@
 import Diagnostics
+import Disassembly
 import ObjectFiles
 import PatchFormat
 
@@ -129,15 +130,44 @@ extension ModuleBuilder {
             // Code of the large model: `ld -shared` would make this a text relocation.
             guard let index = bindings.indexOfImported(binding) else { return refuseVersions(binding) }
             return lift(relocation, .abs64, at: site, binding: index, addend: relocation.addend)
-        case .pc32:
-            return refuse(
-                .pieLibraryData, site.name(at: relocation.offset),
-                "it uses \(binding.symbol) of a library directly, and the target has no copy of it")
+        case .pc32: return addDirect(relocation, at: site, binding)
         default: return refuseType(relocation, site, binding.symbol)
         }
         guard bindings.indexOfImported(binding) != nil else { return refuseVersions(binding) }
         kept.symbol = undefined(binding)
         object.addRelocation(kept, to: site.number)
+    }
+
+    /// Code of a program names a library's data as if they were its own. Where it only takes the address, `lea x(%rip), r`
+    /// becomes `mov slot(%rip), r`, of the same length and effect: what a linker does the other way round. (Where the target
+    /// has a copy of the data, that is bound, and nothing gets here.)
+    private mutating func addDirect(_ relocation: Relocation, at site: Site, _ binding: Binding) {
+        guard isLoadOfAddress(relocation, site) else {
+            return refuse(
+                .pieLibraryData, site.name(at: relocation.offset),
+                "it uses \(binding.symbol) of a library directly, and the target has no copy of it")
+        }
+        guard let index = bindings.indexOfImported(binding) else { return refuseVersions(binding) }
+        patch([0x8b], at: relocation.offset - 2, of: site)
+        var field = relocation
+        field.addend = -4
+        reach(.address(index, offset: relocation.addend &+ 4), field, at: site)
+    }
+
+    /// The field is the last of a `lea` of 8 bytes.
+    private func isLoadOfAddress(_ relocation: Relocation, _ site: Site) -> Bool {
+        let data = site.section.data
+        guard site.section.isExecutable, let field = Int(exactly: relocation.offset), field >= 3,
+            field <= data.count - 4, data[field - 3] & 0xf8 == 0x48, data[field - 2] == 0x8d,
+            data[field - 1] & 0xc7 == 0x05
+        else { return false }
+        let start = site.symbols.last { $0.value <= relocation.offset }.map { Int($0.value) } ?? 0
+        var isFound = false
+        forEachInstruction(data[start...], at: UInt64(start)) { instruction in
+            guard instruction.end == relocation.offset + 4 else { return }
+            isFound = instruction.takesAddress && instruction.length == 7
+        }
+        return isFound
     }
 
     private mutating func refuseVersions(_ binding: Binding) {

@@ -50,11 +50,12 @@ extension ModuleBuilder {
     }
 
     private mutating func fill(_ key: SlotKey, _ got: Int, _ offset: UInt64) {
-        func record(_ type: RelocationType, _ binding: Int, at offset: UInt64) -> LiftedRecord {
-            LiftedRecord(section: got, offset: offset, type: type, binding: binding, addend: 0)
+        func record(_ type: RelocationType, _ binding: Int, at offset: UInt64, addend: Int64 = 0) -> LiftedRecord {
+            LiftedRecord(section: got, offset: offset, type: type, binding: binding, addend: addend)
         }
         switch key {
-        case .address(let binding): tables.records.append(record(.abs64, binding, at: offset))
+        case .address(let binding, let distance):
+            tables.records.append(record(.abs64, binding, at: offset, addend: distance))
         case .local(let section, let place):
             object.addRelocation(local(section, at: offset, .abs64, addend: place), to: got)
         case .threadOffset(let binding): tables.records.append(record(.tpoff64, binding, at: offset))

@@ -14,7 +14,7 @@ func guardConstructors(_ unit: ComparedUnit, _ plan: UnitPlan) -> [Refusal] {
         ]
     }
     let runners = Set(old.map(\.name))
-    let early = unit.original.onlyReached(from: runners)
+    let early = unit.original.onlyReached(from: runners, or: unit.original.fieldsOfInitializers())
     return unit.changes.functions.keys.sorted().compactMap { number in
         let entity = unit.new.entities[number]
         let isRunner = entity.names.contains { runners.contains($0) || isOfThreads($0) }
@@ -23,7 +23,7 @@ func guardConstructors(_ unit: ComparedUnit, _ plan: UnitPlan) -> [Refusal] {
             .constructors, subject: "\(entity.name) (\(unit.name))",
             why: isRunner
                 ? "the function is a constructor, and has run already"
-                : "only a constructor calls the function, which has run already")
+                : "only a constructor or an initialiser of a static variable calls the function, and it has run")
     }
 }
 
@@ -57,15 +57,19 @@ extension Section {
 }
 
 extension ObjectView {
-    /// Local functions that nothing refers to but these functions, or such functions.
-    fileprivate func onlyReached(from names: Set<String>) -> Set<Int> {
-        guard !names.isEmpty else { return [] }
+    /// Functions of the unit's own that nothing refers to but these functions, these fields, or such functions.
+    fileprivate func onlyReached(from names: Set<String>, or fields: Set<FunctionFlow.Place>) -> Set<Int> {
+        guard !names.isEmpty || !fields.isEmpty else { return [] }
         var users: [Int: Set<Int>] = [:]
         for section in file.sections where section.isAllocated && section.name != ".eh_frame" {
             for relocation in section.relocations {
                 guard case .entity(let used, _) = referent(of: relocation, in: section),
                     entities[used].kind == .function
                 else { continue }
+                if fields.contains(FunctionFlow.Place(section: section.index, offset: relocation.offset)) {
+                    users[functionOwning(used), default: []].formUnion([])
+                    continue
+                }
                 let user = entity(section: section.index, offset: Int64(relocation.offset)).map(functionOwning)
                 users[functionOwning(used), default: []].insert(user ?? -1)
             }
@@ -74,11 +78,16 @@ extension ObjectView {
         let runners = reached
         while true {
             let more = users.filter { used, by in
-                !reached.contains(used) && !entities[used].isGlobal && by.isSubset(of: reached.union([used]))
+                !reached.contains(used) && isOwn(used) && by.isSubset(of: reached.union([used]))
             }
             if more.isEmpty { return reached.subtracting(runners) }
             reached.formUnion(more.keys)
         }
+    }
+
+    /// No other unit calls it, or only from a copy of the same code: a lambda.
+    private func isOwn(_ number: Int) -> Bool {
+        !entities[number].isGlobal || (entities[number].isVague && namesLambda(entities[number].name))
     }
 }
 
@@ -108,7 +117,7 @@ func guardClosures(_ unit: ComparedUnit) -> [Refusal] {
 }
 
 /// `UlivE_` in a mangled name: the type of a lambda. An identifier that only looks so errs to the safe side.
-private func namesLambda(_ name: String) -> Bool {
+func namesLambda(_ name: String) -> Bool {
     name.hasPrefix("_Z") && name.contains("Ul")
 }
 

@@ -122,7 +122,10 @@ extension ComparedUnit {
 extension ObjectView {
     /// Memory that no symbol names and no code of the unit reads as a literal.
     fileprivate func isList(_ section: Section) -> Bool {
-        let known = [".rodata", ".eh_frame", ".gcc_except_table", ".note", ".stapsdt", "__patchable_function_entries"]
+        let known = [
+            ".rodata", ".data.rel.ro", ".eh_frame", ".gcc_except_table", ".note", ".stapsdt",
+            "__patchable_function_entries",
+        ]
         return section.isAllocated && !section.isMergeable && !section.listsConstructors && section.size > 0
             && entitiesInSection[section.index, default: []].isEmpty && !known.contains { section.name.hasPrefix($0) }
             && !section.isExecutable

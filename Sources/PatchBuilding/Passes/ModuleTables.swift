@@ -51,8 +51,8 @@ struct LiftedRecord {
 
 /// What a slot of `.livepatch.got` holds.
 enum SlotKey: Hashable {
-    /// The value of a binding.
-    case address(Int)
+    /// The value of a binding, and how far behind it.
+    case address(Int, offset: Int64 = 0)
     /// The address of a byte of the module.
     case local(section: Int, offset: Int64)
     /// The thread-local's offset from the thread pointer.

@@ -1,0 +1,164 @@
+import Disassembly
+import ObjectFiles
+
+/// Walks an initialiser of the original and one of the new object side by side.
+///
+/// Preserved registers may have changed places where each gets its value inside, or holds the address of the same thing:
+/// an edit elsewhere in the function moves them. Everything else has to be equal.
+struct InitializerComparison {
+    let original: StaticInitializers
+    let new: StaticInitializers
+    var comparer: Comparer
+    private var partners: [FunctionFlow.Place: FunctionFlow.Place] = [:]
+    private var registers: [Register: Register] = [:]
+
+    init(original: StaticInitializers, new: StaticInitializers, comparer: Comparer) {
+        self.original = original
+        self.new = new
+        self.comparer = comparer
+    }
+
+    mutating func areSame(_ a: StaticInitializers.Region, _ b: StaticInitializers.Region) -> Bool {
+        guard !a.places.isEmpty, !b.places.isEmpty else { return false }
+        var work = [(a.start, b.start)]
+        while let (p, q) = work.popLast() {
+            guard let x = settle(p, original, a), let y = settle(q, new, b) else { return false }
+            // Both have left the initialiser, or one of another variable begins.
+            if !a.places.contains(x), !b.places.contains(y), original.isAcquire(x) == new.isAcquire(y) { continue }
+            if let known = partners[x] {
+                if known != y { return false }
+                continue
+            }
+            partners[x] = y
+            guard a.places.contains(x), b.places.contains(y), let next = following(x, y) else { return false }
+            work += next
+        }
+        return Set(partners.values).count == partners.count
+    }
+
+    /// The place itself, or what follows where it does nothing for the variable or only jumps on; nil for an endless loop.
+    private func settle(
+        _ place: FunctionFlow.Place, _ side: StaticInitializers, _ region: StaticInitializers.Region
+    ) -> FunctionFlow.Place? {
+        var place = place
+        for _ in 0..<1000 {
+            guard region.places.contains(place), let node = side.flow.nodes[place],
+                node.instruction.kind == .nop || node.instruction.kind == .jump
+                    || node.instruction.onlyResult.map({ region.idle.contains($0) }) == true, node.next.count == 1
+            else { return place }
+            place = node.next[0]
+        }
+        return nil
+    }
+
+    /// What follows two equal instructions; nil where they are not equal.
+    private mutating func following(
+        _ x: FunctionFlow.Place, _ y: FunctionFlow.Place
+    ) -> [(FunctionFlow.Place, FunctionFlow.Place)]? {
+        guard let left = original.flow.nodes[x], let right = new.flow.nodes[y], !left.isOpen, !right.isOpen,
+            left.instruction.kind == right.instruction.kind, left.next.count == right.next.count
+        else { return nil }
+        let (a, b) = (left.instruction.mnemonic, right.instruction.mnemonic)
+        if left.instruction.kind == .conditionalJump, left.next.count == 2 {
+            if a == b { return Array(zip(left.next, right.next)) }
+            return Self.opposites[a] == b || Self.opposites[b] == a ? Array(zip(left.next, right.next.reversed())) : nil
+        }
+        guard a == b, isSame(left, at: x, right, at: y) else { return nil }
+        return original.isRelease(x) ? [] : Array(zip(left.next, right.next))
+    }
+
+    private static let opposites = [
+        "je": "jne", "jl": "jge", "jle": "jg", "jb": "jae", "jbe": "ja", "js": "jns", "jp": "jnp", "jo": "jno",
+    ]
+
+    private mutating func isSame(
+        _ left: FunctionFlow.Node, at x: FunctionFlow.Place, _ right: FunctionFlow.Node, at y: FunctionFlow.Place
+    ) -> Bool {
+        let (a, b) = (left.instruction, right.instruction)
+        guard left.relocations.count == right.relocations.count else { return false }
+        for (p, q) in zip(left.relocations, right.relocations) {
+            // A field may lie further on where a register's name takes a prefix.
+            guard p.type == q.type, a.end - p.offset == b.end - q.offset,
+                comparer.difference(p, in: x.section, q, in: y.section) == nil
+            else { return false }
+        }
+        // A direct call's operand is its target, which the relocation names.
+        if a.target != nil, b.target != nil { return !left.relocations.isEmpty }
+        return haveSameOperands(a, at: x, b, at: y)
+    }
+
+    private mutating func haveSameOperands(
+        _ a: Instruction, at x: FunctionFlow.Place, _ b: Instruction, at y: FunctionFlow.Place
+    ) -> Bool {
+        let (left, right) = (a.parts, b.parts)
+        guard left.count == right.count else { return false }
+        for index in left.indices {
+            let (p, q) = (pieces(left[index]), pieces(right[index]))
+            guard p.count == q.count else { return false }
+            for (one, other) in zip(p, q) where one != other || Register(one)?.isPreserved == true {
+                guard let r = Register(one), let s = Register(other), r.isPreserved, s.isPreserved,
+                    width(one) == width(other)
+                else { return false }
+                let isDefined = index == left.count - 1 && p.count == 1 && a.sets(r) && b.sets(s)
+                guard mayPair(r, at: x, s, at: y, isDefined: isDefined) else { return false }
+            }
+        }
+        return true
+    }
+
+    private mutating func mayPair(
+        _ r: Register, at x: FunctionFlow.Place, _ s: Register, at y: FunctionFlow.Place, isDefined: Bool
+    ) -> Bool {
+        if let known = registers[r] { return known == s }
+        if registers.values.contains(s) { return false }
+        if r != s, !isDefined {
+            guard let held = original.address(in: r, at: x), let other = new.address(in: s, at: y),
+                comparer.correlation.newOf[held] == other
+            else { return false }
+        }
+        registers[r] = s
+        return true
+    }
+
+    /// `8(%rsp,%rbx,2)` as its registers and what stands between them.
+    private func pieces(_ operand: String) -> [String] {
+        var parts: [String] = []
+        for letter in operand {
+            let isName = letter.isLetter || letter.isNumber
+            if letter == "%" || parts.isEmpty || (!isName && parts.last?.first == "%") {
+                parts.append(String(letter))
+            } else {
+                parts[parts.count - 1].append(letter)
+            }
+        }
+        return parts
+    }
+
+}
+
+/// Bytes of the part of a general register that its name means.
+private func width(_ register: String) -> Int {
+    switch (register.dropFirst().first, register.last) {
+    case ("e", _), (_, "d"): 4
+    case (_, "l"), (_, "b"): 1
+    case (_, "w"): 2
+    case ("r", _): 8
+    default: 2
+    }
+}
+
+extension Instruction {
+    /// It gives the register a value that does not depend on the one it had.
+    fileprivate func sets(_ register: Register) -> Bool {
+        let parts = parts
+        guard parts.count == 2, Register(parts[1]) == register, width(parts[1]) >= 4,
+            isInstruction(mnemonic, of: ["mov"]) || takesAddress || mnemonic.hasPrefix("movz")
+                || mnemonic.hasPrefix("movs")
+        else { return false }
+        return !Self.mentions(register, in: parts[0])
+    }
+
+    private static func mentions(_ register: Register, in operand: String) -> Bool {
+        operand.split(whereSeparator: { "(),$ ".contains($0) }).contains { Register($0) == register }
+    }
+}
