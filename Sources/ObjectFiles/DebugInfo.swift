@@ -41,6 +41,8 @@ public struct DebugUnit: Sendable {
     public var constants: [String: Int64] = [:]
     /// Of all typedefs, the alignment in bytes that they ask for; 0 for none.
     public var alignments: [String: UInt64] = [:]
+    /// Types without a name that can be called, in no order.
+    public var closures: [DebugClosure] = []
     public var functions: [DebugFunction]
     public var inlined: [InlinedCopy]
 
@@ -65,6 +67,18 @@ public struct DebugUnit: Sendable {
     }
 
     public var isCPlusPlus: Bool { [0x04, 0x1a, 0x21, 0x2b, 0x2e].contains(language) }
+}
+
+/// The type of a lambda: what it has captured.
+public struct DebugClosure: Hashable, Sendable {
+    /// What it is local to, as in a type's name: `ns::function()::`, `function<int>()::operator()()::`.
+    public var scope: String
+    /// Where it stands in its file, which may not be where it stood before a fix.
+    public var line: UInt64
+    public var column: UInt64
+    public var layout: TypeLayout
+    /// The type of its call operator, itself aside.
+    public var call: TypeShape
 }
 
 /// A function that the unit has code of, out of line.

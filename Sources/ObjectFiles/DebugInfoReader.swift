@@ -36,6 +36,7 @@ struct DebugInfoReader: ~Copyable {
         var variables: [(name: String, entry: DwarfEntry)] = []
         /// By index in the unit's functions.
         var signatures: [Int: DwarfEntry] = [:]
+        var closures: [(scope: String, entry: DwarfEntry, call: DwarfEntry)] = []
         var imports: [UInt] = []
         var inlined: Set<InlinedCopy> = []
     }
@@ -165,12 +166,21 @@ struct DebugInfoReader: ~Copyable {
     private mutating func noteType(_ entry: DwarfEntry, _ record: inout Found, _ scope: String) -> String {
         guard parts.contains(.types) else { return scope }
         guard let name = entry.name else {
-            if entry.tag == DW_TAG_enumeration_type { noteConstants(entry, &record) }
+            if entry.tag == DW_TAG_enumeration_type {
+                noteConstants(entry, &record)
+            } else {
+                noteClosure(entry, &record, scope)
+            }
             return scope
         }
         typeNames[entry.identity] = "\(typeKind(entry).rawValue) \(scope)\(name)"
         if !entry.flag(DW_AT_declaration) { record.types.append(entry) }
         return "\(scope)\(name)::"
+    }
+
+    private func noteClosure(_ entry: DwarfEntry, _ record: inout Found, _ scope: String) {
+        let call = entry.children.first { $0.tag == DW_TAG_subprogram && $0.name == "operator()" }
+        if let call { record.closures.append((scope, entry, call)) }
     }
 
     /// A typedef names the anonymous type it stands for; the first one does where there are several.
@@ -220,6 +230,7 @@ struct DebugInfoReader: ~Copyable {
                 }
             }
             addVariables(of: found[index], to: &unit)
+            addClosures(of: found[index], to: &unit)
             unit.inlined = found[index].inlined.sorted {
                 ($0.container, $0.function, $0.containerStart?.start ?? 0)
                     < ($1.container, $1.function, $1.containerStart?.start ?? 0)
@@ -238,6 +249,16 @@ struct DebugInfoReader: ~Copyable {
             guard unit.variables[name] != shape else { continue }
             seen[name, default: 0] += 1
             unit.variables[seen[name] == 1 ? name : "\(name)#\(seen[name] ?? 0)"] = shape
+        }
+    }
+
+    private mutating func addClosures(of record: Found, to unit: inout DebugUnit) {
+        for (scope, entry, call) in record.closures {
+            unit.closures.append(
+                DebugClosure(
+                    scope: scope, line: entry.unsigned(DW_AT_decl_line) ?? 0,
+                    column: entry.unsigned(DW_AT_decl_column) ?? 0, layout: layout(entry, name: "", depth: 0),
+                    call: function(call, depth: 0, isMethod: true)))
         }
     }
 

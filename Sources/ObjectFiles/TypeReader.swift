@@ -99,11 +99,13 @@ extension DebugInfoReader {
         }
     }
 
-    mutating func function(_ type: DwarfEntry, depth: Int) -> TypeShape {
+    /// - Parameter isMethod: the object it is called on, which the compiler adds, is not counted as a parameter.
+    mutating func function(_ type: DwarfEntry, depth: Int, isMethod: Bool = false) -> TypeShape {
         var parameters: [TypeShape] = []
         var variadic = false
         for child in type.children {
             switch child.tag {
+            case DW_TAG_formal_parameter where isMethod && child.flag(DW_AT_artificial): break
             case DW_TAG_formal_parameter: parameters.append(shape(of: child, depth: depth + 1))
             case DW_TAG_unspecified_parameters: variadic = true
             default: break

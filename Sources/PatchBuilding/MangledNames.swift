@@ -10,12 +10,20 @@ func withoutNumbers(_ name: Substring) -> Substring {
     return scanner.isChanged ? Substring(decoding: scanner.output, as: UTF8.self) : name
 }
 
+/// `UlivE_` in a mangled name, outside of its identifiers: the type of a lambda.
+func namesLambda(_ name: String) -> Bool {
+    guard name.hasPrefix("_Z"), name.contains("Ul") else { return false }
+    var scanner = NameScanner(text: Array(name.utf8))
+    scanner.run()
+    return scanner.hasLambda
+}
+
 private struct NameScanner {
     let text: [UInt8]
     var output: [UInt8] = []
     var isChanged = false
     private var at = 0
-    private var hasLambda = false
+    private(set) var hasLambda = false
 
     init(text: [UInt8]) { self.text = text }
 

@@ -220,8 +220,53 @@ import Testing
         let both = try Patching(Self.lambdas, ["a.cc": [added, ("y * 5", "y * 6")]])
         #expect(both.rules.contains("ambiguous-symbol"))
         let changed = try Patching(Self.lambdas, ["a.cc": [("y * 5", "y * 6")]])
-        // What it captured may be another's now: nobody compares it.
-        #expect(changed.rules == ["type-layout"])
+        #expect(changed.rules.isEmpty)
+        #expect(changed.functions.contains { $0.contains("UliE0_") })
+    }
+
+    private static let captures = [
+        "a.cc": """
+        #include <functional>
+        struct Keeper { std::function<int(int)> kept; int base; Keeper(int x); int go(int x); int readUlong(int x); };
+        Keeper::Keeper(int x) : base(x) { kept = [this](int y) { return base * y; }; }
+        int Keeper::go(int x) {
+            long more = x * 2;
+            kept = [x, &more](int y) __attribute__((noinline)) { return x + y * 3; };
+            std::function<int(long)> other = [x, more](long y) { return int(x + more * y); };
+            return kept(x) + other(x);
+        }
+        int Keeper::readUlong(int x) { return x * base + x / 3; }
+        Keeper keeper(4);
+        int work(int x) { return keeper.go(x) + keeper.readUlong(x); }
+        """,
+        "m.cc": main("work"),
+    ]
+
+    @Test func `a lambda that captures what it did may do something else with it`() throws {
+        func rules(_ edits: (String, String)...) throws -> [String] {
+            try Patching(Self.captures, ["a.cc": edits]).rules
+        }
+        #expect(try rules(("return x + y * 3", "return x - y * 4")).isEmpty)
+        #expect(try rules(("return base * y", "return base + y * 2")).isEmpty)
+        #expect(try rules(("int(x + more * y)", "int(x - more * y)")).isEmpty)
+        // An identifier that looks like one is none.
+        #expect(try rules(("x / 3", "x / 5")).isEmpty)
+    }
+
+    @Test func `a lambda that captures something else is refused`() throws {
+        func rules(_ edits: (String, String)...) throws -> [String] {
+            Array(Set(try Patching(Self.captures, ["a.cc": edits]).rules))
+        }
+        #expect(try rules(("[x, &more](int y)", "[x, more](int y)"), ("x + y * 3", "x + more")) == ["type-layout"])
+        #expect(
+            try rules(("[x, more](long y)", "[x, more, this](long y)"), ("more * y)", "more * base)")) == [
+                "type-layout"
+            ])
+        #expect(try rules(("[x, more](long y)", "[more, x](long y)")) == ["type-layout"])
+        let added = (
+            "return kept(x)", "auto last = [&](int y) { more += y; }; for (int i : {1, x}) last(i); return kept(x)"
+        )
+        #expect(try rules(added, ("x + y * 3", "x + y * 4")) == ["type-layout"])
     }
 
     @Test func `static variables of one name in one function are never taken for each other`() throws {

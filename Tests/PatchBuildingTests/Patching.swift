@@ -58,7 +58,9 @@ struct Patching {
             let matched = try matchUnits(changed, in: target)
             _ = try requireHome(for: changed, in: [matched])
             let plan = try close(matched, target: target, sharesSwitch: false)
-            let refusals = zip(matched, plan.units).flatMap { guardUnit($0, plan: $1) }
+            let refusals =
+                zip(matched, plan.units).flatMap { guardUnit($0, plan: $1) }
+                + DebugFacts(units: matched).closureRefusals()
             if !refusals.isEmpty { throw Refusals(refusals) }
             take(plan)
         } catch let error as Refusals { rules = error.refusals.map(\.rule) }

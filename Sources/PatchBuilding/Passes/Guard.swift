@@ -11,8 +11,7 @@ func guardUnit(_ unit: ComparedUnit, plan: UnitPlan) -> [Refusal] {
         + guardAlignment(unit)
         + guardConstants(unit) + guardLabels(unit) + guardNewData(unit, plan) + guardConstructors(unit, plan)
         + guardSections(unit)
-        + guardNames(unit) + guardVanished(unit) + guardNumbers(unit) + guardCoroutines(unit) + guardClosures(unit)
-        + guardStatics(unit)
+        + guardNames(unit) + guardVanished(unit) + guardNumbers(unit) + guardCoroutines(unit) + guardStatics(unit)
 }
 
 /// A neighbour that is not what the target has was compiled otherwise there, and may hold an inlined copy of what changes

@@ -102,25 +102,6 @@ func guardNumbers(_ unit: ComparedUnit) -> [Refusal] {
     }
 }
 
-/// What a lambda has captured has the layout that the original gave it, and lies wherever lambdas are kept. Debug information
-/// gives the type no name to compare it by, so any change of code that works on one is for a reader to judge.
-func guardClosures(_ unit: ComparedUnit) -> [Refusal] {
-    unit.changes.functions.keys.sorted().filter { number in
-        unit.correlation.originalOf[number] != nil && unit.new.entities[number].names.contains(where: namesLambda)
-    }.map { number in
-        Refusal(
-            .typeLayout, subject: unit.new.entities[number].name,
-            why:
-                "it works on a lambda, whose captures can't be compared; lambdas of the original may exist in the process",
-            remedy: "if the lambda captures what it did, or none is alive at the switch, decide so")
-    }
-}
-
-/// `UlivE_` in a mangled name: the type of a lambda. An identifier that only looks so errs to the safe side.
-func namesLambda(_ name: String) -> Bool {
-    name.hasPrefix("_Z") && name.contains("Ul")
-}
-
 /// A coroutine that waits goes on where it stopped: by a number that means something in its own code only.
 func guardCoroutines(_ unit: ComparedUnit) -> [Refusal] {
     let parts = [".actor", ".destroy", ".cleanup"]

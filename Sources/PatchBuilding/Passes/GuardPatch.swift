@@ -35,7 +35,7 @@ func guardPatch(
         final += target.uncovered + tooMany(patches, target.target.image)
         values.append(patches)
     }
-    refusals += debug.layoutRefusals() + debug.signatureRefusals(homeless: homeless)
+    refusals += debug.layoutRefusals() + debug.closureRefusals() + debug.signatureRefusals(homeless: homeless)
     refusals += constants.compactMap(\.refusal)
     for target in held { refusals += try guardUnrecorded(target.target, sources: sources) }
     return (try decide(refusals, final: final, allowed), values)

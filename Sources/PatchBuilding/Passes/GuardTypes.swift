@@ -11,13 +11,13 @@ extension ComparedUnit {
 
 /// Rules that need the units' debug information: layouts of types that existing data has, signatures, constants.
 struct DebugFacts {
-    private struct Pair {
+    struct Pair {
         var unit: ComparedUnit
         var original: DebugUnit?
         var new: DebugUnit?
     }
 
-    private var pairs: [Pair] = []
+    private(set) var pairs: [Pair] = []
 
     init(units: [ComparedUnit]) {
         var seen: Set<String> = []
