@@ -9,7 +9,7 @@ struct BuildScripts {
     private var scripts: [(path: String, bytes: [UInt8])] = []
 
     init(root: String) throws {
-        for path in try files(below: root).sorted() where BuildScripts.isRead(path) {
+        for path in try files(below: root).filter(BuildScripts.isRead).sorted() {
             guard let data = FileManager.default.contents(atPath: root + "/" + path), data.count < 1 << 20 else {
                 continue
             }
@@ -18,6 +18,8 @@ struct BuildScripts {
     }
 
     private static func isRead(_ path: String) -> Bool {
+        // Most files of a tree are none by their last letter.
+        guard let last = path.utf8.last, "emdtks".utf8.contains(last | 0x20) else { return false }
         let name = baseName(path).lowercased()
         return name == "makefile" || name == "gnumakefile" || name == "makefile.am" || name == "meson.build"
             || name == "cmakelists.txt" || name.hasSuffix(".mk") || name.hasSuffix(".cmake") || path == "debian/rules"
@@ -44,15 +46,19 @@ struct BuildScripts {
     private func place(_ path: String, where predicate: (String, String) -> Bool) -> String? {
         let name = baseName(path)
         let type = name.split(separator: ".").dropFirst().last.map { "*.\($0)" } ?? name
-        // Most scripts say nothing of the file: only those that do are read line by line.
-        for script in scripts where contains(script.bytes, name) || contains(script.bytes, type) {
+        let patterns = [Array(name.utf8), Array(type.utf8)]
+        func speaksOfIt(_ bytes: ArraySlice<UInt8>) -> Bool { patterns.contains { contains(bytes, $0) } }
+        // Most scripts say nothing of the file, and most lines of the others.
+        for script in scripts where speaksOfIt(script.bytes[...]) {
             let lines = script.bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
             var head: ArraySlice<UInt8> = []
             var continues = false
             for (index, line) in lines.enumerated() {
                 if !continues { head = line }
                 continues = line.last == UInt8(ascii: "\\")
-                if predicate(String(decoding: line, as: UTF8.self), String(decoding: head, as: UTF8.self)) {
+                if speaksOfIt(line),
+                    predicate(String(decoding: line, as: UTF8.self), String(decoding: head, as: UTF8.self))
+                {
                     return "\(script.path):\(index + 1)"
                 }
             }
@@ -67,8 +73,7 @@ struct BuildScripts {
         return name.contains("DIST") && head[name.endIndex..<equals].allSatisfy { " \t+:?".contains($0) }
     }
 
-    private func contains(_ bytes: [UInt8], _ text: String) -> Bool {
-        let pattern = Array(text.utf8)
+    private func contains(_ bytes: ArraySlice<UInt8>, _ pattern: [UInt8]) -> Bool {
         guard let first = pattern.first else { return false }
         return bytes.withUnsafeBufferPointer { bytes in
             var at = 0

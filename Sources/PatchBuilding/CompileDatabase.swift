@@ -145,7 +145,10 @@ private func objectName(_ file: String) -> String {
     return name[..<dot] + ".o"
 }
 
-func baseName(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }
+func baseName(_ path: String) -> String {
+    guard path.utf8.last != UInt8(ascii: "/") else { return path.split(separator: "/").last.map(String.init) ?? path }
+    return path.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(path[path.utf8.index(after: $0)...]) } ?? path
+}
 
 func absolutePath(_ path: String) -> String {
     normalized(path, in: FileManager.default.currentDirectoryPath)

@@ -40,7 +40,9 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     if changed.allSatisfy(\.changes.isEmpty) {
         throw Refusals(
             .nothingToPatch, subject: compiled.summary,
-            why: "the units that were compiled again (\(units.count)) have the same code and data as before")
+            why: units.isEmpty
+                ? "no recorded command of a target's units reads any of it"
+                : "the units that were compiled again (\(units.count)) have the same code and data as before")
     }
 
     // Each target gets the units that it holds, proved by its bytes.
