@@ -33,7 +33,9 @@ private func rules(_ tree: SourceTree, _ change: SourceChange) async -> [String]
 @Test func `a header affects the units that the compiler says read it`() async throws {
     let tree = try tree()
     defer { tree.remove() }
-    #expect(try await names(tree, tree.change(["one.h": "#define ONE 3\n"])) == ["a.o"])
+    let affected = try await affectedUnits(of: tree.change(["one.h": "#define ONE 3\n"]), in: tree.database)
+    #expect(affected.units.map { $0.name(relativeTo: tree.root) } == ["a.o"])
+    #expect(affected.dependencies.map { $0?.contains(tree.root + "/one.h") } == [true])
 }
 
 @Test func `a source that another includes affects both`() async throws {

@@ -154,6 +154,12 @@ private func code(_ object: String, _ section: String) throws -> String {
     let fresh = try await compiled(tree, change, database: tree.database)
     #expect(fresh.units.map(\.reused) == [true])
     #expect(fresh.units.map(\.plainObject) == [tree.root + "/a.o"])
+    // The compiler was asked before, and named a file that is newer.
+    try tree.write("", to: "late.h")
+    let asked = try await compileTwice(
+        tree.units, change: tree.change(change), scratch: tree.scratch, database: tree.database,
+        dependencies: [[tree.root + "/a.c", tree.root + "/late.h"]])
+    #expect(asked.units.map(\.reused) == [false])
     // Made with other flags than those recorded.
     try runOrThrow("gcc", ["-O1", "-g", "-c", "a.c"], in: tree.root)
     try tree.write("[]", to: "compile_commands.json")

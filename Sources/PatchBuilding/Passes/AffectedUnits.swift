@@ -8,6 +8,8 @@ import Toolchain
 public struct AffectedUnits: Sendable {
     /// In the database's order.
     public var units: [CompileUnit]
+    /// For each unit: all that it reads, where the compiler was asked.
+    public var dependencies: [Set<String>?]
     /// Touched files that no compiler reads and that can't matter, with the reason; those of the diff are included.
     public var ignored: [IgnoredFile]
     /// Touched sources that no unit reads: refusals, unless no target was linked from them (other programs of the tree,
@@ -33,20 +35,24 @@ public func affectedUnits(of change: SourceChange, in database: CompileDatabase)
             .badInput, subject: database.path, why: "none of its \(units.count) units lies in \(change.root)",
             remedy: "give --source as the directory in which the build was recorded")
     }
-    let readers = try await readingUnits(of: change, units: units)
+    let (readers, answers) = try await readingUnits(of: change, units: units)
     var verdict = SourceVerdict(
         change: change, scripts: try BuildScripts(root: change.root),
         systems: BuildSystems(units: units, root: change.root))
     for (file, reading) in zip(change.files, readers) { verdict.judge(file, readers: reading.map { units[$0] }) }
     guard verdict.refusals.isEmpty else { throw Refusals(verdict.refusals) }
-    let affected = Set(readers.joined())
+    let affected = Set(readers.joined()).sorted()
     return AffectedUnits(
-        units: units.indices.filter(affected.contains).map { units[$0] }, ignored: change.ignored + verdict.ignored,
+        units: affected.map { units[$0] },
+        dependencies: affected.map { number in answers[number].flatMap { $0.isWhole ? $0.files : nil } },
+        ignored: change.ignored + verdict.ignored,
         unread: verdict.unread, seconds: (ContinuousClock.now - start) / .seconds(1))
 }
 
-/// For each file of the change, the indices of the units that read it.
-private func readingUnits(of change: SourceChange, units: [CompileUnit]) async throws -> [Set<Int>] {
+/// For each file of the change, the indices of the units that read it; and what those that were asked said.
+private func readingUnits(
+    of change: SourceChange, units: [CompileUnit]
+) async throws -> (readers: [Set<Int>], answers: [Int: UnitDependencies]) {
     let graph = try IncludeGraph(units: units, change: change)
     let mains = Set(units.map(\.file))
     var certain = [Set<Int>](repeating: [], count: change.files.count)
@@ -70,24 +76,32 @@ private func readingUnits(of change: SourceChange, units: [CompileUnit]) async t
     let answers = try await unitDependencies(
         of: asked.keys.sorted().map { ($0, units[$0]) }, trustingFiles: precompiled?.isEmpty ?? true)
     for (number, files) in asked {
-        for index in files where answers[number]?.contains(change.path(of: change.files[index])) ?? true {
+        for index in files where answers[number]?.files.contains(change.path(of: change.files[index])) ?? true {
             certain[index].insert(number)
         }
     }
-    return certain
+    return (certain, answers)
 }
 
-/// What each unit reads, absolute, symbolic links resolved; no entry for a unit whose compiler does not tell.
+/// What one unit reads, absolute, symbolic links resolved.
+struct UnitDependencies {
+    var files: Set<String>
+    /// The compiler was asked; a dependency file may lack system headers.
+    var isWhole: Bool
+}
+
+/// What each unit reads; no entry for a unit whose compiler does not tell.
 /// - Parameter trustingFiles: a fresh dependency file will do, which may lack system headers.
 func unitDependencies(
     of units: [(number: Int, unit: CompileUnit)], trustingFiles: Bool
-) async throws -> [Int: Set<String>] {
-    var answers: [Int: Set<String>] = [:]
+) async throws -> [Int: UnitDependencies] {
+    var answers: [Int: UnitDependencies] = [:]
     var resolver = PathResolver()
     var open: [(number: Int, unit: CompileUnit)] = []
     for (number, unit) in units {
         if trustingFiles, let known = freshDependencies(of: unit) {
-            answers[number] = Set(known.map { resolver.resolve($0, in: unit.directory) })
+            answers[number] = UnitDependencies(
+                files: Set(known.map { resolver.resolve($0, in: unit.directory) }), isWhole: false)
         } else {
             open.append((number, unit))
         }
@@ -99,7 +113,8 @@ func unitDependencies(
     }
     for (result, (number, unit)) in zip(try await run(jobs), open) where result.status == 0 {
         let names = dependencies(inRule: result.output)
-        answers[number] = Set(names.map { resolver.resolve($0, in: unit.directory) })
+        answers[number] = UnitDependencies(
+            files: Set(names.map { resolver.resolve($0, in: unit.directory) }), isWhole: true)
     }
     return answers
 }

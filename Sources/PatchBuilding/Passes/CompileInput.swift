@@ -116,7 +116,8 @@ private func compile(_ source: Source, _ clock: inout StageClock) async throws -
     let affected = try await affectedUnits(of: change, in: source.database)
     clock.lap("affected units")
     let compiled = try await compileTwice(
-        affected.units, change: change, scratch: source.scratch, database: source.database, launcher: source.launcher)
+        affected.units, change: change, scratch: source.scratch, database: source.database,
+        dependencies: affected.dependencies, launcher: source.launcher)
     clock.lap("compile")
     clock.move(seconds: compiled.preparing, from: "compile", to: "overlay")
     var input = CompiledInput()

@@ -42,19 +42,21 @@ public struct CompiledUnits: Sendable {
 /// - Parameters:
 ///   - scratch: a directory outside of the tree, in which objects and changed files are left for the caller to remove.
 ///   - database: where the units come from; nil: objects of the build tree are never reused.
+///   - dependencies: for each unit, what it reads, where the compiler was asked already.
 ///   - launcher: a command that each compile command is given to, such as `ccache`.
 /// - Throws: `Refusals` compile-failed where the recorded command works no more; source-and-generator where new code calls
 ///   what nothing declares; `Failure`.
 public func compileTwice(
     _ units: [CompileUnit], change: SourceChange, scratch: String, database: CompileDatabase? = nil,
-    launcher: [String] = []
+    dependencies: [Set<String>?] = [], launcher: [String] = []
 ) async throws -> CompiledUnits {
     let clock = ContinuousClock()
     let start = clock.now
     var compilation = try await Compilation(
         units: units, change: change, scratch: resolvedScratch(scratch), launcher: launcher)
     let prepared = clock.now
-    try await compilation.compile(database: database)
+    let known = zip(units.indices, dependencies).compactMap { index, files in files.map { (index, $0) } }
+    try await compilation.compile(database: database, dependencies: Dictionary(uniqueKeysWithValues: known))
     return CompiledUnits(
         units: compilation.results, failed: compilation.failed, broken: compilation.broken,
         notes: compilation.notes,
@@ -144,8 +146,8 @@ private struct Compilation {
         _ = [stamp, stamp].withUnsafeBufferPointer { utimensat(AT_FDCWD, path, $0.baseAddress, 0) }
     }
 
-    mutating func compile(database: CompileDatabase?) async throws {
-        let reusable = try await reusableObjects(database)
+    mutating func compile(database: CompileDatabase?, dependencies: [Int: Set<String>]) async throws {
+        let reusable = try await reusableObjects(database, dependencies)
         var planned: [(role: Role, unit: Int)] = units.indices.flatMap { [(.new, $0), (.original, $0)] }
         planned += units.indices.filter { !reusable.contains($0) }.map { (.plain, $0) }
         // The longest first, so that no processor waits for one at the end.
@@ -262,16 +264,21 @@ func undeclaredFunctions(inMessages text: String) -> Set<String> {
 extension Compilation {
     /// Units whose object in the build tree can be what the recorded command makes: newer than all that the unit reads,
     /// and not newer than the record of the commands.
-    private func reusableObjects(_ database: CompileDatabase?) async throws -> Set<Int> {
+    private func reusableObjects(
+        _ database: CompileDatabase?, _ known: [Int: Set<String>]
+    ) async throws -> Set<Int> {
         guard let database, let recorded = modificationTime(database.path) else { return [] }
         let candidates = units.indices.filter { index in
             guard let made = modificationTime(units[index].output), made <= recorded else { return false }
             return isRelocatableObject(units[index].output)
         }
-        let answers = try await unitDependencies(of: candidates.map { ($0, units[$0]) }, trustingFiles: false)
+        let answers = try await unitDependencies(
+            of: candidates.filter { known[$0] == nil }.map { ($0, units[$0]) }, trustingFiles: false)
         return Set(
             candidates.filter { index in
-                guard let files = answers[index], let made = modificationTime(units[index].output) else { return false }
+                guard let files = known[index] ?? answers[index]?.files,
+                    let made = modificationTime(units[index].output)
+                else { return false }
                 return files.allSatisfy { isOlder($0, than: made) }
             })
     }
