@@ -100,44 +100,46 @@ struct DwarfEntry {
 
     /// The address of a variable that lies at one.
     var staticAddress: UInt64? {
-        guard var attribute = attribute(DW_AT_location) else { return nil }
-        var operations: UnsafeMutablePointer<Dwarf_Op>?
-        var count = 0
-        guard dwarf_getlocation(&attribute, &operations, &count) == 0, count == 1, let operations else { return nil }
+        guard var attribute = attribute(DW_AT_location), let operations = Self.expression(&attribute),
+            operations.count == 1, let first = operations.baseAddress
+        else { return nil }
         if Int(operations[0].atom) == DW_OP_addr { return operations[0].number }
         var indirect = Dwarf_Attribute()
         var address: Dwarf_Addr = 0
         guard Int(operations[0].atom) == DW_OP_addrx,
-            dwarf_getlocation_attr(&attribute, operations, &indirect) == 0,
+            dwarf_getlocation_attr(&attribute, first, &indirect) == 0,
             dwarf_formaddr(&indirect, &address) == 0
         else { return nil }
         return address
     }
 
-    /// A variable at an address, or at an offset in each thread's memory.
-    var isStatic: Bool {
-        guard var attribute = attribute(DW_AT_location) else { return false }
+    /// The operations of a location, in memory that libdw keeps; nil when it is none, or has no operation.
+    private static func expression(_ attribute: inout Dwarf_Attribute) -> UnsafeMutableBufferPointer<Dwarf_Op>? {
         var operations: UnsafeMutablePointer<Dwarf_Op>?
         var count = 0
-        guard dwarf_getlocation(&attribute, &operations, &count) == 0, count > 0, let operations else { return false }
+        guard dwarf_getlocation(&attribute, &operations, &count) == 0, count > 0 else { return nil }
+        return UnsafeMutableBufferPointer(start: operations, count: count)
+    }
+
+    /// The operand of a location that is this one operation.
+    private func operand(of operation: Int, in name: Int) -> UInt64? {
+        guard var attribute = attribute(name), let operations = Self.expression(&attribute), operations.count == 1,
+            Int(operations[0].atom) == operation
+        else { return nil }
+        return operations[0].number
+    }
+
+    /// A variable at an address, or at an offset in each thread's memory.
+    var isStatic: Bool {
+        guard var attribute = attribute(DW_AT_location), let operations = Self.expression(&attribute) else {
+            return false
+        }
         let known = [DW_OP_addr, DW_OP_addrx, DW_OP_GNU_push_tls_address, DW_OP_form_tls_address]
-        return known.contains(Int(operations[0].atom)) || known.contains(Int(operations[count - 1].atom))
+        return known.contains(Int(operations[0].atom)) || known.contains(Int(operations[operations.count - 1].atom))
     }
 
     /// Of a variable: its type, or its elements', is `const`.
-    var isConstant: Bool {
-        var type = reference(DW_AT_type, integrate: true)
-        for _ in 0..<100 {
-            guard let entry = type else { return false }
-            switch entry.tag {
-            case DW_TAG_const_type: return true
-            case DW_TAG_typedef, DW_TAG_volatile_type, DW_TAG_array_type, DW_TAG_atomic_type:
-                type = entry.reference(DW_AT_type)
-            default: return false
-            }
-        }
-        return false
-    }
+    var isConstant: Bool { qualifiers.contains("const") }
 
     /// Qualifiers of a member's type, through typedefs and arrays.
     var qualifiers: [String] {
@@ -162,24 +164,11 @@ struct DwarfEntry {
         guard var attribute = attribute(DW_AT_data_member_location) else { return nil }
         var value: Dwarf_Word = 0
         if dwarf_formudata(&attribute, &value) == 0 { return value }
-        var operations: UnsafeMutablePointer<Dwarf_Op>?
-        var count = 0
-        guard dwarf_getlocation(&attribute, &operations, &count) == 0, count == 1, let operation = operations?.pointee,
-            Int(operation.atom) == DW_OP_plus_uconst
-        else { return nil }
-        return operation.number
+        return operand(of: DW_OP_plus_uconst, in: DW_AT_data_member_location)
     }
 
     /// Place of a virtual function in its class's table: `DW_OP_constu N`.
-    var tablePlace: UInt64? {
-        guard var attribute = attribute(DW_AT_vtable_elem_location) else { return nil }
-        var operations: UnsafeMutablePointer<Dwarf_Op>?
-        var count = 0
-        guard dwarf_getlocation(&attribute, &operations, &count) == 0, count == 1, let operation = operations?.pointee,
-            Int(operation.atom) == DW_OP_constu
-        else { return nil }
-        return operation.number
-    }
+    var tablePlace: UInt64? { operand(of: DW_OP_constu, in: DW_AT_vtable_elem_location) }
 
     /// Address ranges of its code; none for a declaration or an abstract instance.
     var ranges: [(start: UInt64, end: UInt64)] {
