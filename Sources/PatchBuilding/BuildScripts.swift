@@ -33,13 +33,28 @@ struct BuildScripts {
         }
     }
 
-    /// A line that names the file, or its kind (`commands/*.json`), other than to install or distribute it.
+    /// A line that names the file, or its kind (`commands/*.json`), other than to install, distribute or link with it.
     func names(_ path: String) -> String? {
         place(path) { line, head in
             let word = line.lowercased()
-            return !listsForDistribution(head) && mentions(line, path)
+            return !listsForDistribution(head) && mentions(line, path) && !isOfTheLinker(line, head)
                 && !["install", "dist", "clean", "rm -"].contains { word.contains($0) }
         }
+    }
+
+    /// A line that gives the file to the linker as the list of what a library exports.
+    func exports(by path: String) -> String? {
+        place(path) { line, _ in mentions(line, path) && exportOptions.contains { line.contains($0) } }
+    }
+
+    private let exportOptions = ["version-script", "-export-symbols", "-retain-symbols-file"]
+
+    /// It is given as such a list, or makes a library depend on it.
+    private func isOfTheLinker(_ line: String, _ head: String) -> Bool {
+        if exportOptions.contains(where: { line.contains($0) }) { return true }
+        let name =
+            head.prefix { !"=:(+?".contains($0) }.split(whereSeparator: \.isWhitespace).last.map(String.init) ?? ""
+        return name.hasSuffix("_DEPENDENCIES") || name == "link_depends" || line.contains("LINK_DEPENDS")
     }
 
     /// The first line that the predicate takes; it gets the line, and the line that this one continues (or itself).

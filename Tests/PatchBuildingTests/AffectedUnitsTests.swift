@@ -129,6 +129,20 @@ private func rules(_ tree: SourceTree, _ change: SourceChange) async -> [String]
     #expect(await rules(tree, change) == ["unread-source"])
 }
 
+@Test func `a list of what a library exports is ignored unless a generator reads it too`() async throws {
+    let tree = try tree()
+    defer { tree.remove() }
+    try tree.write("LIB { global: a; local: *; };\n", to: "lib.map")
+    let change = tree.change(["lib.map": "LIB { global: a; b; local: *; };\n", "c.c": "int d;\n"])
+    let linking = "EXTRA_DIST = README \\\n\tlib.map\nlib_la_LDFLAGS += -Wl,--version-script=$(srcdir)/lib.map\n"
+    try tree.write(linking + "lib_la_DEPENDENCIES = \\\n\tlib.map\n", to: "Makefile")
+    let affected = try await affectedUnits(of: change, in: tree.database)
+    #expect(affected.ignored.map(\.path) == ["lib.map"])
+    #expect(affected.ignored[0].why.hasPrefix("the linker alone reads it"))
+    try tree.write(linking + "LIST = lib.map\n", to: "Makefile")
+    #expect(await rules(tree, change) == ["unread-source"])
+}
+
 @Test func `trap source-and-generator: a new source without a command is refused`() async throws {
     let tree = try tree()
     defer { tree.remove() }

@@ -6,7 +6,7 @@ import SourceChanges
 /// Read by units: yes, unless the build scripts show that source is generated from it as well (trap
 /// source-and-generator). Read by none: code and build scripts are refused; what a generator may read is refused if it
 /// is made for generators (`.y`, `.l`, `.in`) or a build script names it; documentation, tests and packaging are
-/// passed over, as is a file of unknown use that no build script names. In a new tree that was built, the products of
+/// passed over, as is a file of unknown use that no build script names, or only to the linker. In a new tree that was built, the products of
 /// generators are compared as well, so their input is passed over.
 struct SourceVerdict {
     var refusals: [Refusal] = []
@@ -66,6 +66,9 @@ struct SourceVerdict {
         case .generatorInput, .data:
             if built { return ignore(file, "no unit reads it; what is made of it is compared too") }
             if let place = scripts.names(file.path) { return refuseGenerator(file, place) }
+            if scripts.exports(by: file.path) != nil {
+                return ignore(file, "the linker alone reads it; what a loaded library exports stays as it is")
+            }
             if isMadeForGenerators(file.path) {
                 return refuse(.unreadSource, file, "no unit reads it, but a generator may turn it into source")
             }
