@@ -32,6 +32,10 @@ public struct TargetImage: Sendable {
     let slotNames: [UInt64: String]
     /// What dynamic relocations name.
     let symbolicNames: Set<String>
+    /// By the address that a dynamic relocation fills: the name of the symbol, or the address in the file.
+    let symbolicNameAt: [UInt64: String]
+    let relativeValueAt: [UInt64: UInt64]
+    let handlers: TargetHandlers
     /// The file's loaded bytes, segment by segment.
     private let loaded: [(start: UInt64, bytes: [UInt8])]
 
@@ -151,6 +155,13 @@ public struct TargetImage: Sendable {
             file.dynamicRelocations.filter { $0.symbol > 0 && file.dynamicSymbols.indices.contains($0.symbol) }.map {
                 file.dynamicSymbols[$0.symbol].name
             })
+        symbolicNameAt = Dictionary(
+            file.dynamicRelocations.filter { $0.symbol > 0 && file.dynamicSymbols.indices.contains($0.symbol) }
+                .map { ($0.offset, file.dynamicSymbols[$0.symbol].name) }, uniquingKeysWith: { first, _ in first })
+        relativeValueAt = Dictionary(
+            file.dynamicRelocations.filter { $0.type == .relative }.map { ($0.offset, UInt64(bitPattern: $0.addend)) },
+            uniquingKeysWith: { first, _ in first })
+        handlers = TargetHandlers(file)
         loaded = file.segments.filter { $0.type == 1 && $0.fileSize > 0 }.compactMap { segment in
             file.bytes(address: segment.address, size: Int(segment.fileSize)).map { (segment.address, $0) }
         }
@@ -226,6 +237,10 @@ public struct TargetImage: Sendable {
         let length = UInt64(11 - code.count + 6)
         return address &+ length &+ UInt64(bitPattern: Int64(Int32(bitPattern: field)))
     }
+
+    /// The symbol table has what is local to units, and so every function by its name: nobody took those out (`strip -x`,
+    /// `ld -x`), which takes out what the link made local, too.
+    var namesLocals: Bool { symbolFile.symbols.contains { $0.binding == .local && $0.kind == .function } }
 
     /// The target defines a global of this name at an address that is not proved.
     func isUnproved(_ name: String) -> Bool {

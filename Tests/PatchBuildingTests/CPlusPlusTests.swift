@@ -111,22 +111,85 @@ import Testing
         #expect(other.rules == ["changed-constant-escapes"])
     }
 
-    @Test func `an explicit instantiation that moves is refused`() throws {
-        let sources = [
-            "f.h": "template<class T> T f(T x) { return x * x + x / 3 + 1; }",
-            "a.cc": "#include \"f.h\"\nint work(int x) { return x * 2 + x / 7; }",
-            "b.cc": "#include \"f.h\"\ntemplate int f<int>(int);\nint other(int x) { return x / 5; }",
-            "c.cc": "template<class T> T f(T x);\nint third(int x) { return f(x) + 2; }",
-            "m.cc": Self.main("work", "other", "third"),
-        ]
-        let instance = ("template int f<int>(int);", "")
-        let patching = try Patching(
-            sources,
-            [
-                "f.h": [("+ 1;", "+ 5;")], "b.cc": [instance],
-                "a.cc": [("", "\ntemplate int f<int>(int);"), ("x / 7", "x / 8")],
-            ])
-        #expect(patching.rules == ["ambiguous-symbol"])
+    private static let instances = [
+        "f.h": "template<class T> __attribute__((noinline)) T f(T x) { return x * x + x / 3 + 1; }",
+        "a.cc": "#include \"f.h\"\nint work(int x) { return x * 2 + x / 7; }",
+        "b.cc": "#include \"f.h\"\ntemplate int f<int>(int);\nint other(int x) { return x / 5; }",
+        "c.cc": "template<class T> T f(T x);\nint third(int x) { return f(x) + 2; }",
+        "m.cc": main("work", "other", "third"),
+    ]
+    private static let moves = [
+        "b.cc": [("template int f<int>(int);", "")],
+        "a.cc": [("", "\ntemplate int f<int>(int);"), ("x / 7", "x / 8")],
+    ]
+
+    @Test func `an explicit instantiation that moves is refused when others use the target's`() throws {
+        let changed = Self.moves.merging(["f.h": [("+ 1;", "+ 5;")]]) { $1 }
+        #expect(try Patching(Self.instances, changed).rules == ["ambiguous-symbol"])
+        // Its own unit uses it, too.
+        let user = Self.instances.merging([
+            "b.cc": "#include \"f.h\"\ntemplate int f<int>(int);\nint other(int x) { return f(x) / 5; }"
+        ]) { $1 }
+        let used = changed.merging(["b.cc": [("template int f<int>(int);", ""), ("f(x) / 5", "x / 4")]]) { $1 }
+        #expect(try Patching(user, used).rules == ["ambiguous-symbol"])
+    }
+
+    @Test func `an explicit instantiation may move where it stays the same, or all that use it change`() throws {
+        #expect(try Patching(Self.instances, Self.moves).rules.isEmpty)
+        let changed = Self.moves.merging(["f.h": [("+ 1;", "+ 5;")], "c.cc": [("+ 2", "+ 4")]]) { $1 }
+        let patching = try Patching(Self.instances, changed)
+        #expect(patching.rules.isEmpty)
+        #expect(patching.functions.contains("+_Z1fIiET_S0_") && patching.functions.contains("_Z5thirdi"))
+        #expect(patching.bindings["_Z1fIiET_S0_"] == nil)
+    }
+
+    private static let hidden = [
+        "f.h": """
+        inline __attribute__((visibility("hidden"), noinline)) int f(int x) { int s = 1;
+            for (int i = 0; i < x; i++) s += s * x + (i ^ 5); return s; }
+        """,
+        "a.cc": "#include \"f.h\"\nint work(int x) { return x * 2 + x / 7; }\nint unused(int x) { return f(x) + 3; }",
+        "b.cc": "#include \"f.h\"\nint other(int x) { return f(x) * 3; }",
+        "m.cc": main("work", "other"),
+    ]
+
+    @Test func `an inline function that the symbol table may leave out is looked for in the code`() throws {
+        let edits = ["f.h": [("^ 5", "^ 6")], "a.cc": [("x / 7", "x / 9")]]
+        let (flags, link) = (["-O2", "-ffunction-sections"], ["-Wl,--gc-sections"])
+        let missed = try Patching(Self.hidden, edits, flags: flags, link: link, strip: ["-x"])
+        #expect(missed.target.definitions(of: "_Z1fi").isEmpty && !missed.target.namesLocals)
+        #expect(missed.rules.contains("unmatched-function"))
+        // Nothing that was linked in uses it.
+        let without = Self.hidden.merging(["b.cc": "int other(int x) { return x * 3; }"]) { $1 }
+        let absent = try Patching(without, edits, flags: flags, link: link, strip: ["-x"])
+        #expect(absent.rules.isEmpty)
+        #expect(absent.functions == ["_Z4worki"])
+        // The whole table has its name.
+        let named = try Patching(Self.hidden, edits, flags: flags, link: link)
+        #expect(named.functions.contains("_Z1fi"))
+    }
+
+    private static let caught = handlers.merging([
+        "a.cc": """
+        struct A { int a; }; struct B { int b; };
+        #ifndef CAUGHT
+        #define CAUGHT A
+        #endif
+        __attribute__((noinline)) void check(int x) { if (x == 3) throw A{x}; if (x == 4) throw B{x}; }
+        int work(int x) { try { check(x); return x; } catch (const CAUGHT &) { return 1; } }
+        int other(int x) { return x * 3 + x / 7; }
+        """,
+        "m.cc": main("work", "other"),
+    ]) { $1 }
+
+    @Test(arguments: [["-O2"], ["-O2", "-fPIC"], ["-O2", "-fno-pie"]])
+    func `a target whose handlers catch something else is of another source`(_ flags: [String]) throws {
+        let link = flags.contains("-fno-pie") ? ["-no-pie"] : []
+        let edit = ["a.cc": [("x / 7", "x / 9")]]
+        let same = try Patching(Self.caught, edit, flags: flags, link: link)
+        #expect(same.functions == ["_Z5otheri"])
+        let other = try Patching(Self.caught, edit, flags: flags, link: link, targetFlags: ["-DCAUGHT=B"])
+        #expect(other.rules == ["unmatched-function"])
     }
 
     private static let classes = [

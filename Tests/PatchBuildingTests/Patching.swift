@@ -21,9 +21,10 @@ struct Patching {
     ///   - edits: by file, text to be replaced and its replacement; an empty first text appends.
     ///   - variants: more flags; every unit is compiled once more with them, as libtool does, but not linked in.
     ///   - targetFlags: more flags for the units that are linked into the target only.
+    ///   - strip: what to take out of the target's symbol table.
     init(
         _ sources: [String: String], _ edits: [String: [(String, String)]], flags: [String] = ["-O2"],
-        link: [String] = [], variants: [String]? = nil, targetFlags: [String] = []
+        link: [String] = [], variants: [String]? = nil, targetFlags: [String] = [], strip: [String] = []
     ) throws {
         var changed = sources
         for (file, list) in edits {
@@ -37,9 +38,10 @@ struct Patching {
         let split = ["-g", "-ffunction-sections", "-fdata-sections"]
         let plain = try Self.compile(sources, flags + targetFlags)
         let program =
-            try Fixture.cached([plain, linker] + link) { directory in
+            try Fixture.cached([plain, linker] + link + strip) { directory in
                 try runOrThrow(
                     linker, flags + link + units.map { "\(plain)/\($0).o" } + ["-o", directory + "/program"])
+                if !strip.isEmpty { try runOrThrow("strip", strip + [directory + "/program"]) }
             } + "/program"
         target = try TargetImage.load(path: program, symbolsPath: nil)
         var loaded: [LoadedUnit] = []

@@ -40,6 +40,7 @@ public func close(_ units: [ComparedUnit], target: TargetImage, sharesSwitch: Bo
     var closure = Closure(units: units, target: target)
     closure.refuseMoved()
     closure.addReplacedFunctions()
+    closure.refuseMovedInstances()
     closure.addInitializers()
     closure.run()
     if !closure.refusals.isEmpty { throw Refusals(closure.refusals) }

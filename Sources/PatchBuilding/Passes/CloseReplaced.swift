@@ -47,7 +47,10 @@ extension Closure {
     /// The target has kept another unit's copy of a function of vague linkage, which is replaced by that unit's; or none,
     /// since every call of it is inlined.
     private func isElsewhere(_ old: Entity, _ index: Int) -> Bool {
-        if old.names.allSatisfy({ target.definitions(of: $0).isEmpty && target.imports[$0] == nil }) { return true }
+        let isNamed = old.names.contains {
+            !target.definitions(of: $0).isEmpty || target.guessed[$0] != nil || target.imports[$0] != nil
+        }
+        if !isNamed, target.namesLocals || !target.mayHold(old, of: units[index].original) { return true }
         return units.indices.contains { other in
             guard other != index, units[other].matched.matched.contains(old.name),
                 let number = units[other].new.entityNamed[old.name]
@@ -130,7 +133,6 @@ extension Closure {
                         why: "the target has a definition of it already, which other code goes on using",
                         remedy: "leave the definition where it was"))
             }
-            refuseMovedInstances(of: unit)
             for (number, entity) in unit.original.entities.enumerated()
             where entity.isGlobal && unit.correlation.newOf[number] == nil {
                 guard let name = entity.names.first(where: { unit.new.entityNamed[$0] != nil }) else { continue }
@@ -139,34 +141,6 @@ extension Closure {
                         .aliases, subject: "\(name) (\(unit.name))",
                         why: "it becomes another name of \(unit.new.entities[unit.new.entityNamed[name] ?? 0].name)"))
             }
-        }
-    }
-}
-
-extension Closure {
-    /// An instance of a template that nothing in its object refers to was asked for explicitly, for units that can't make their
-    /// own: when another unit makes it now, they go on calling the old one.
-    fileprivate mutating func refuseMovedInstances(of unit: ComparedUnit) {
-        let lost = unit.original.entities.indices.filter { number in
-            let entity = unit.original.entities[number]
-            return entity.isVague && entity.kind == .function && unit.correlation.newOf[number] == nil
-                && newGlobals[entity.name] != nil && !losers(of: entity.name).isEmpty
-        }
-        guard !lost.isEmpty else { return }
-        let view = unit.original
-        var used: Set<Int> = []
-        for section in view.file.sections where section.isAllocated && section.name != ".eh_frame" {
-            for relocation in section.relocations {
-                guard case .entity(let number, _) = view.referent(of: relocation, in: section) else { continue }
-                used.insert(number)
-            }
-        }
-        for number in lost where !used.contains(number) {
-            refuse(
-                Refusal(
-                    .ambiguousSymbol, subject: "\(view.entities[number].name) (\(unit.name))",
-                    why: "another unit instantiates it now, and other code goes on using the target's",
-                    remedy: "leave the instantiation where it was"))
         }
     }
 }

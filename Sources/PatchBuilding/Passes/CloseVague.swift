@@ -91,8 +91,8 @@ extension Closure {
 }
 
 extension ObjectView {
-    /// Whether data has the content of another object's: bytes, and what they refer to by name.
-    fileprivate func holdsSame(_ old: Entity, as new: Entity, of other: ObjectView) -> Bool {
+    /// Whether a definition has the content of another object's: bytes, and what they refer to by name.
+    func holdsSame(_ old: Entity, as new: Entity, of other: ObjectView) -> Bool {
         guard old.size == new.size, old.isWritable == new.isWritable,
             bytes(section: old.section, from: old.offset, to: old.end)
                 == other.bytes(section: new.section, from: new.offset, to: new.end),

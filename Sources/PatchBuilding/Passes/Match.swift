@@ -34,6 +34,7 @@ public func match(_ plain: ObjectView, in target: TargetImage) -> MatchedUnit? {
     guard !matcher.places.isEmpty else { return nil }
     matcher.dropUnproved()
     matcher.placeData()
+    matcher.matchHandlers()
     return matcher.result()
 }
 
@@ -230,6 +231,19 @@ private struct Matcher {
             guard let bad = readings.first(where: { !agrees($0) || isStrange($0) }) else { continue }
             verified[index] = nil
             mismatches[index] = .other("it refers to another \(described(bad))")
+        }
+    }
+
+    /// A function is its code and its handlers.
+    mutating func matchHandlers() {
+        let handlers = HandlerMatch(plain: plain, target: target)
+        for index in verified.keys {
+            let entity = plain.entities[index]
+            guard let address = moved[index] ?? places[entity.section].map({ $0 &+ entity.offset }),
+                let difference = handlers.difference(of: index, at: address)
+            else { continue }
+            verified[index] = nil
+            mismatches[index] = .other(difference)
         }
     }
 
