@@ -81,7 +81,7 @@ unpack_binaries() {
     mkdir -p "$directory" "$directory.deb"
     for name; do
         (cd "$directory.deb" && quietly apt-get "${apt_options[@]}" download "$name=$version") ||
-            die "download of $name $version"
+            skip "the archive lists $name $version, but did not give it"
     done
     for name in "$directory.deb"/*.deb; do dpkg -x "$name" "$directory"; done
     touch "$directory/.done"
@@ -99,6 +99,9 @@ recorded_build() {
         quietly as_root apt-get "${apt_options[@]}" -y --no-install-recommends build-dep "$source=$version" ||
             die "apt-get build-dep $source"
         say "building $source $version as the distribution does, recorded (some minutes)"
+        # An archive may list versions whose files are gone.
+        (cd "$work/built" && quietly apt-get "${apt_options[@]}" source --download-only "$source=$version") ||
+            skip "the archive lists the source of $source $version, but did not give it"
         (cd "$work/built" && quietly apt-get "${apt_options[@]}" source "$source=$version") || die "apt-get source"
         for name in $(printf '%s\n' "$@" | tac); do
             (cd "$work"/built/*/ && quietly patch -R -p1 -i "debian/patches/$name") || die "taking off $name"
