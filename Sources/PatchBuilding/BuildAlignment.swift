@@ -32,15 +32,11 @@ struct BuildAlignment {
     /// Functions that a contradiction has ruled out.
     private var isBarred: [Bool] = []
     /// What located code and data refer to: address in the rebuilt file, address in the official one; in order.
-    private(set) var references: [(from: UInt64, to: UInt64)] = []
-    private let relocated: (rebuilt: [(place: UInt64, value: UInt64)], official: [UInt64: UInt64])
+    private(set) var references: [LinkedReference] = []
+    private(set) var data: DataAlignment
 
     init(rebuilt: ObjectFile, official: ObjectFile) {
-        relocated = (
-            relativeRelocations(rebuilt).sorted { $0.place < $1.place },
-            Dictionary(
-                relativeRelocations(official).map { ($0.place, $0.value) }, uniquingKeysWith: { first, _ in first })
-        )
+        data = DataAlignment(rebuilt: rebuilt, official: official)
         addFunctions(rebuilt, official)
         places = [UInt64?](repeating: nil, count: functions.count)
         isLocated = [Bool](repeating: false, count: functions.count)
@@ -48,7 +44,7 @@ struct BuildAlignment {
         markTwins()
         for pair in pairs { place(pair) }
         locateRuns()
-        settle(data: rebuilt.symbols.filter { $0.kind == .object && $0.sectionIndex != nil && $0.size > 0 })
+        settle(exports: exportReferences(rebuilt, official))
     }
 
     /// Where the function at `address` of the rebuilt file lies; nil when that is not proved.
@@ -78,13 +74,14 @@ struct BuildAlignment {
             sizes[symbol.value] = max(sizes[symbol.value] ?? 0, symbol.size)
         }
         let image = rebuilt.kind == .executable ? span(of: rebuilt) : nil
+        let threadBlock = ThreadLocals(rebuilt).size
         for section in rebuilt.sections where section.isAllocated && section.isExecutable {
             guard let other = official.section(named: section.name), other.isExecutable else { continue }
             let first = functions.count
             for range in pieces(of: section, sizes) {
                 let address = section.address &+ UInt64(range.lowerBound)
                 indexOf[address] = functions.count
-                functions.append(linkedFunction(range, of: section, image: image))
+                functions.append(linkedFunction(range, of: section, image: image, threadBlock: threadBlock))
                 pairOf.append(pairs.count)
             }
             pairs.append(Pair(rebuilt: section, official: other, functions: first..<functions.count))
@@ -103,7 +100,7 @@ struct BuildAlignment {
         let alike = Dictionary(grouping: functions.indices) { index in
             let (function, data) = (functions[index], pairs[pairOf[index]].rebuilt.data)
             var hasher = Hasher()
-            for part in function.fixedParts {
+            for part in function.ownParts {
                 hasher.combine(part)
                 hasher.combine(
                     data[function.range.lowerBound + part.lowerBound..<function.range.lowerBound + part.upperBound])
@@ -193,77 +190,48 @@ struct BuildAlignment {
     }
 
     /// Until nothing changes: what located code refers to locates more, or contradicts.
-    private mutating func settle(data: [Symbol]) {
-        let objects = data.sorted { $0.value < $1.value }
+    private mutating func settle(exports: [LinkedReference]) {
         for _ in 0..<12 {
-            references = codeReferences()
-            references.sort { ($0.from, $0.to) < ($1.from, $1.to) }
-            references += dataReferences(objects)
-            references.sort { ($0.from, $0.to) < ($1.from, $1.to) }
+            references = (codeReferences() + exports).sorted { $0.from < $1.from }
+            references = (references + data.settle(references)).sorted { $0.from < $1.from }
             let isContradicted = barContradicted()
             let isFurther = locateReferred()
             if !isContradicted, !isFurther { return }
         }
     }
 
-    private func codeReferences() -> [(from: UInt64, to: UInt64)] {
-        var result: [(from: UInt64, to: UInt64)] = []
+    private func codeReferences() -> [LinkedReference] {
+        var result: [LinkedReference] = []
         for index in functions.indices where isLocated[index] {
             guard let place = places[index] else { continue }
-            forEachReference(index, at: place) { result.append(($0, $1)) }
+            forEachReference(index, at: place) { result.append($0) }
         }
         return result
     }
 
-    private func forEachReference(_ index: Int, at place: UInt64, _ body: (UInt64, UInt64) -> Void) {
+    private func forEachReference(_ index: Int, at place: UInt64, _ body: (LinkedReference) -> Void) {
         let (function, pair) = (functions[index], pairs[pairOf[index]])
         let start = Int(place &- pair.official.address)
         let theirs = pair.official.data[start..<start + function.range.count]
         for field in function.fields {
-            body(
-                field.target(in: pair.rebuilt.data[function.range], at: function.address),
-                field.target(in: theirs, at: place))
+            let from = field.target(in: pair.rebuilt.data[function.range], at: function.address)
+            let to = field.target(in: theirs, at: place)
+            body(LinkedReference(from: from, to: to, isAccess: field.isAccess))
+            guard let access = field.access.map({ UInt64(bitPattern: Int64($0)) }) else { continue }
+            body(LinkedReference(from: from &+ access, to: to &+ access, isAccess: true))
         }
     }
 
-    /// Pointers in data whose own place is known.
-    private func dataReferences(_ objects: [Symbol]) -> [(from: UInt64, to: UInt64)] {
-        var result: [(from: UInt64, to: UInt64)] = []
-        var next = 0
-        for object in objects {
-            while next < relocated.rebuilt.count, relocated.rebuilt[next].place < object.value { next += 1 }
-            guard next < relocated.rebuilt.count, relocated.rebuilt[next].place - object.value < object.size,
-                case .at(let place) = datum(at: object.value, size: object.size)
-            else { continue }
-            var index = next
-            while index < relocated.rebuilt.count, relocated.rebuilt[index].place - object.value < object.size {
-                let (from, value) = relocated.rebuilt[index]
-                if let other = relocated.official[from &- object.value &+ place] { result.append((value, other)) }
-                index += 1
-            }
-        }
-        return result
-    }
-
-    /// What references say of a datum.
-    enum Evidence {
-        case none
-        case at(UInt64)
-        case contradictory
-    }
-
-    /// Where `size` bytes of data at `address` lie in the official file, as all references to any of them say.
-    func datum(at address: UInt64, size: UInt64) -> Evidence {
-        let end = address &+ max(1, size)
+    /// Where all references to `address` lead; nil where there are none, or they contradict each other.
+    private func destination(of address: UInt64) -> UInt64? {
         var index = references.partitioningIndex { $0.from >= address }
-        var shift: UInt64?
-        while index < references.count, references[index].from < end {
-            let other = references[index].to &- references[index].from
-            if let shift, shift != other { return .contradictory }
-            shift = other
+        var place: UInt64?
+        while index < references.count, references[index].from == address {
+            if let place, place != references[index].to { return nil }
+            place = references[index].to
             index += 1
         }
-        return shift.map { .at(address &+ $0) } ?? .none
+        return place
     }
 
     /// A function that located code calls elsewhere, and the code that does, are both in doubt.
@@ -276,8 +244,9 @@ struct BuildAlignment {
         guard !barred.isEmpty else { return false }
         for index in functions.indices where isLocated[index] {
             guard let place = places[index] else { continue }
-            forEachReference(index, at: place) { from, to in
-                guard let callee = indexOf[from], barred.contains(callee), places[callee] != to else { return }
+            forEachReference(index, at: place) { reference in
+                guard let callee = indexOf[reference.from], barred.contains(callee), places[callee] != reference.to
+                else { return }
                 barred.insert(index)
             }
         }
@@ -291,9 +260,7 @@ struct BuildAlignment {
     private mutating func locateReferred() -> Bool {
         var isFurther = false
         for index in functions.indices where !isLocated[index] && !isBarred[index] {
-            guard case .at(let place) = datum(at: functions[index].address, size: 1), fits(index, at: place) else {
-                continue
-            }
+            guard let place = destination(of: functions[index].address), fits(index, at: place) else { continue }
             places[index] = place
             isLocated[index] = true
             isFurther = true
@@ -323,8 +290,23 @@ private func forEachOccurrence(
     }
 }
 
-private func relativeRelocations(_ file: ObjectFile) -> [(place: UInt64, value: UInt64)] {
-    file.dynamicRelocations.filter { $0.type == .relative }.map { ($0.offset, UInt64(bitPattern: $0.addend)) }
+/// What the dynamic symbol tables say: a name at one address is the same definition in both.
+private func exportReferences(_ rebuilt: ObjectFile, _ official: ObjectFile) -> [LinkedReference] {
+    let (ours, theirs) = (exportedAddresses(rebuilt), exportedAddresses(official))
+    return ours.compactMap { name, address in
+        theirs[name].map { LinkedReference(from: address, to: $0, isAccess: true) }
+    }
+}
+
+/// Names that the file exports at one address.
+func exportedAddresses(_ file: ObjectFile) -> [String: UInt64] {
+    var addresses: [String: UInt64] = [:]
+    var several: Set<String> = []
+    for symbol in file.dynamicSymbols where symbol.sectionIndex != nil && symbol.kind != .threadLocal {
+        if let known = addresses[symbol.name], known != symbol.value { several.insert(symbol.name) }
+        addresses[symbol.name] = symbol.value
+    }
+    return addresses.filter { !several.contains($0.key) }
 }
 
 private func span(of file: ObjectFile) -> Range<UInt64>? {

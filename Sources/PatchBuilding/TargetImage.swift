@@ -26,6 +26,7 @@ public struct TargetImage: Sendable {
     let exports: [String: Symbol]
     /// By symbol name: address of the target's own GOT slot.
     let slots: [String: UInt64]
+    let threadLocals: ThreadLocals
     /// By offset in the file's TLS segment: where the two words of its TLS descriptor lie.
     let threadDescriptors: [UInt64: UInt64]
     /// By address: the GOT slot's symbol name.
@@ -149,6 +150,7 @@ public struct TargetImage: Sendable {
             if relocation.type == .globDat || slots[name] == nil { slots[name] = relocation.offset }
         }
         self.slots = slots
+        threadLocals = ThreadLocals(file)
         threadDescriptors = Self.threadDescriptors(file)
         slotNames = slotNamesByAddress
         symbolicNames = Set(

@@ -18,7 +18,7 @@ struct TranslatedSymbols {
         let alignment = BuildAlignment(rebuilt: rebuilt, official: official)
         code = OfficialCode(alignment, rebuilt: rebuilt, official: official)
         let exported = exportedAddresses(official)
-        let isSameTLS = hasSameThreadLocals(rebuilt, official)
+        let threads = ThreadAlignment(alignment, rebuilt: rebuilt, official: official)
         for symbol in rebuilt.symbols {
             guard let section = symbol.sectionIndex, rebuilt.sections.indices.contains(section), !symbol.name.isEmpty,
                 symbol.kind != .section, symbol.kind != .file
@@ -29,9 +29,9 @@ struct TranslatedSymbols {
             let isCode = rebuilt.sections[section].isExecutable
             var address: UInt64?
             if symbol.kind == .threadLocal {
-                address = isSameTLS ? symbol.value : nil
+                address = threads.location(of: symbol.value, size: symbol.size)
             } else {
-                address = isCode ? alignment.location(of: symbol.value) : alignment.place(of: symbol)
+                address = isCode ? alignment.location(of: symbol.value) : alignment.data.locations[symbol.value]
                 // The file itself says where its exports are.
                 if symbol.binding != .local, let known = exported[symbol.name] { address = known }
             }
@@ -56,8 +56,7 @@ struct TranslatedSymbols {
         }
     }
 
-    /// Data must lie in the section of the same name, and in the same order as in the rebuilt file: a reference to the end
-    /// of one object may be taken for one to the next.
+    /// Data must lie in the section of the same name, and in the same order as in the rebuilt file.
     private mutating func dropDisplaced(_ rebuilt: ObjectFile, _ official: ObjectFile) {
         let before = Dictionary(rebuilt.symbols.map { ($0.index, $0) }, uniquingKeysWith: { first, _ in first })
         var displaced: Set<Int> = []
@@ -91,38 +90,10 @@ struct TranslatedSymbols {
     }
 }
 
-extension BuildAlignment {
-    fileprivate func place(of symbol: Symbol) -> UInt64? {
-        if case .at(let address) = datum(at: symbol.value, size: symbol.size) { address } else { nil }
-    }
-}
-
 extension Symbol {
     fileprivate func moved(to address: UInt64) -> Symbol {
         var symbol = self
         symbol.value = address
         return symbol
     }
-}
-
-/// Names that the file exports at one address.
-private func exportedAddresses(_ file: ObjectFile) -> [String: UInt64] {
-    var addresses: [String: UInt64] = [:]
-    var several: Set<String> = []
-    for symbol in file.dynamicSymbols where symbol.sectionIndex != nil && symbol.kind != .threadLocal {
-        if let known = addresses[symbol.name], known != symbol.value { several.insert(symbol.name) }
-        addresses[symbol.name] = symbol.value
-    }
-    return addresses.filter { !several.contains($0.key) }
-}
-
-/// Offsets of thread-locals are those of the rebuilt file only where the whole block is the same.
-private func hasSameThreadLocals(_ rebuilt: ObjectFile, _ official: ObjectFile) -> Bool {
-    guard let ours = rebuilt.segments.first(where: { $0.type == 7 }),
-        let theirs = official.segments.first(where: { $0.type == 7 })
-    else { return false }
-    return ours.memorySize == theirs.memorySize && ours.fileSize == theirs.fileSize
-        && ours.alignment == theirs.alignment
-        && rebuilt.bytes(address: ours.address, size: Int(ours.fileSize))
-            == official.bytes(address: theirs.address, size: Int(theirs.fileSize))
 }

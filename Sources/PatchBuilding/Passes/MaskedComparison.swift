@@ -7,6 +7,10 @@ struct FieldReading {
     var symbolAddress: UInt64?
     /// The GOT slot that the field refers to.
     var slot: UInt64?
+    /// Where the field leads, when it refers to a thread-local.
+    var thread: ThreadPlace?
+    /// The object's datum that is meant for certain, and its address; or its offset, if it is a thread-local.
+    var exact: (entity: Int, address: UInt64)?
 }
 
 /// Compares a function of an object with linked bytes, undoing what a linker may have done to it.
@@ -60,6 +64,11 @@ struct MaskedComparison {
             reading.symbolAddress = base &+ UInt64(at) &+ UInt64(bitPattern: field32(at) &- relocation.addend)
         case .abs32s where isFixed, .abs32 where isFixed:
             reading.symbolAddress = UInt64(bitPattern: field32(at) &- relocation.addend)
+        case .tpoff32: reading.thread = .fromPointer(field32(at) &- relocation.addend)
+        case .dtpoff32:
+            // Where the block is the program's, the linker counts from the thread pointer.
+            let distance = field32(at) &- relocation.addend
+            reading.thread = distance < 0 ? .fromPointer(distance) : .inBlock(UInt64(distance))
         default: break
         }
         readings.append(reading)
@@ -96,15 +105,17 @@ struct MaskedComparison {
     private mutating func readInitialExec(_ relocation: Relocation, _ at: Int) {
         guard at >= 3 else { return mask(at, 4) }
         let register = expected[at - 1] >> 3 & 7
+        var reading = FieldReading(relocation: relocation, thread: .slot(address(at, at, 0)))
         switch (expected[at - 2], found[at - 2]) {
         case (0x8b, 0xc7) where found[at - 1] == 0xc0 | register,
             (0x03, 0x81) where found[at - 1] == 0xc0 | register,
             (0x03, 0x8d) where found[at - 1] == 0x80 | register << 3 | register:
             mask(at - 3, 3)
+            reading.thread = .fromPointer(field32(at))
         default: break
         }
         mask(at, 4)
-        readings.append(FieldReading(relocation: relocation))
+        readings.append(reading)
     }
 
     /// General and local dynamic sequences, with their call of `__tls_get_addr`, may be initial or local exec ones.
@@ -113,24 +124,34 @@ struct MaskedComparison {
         let window = found[from..<(from + count)]
         let localExec: [UInt8] = [0x64, 0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0]
         let localDynamic: [UInt8] = [0x66, 0x66, 0x66, 0x64, 0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0]
+        var reading = FieldReading(relocation: relocation)
         if window.starts(with: localExec) || window.elementsEqual(localDynamic) {
             mask(from, count)
+            if count == 16, window.dropFirst(9).starts(with: [0x48, 0x8d, 0x80]) {
+                reading.thread = .fromPointer(field32(from + 12))
+            } else if count == 16 {
+                reading.thread = .slot(address(from + 12, from + 12, 0))
+            }
         } else {
             mask(from + (count == 16 ? 4 : 3), 4)
+            if count == 16 { reading.thread = .slot(address(from + 4, from + 4, 0)) }
         }
-        readings.append(FieldReading(relocation: relocation))
+        readings.append(reading)
     }
 
     /// `lea x@tlsdesc(%rip), %rax` may be `mov $x@tpoff, %rax` or `mov x@gottpoff(%rip), %rax`.
     private mutating func readDescriptor(_ relocation: Relocation, _ at: Int) {
         let forms: [[UInt8]] = [[0x48, 0xc7, 0xc0], [0x48, 0x8b, 0x05]]
+        let isDistance = at >= 3 && found[at - 3..<at].elementsEqual(forms[0])
         if at >= 3, expected[at - 3..<at].elementsEqual([0x48, 0x8d, 0x05]),
             forms.contains(Array(found[at - 3..<at]))
         {
             mask(at - 3, 3)
         }
         mask(at, 4)
-        readings.append(FieldReading(relocation: relocation))
+        readings.append(
+            FieldReading(
+                relocation: relocation, thread: isDistance ? .fromPointer(field32(at)) : .slot(address(at, at, 0))))
     }
 
     /// Then `call *(%rax)` is a nop of two bytes.

@@ -7,6 +7,8 @@ public struct MatchedUnit: Sendable {
     public var addresses: [String: UInt64] = [:]
     /// By function name: its size, `.cold` halves under their own names.
     public var sizes: [String: UInt64] = [:]
+    /// By name: the offset of a thread-local that the unit's code reaches, and does not define.
+    public var threadOffsets: [String: UInt64] = [:]
     /// What the unit's code reaches through a slot or a PLT entry: the slot's name, by the unit's name for it.
     public var imports: [String: String] = [:]
     /// Functions whose bytes are those of the target once relocations are resolved.
@@ -27,12 +29,15 @@ public struct MatchedUnit: Sendable {
 /// compared byte by byte; the fields of relocations tell the addresses of data and of same-named statics. Linker
 /// relaxations of a closed list are undone (trap linker-relaxations); nothing else may differ.
 ///
+/// - Parameter original: the same unit with each datum in a section of its own, so that a reference to the end of one is
+///   not taken for one to the next; nil when there is none.
 /// - Returns: nil when the target has no function of the unit under its name.
-public func match(_ plain: ObjectView, in target: TargetImage) -> MatchedUnit? {
+public func match(_ plain: ObjectView, in target: TargetImage, original: ObjectView? = nil) -> MatchedUnit? {
     var matcher = Matcher(plain: plain, target: target)
     matcher.placeCode()
     guard !matcher.places.isEmpty else { return nil }
     matcher.dropUnproved()
+    if target.translated != nil { matcher.addExact(original) }
     matcher.placeData()
     matcher.matchHandlers()
     return matcher.result()

@@ -65,19 +65,22 @@ extension Matcher {
     /// Equal copies (a static function of a header, in each unit a section of its own) are told apart by what functions
     /// with a known place call; never by guessing, since each may have static data of its own.
     private mutating func decide() {
-        var isProgress = true
-        while isProgress, !undecided.isEmpty {
-            isProgress = false
-            let named = Dictionary(
-                grouping: verified.values.joined().compactMap { sectionPlace($0) }, by: \.0
-            ).mapValues { Set($0.map(\.1)) }
-            for (section, trials) in undecided {
-                let fitting = trials.filter { named[section]?.contains($0.place) == true }
-                guard fitting.count == 1 else { continue }
-                take(fitting[0], section)
-                undecided[section] = nil
-                isProgress = true
+        var named: [Int: Set<UInt64>] = [:]
+        var work: [Int] = []
+        func learn(_ readings: some Sequence<FieldReading>) {
+            for (section, place) in readings.compactMap({ sectionPlace($0) })
+            where undecided[section] != nil && named[section, default: []].insert(place).inserted {
+                work.append(section)
             }
+        }
+        learn(verified.sorted { $0.key < $1.key }.flatMap(\.value))
+        while let section = work.popLast() {
+            guard let fitting = undecided[section]?.filter({ named[section]?.contains($0.place) == true }),
+                fitting.count == 1
+            else { continue }
+            take(fitting[0], section)
+            undecided[section] = nil
+            learn(fitting[0].good.values.joined())
         }
         for (section, trials) in undecided {
             for index in plain.entitiesInSection[section, default: []] {

@@ -9,13 +9,11 @@ extension Matcher {
             guard let (section, place) = sectionPlace(reading), places[section] == nil else { continue }
             votes[section, default: [:]][place, default: 0] += 1
         }
-        for (section, candidates) in votes {
-            if candidates.count > 1, target.translated != nil {
-                placePieces(of: section)
-            } else {
-                places[section] = candidates.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key
-            }
+        let pieces = target.translated == nil ? [:] : votes.filter { $0.value.count > 1 }
+        for (section, candidates) in votes where pieces[section] == nil {
+            places[section] = candidates.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key
         }
+        placePieces(of: Set(pieces.keys))
         let strange = target.translated == nil ? strangeSections() : []
         let strangers = target.translated == nil ? [] : strangeEntities()
         for (index, readings) in verified {
@@ -63,14 +61,14 @@ extension Matcher {
             })
     }
 
-    /// A section of which parts are shifted against each other: each datum lies where all references to it say.
-    mutating func placePieces(of section: Int) {
+    /// Sections of which parts are shifted against each other: each datum lies where all references to it say.
+    mutating func placePieces(of sections: Set<Int>) {
+        guard !sections.isEmpty else { return }
         var votes: [Int: Set<UInt64>] = [:]
         for reading in verified.values.joined() {
-            guard let (held, place) = sectionPlace(reading), held == section, let index = referent(reading) else {
-                continue
-            }
-            votes[index, default: []].insert(place &+ plain.entities[index].offset)
+            guard let (held, place) = sectionPlace(reading), sections.contains(held), let index = referent(reading)
+            else { continue }
+            votes[index, default: []].insert(reading.exact?.address ?? place &+ plain.entities[index].offset)
         }
         for (index, addresses) in votes where addresses.count == 1 { moved[index] = addresses.first }
     }

@@ -4,6 +4,7 @@ import ObjectFiles
 extension Matcher {
     /// The definition of the unit that a field refers to.
     func referent(_ reading: FieldReading) -> Int? {
+        if let exact = reading.exact { return exact.entity }
         if let known = plain.entityOfSymbol[reading.relocation.symbol] { return known }
         let symbol = plain.file.symbols[reading.relocation.symbol]
         guard let section = symbol.sectionIndex, symbol.kind == .section else { return nil }
@@ -51,6 +52,7 @@ extension Matcher {
             return [name, "__real_" + name].contains(symbol.name) || name == "__wrap_" + symbol.name
         }
         if let (section, place) = sectionPlace(reading) {
+            if let exact = reading.exact, let address = moved[exact.entity] { return exact.address == address }
             if let index = referent(reading), let address = moved[index] {
                 return place &+ plain.entities[index].offset == address
             }

@@ -29,6 +29,7 @@ extension Matcher {
 
     func result() -> MatchedUnit {
         var unit = MatchedUnit()
+        let exact = exactAddresses()
         for (index, entity) in plain.entities.enumerated() {
             if let other = overriding(index) {
                 for name in entity.names { unit.addresses[name] = other }
@@ -47,7 +48,7 @@ extension Matcher {
                 for name in entity.names { unit.mismatches[name] = mismatch.text }
                 if unproved.contains(index) { unit.unproved.formUnion(entity.names) }
             }
-            guard let address = address(of: index) else { continue }
+            guard let address = exact[index] ?? address(of: index) else { continue }
             for name in entity.names { unit.addresses[name] = address }
             if entity.kind == .function { for name in entity.names { unit.sizes[name] = entity.size } }
         }
@@ -63,7 +64,10 @@ extension Matcher {
         var contradicted: Set<String> = []
         for reading in verified.values.joined() {
             let symbol = plain.file.symbols[reading.relocation.symbol]
-            guard !symbol.isDefined, symbol.kind != .threadLocal else { continue }
+            guard !symbol.isDefined, symbol.kind != .threadLocal else {
+                addThreadLocal(symbol, reading, to: &unit)
+                continue
+            }
             var address: UInt64?
             if let slot = reading.slot ?? reading.symbolAddress.flatMap({ target.slotOfPLTEntry(at: $0) }) {
                 if let name = target.slotNames[slot] {
@@ -81,6 +85,13 @@ extension Matcher {
         }
         // Where the symbol table knows the name, one reference may go through a PLT entry and another be direct.
         for name in contradicted where target.isUnproved(name) { unit.addresses[name] = nil }
+    }
+
+    private func addThreadLocal(_ symbol: Symbol, _ reading: FieldReading, to unit: inout MatchedUnit) {
+        guard !symbol.isDefined, target.translated != nil, let place = reading.thread,
+            let offset = target.threadLocals.offset(place)
+        else { return }
+        unit.threadOffsets[symbol.name] = offset
     }
 
     func address(of index: Int) -> UInt64? {

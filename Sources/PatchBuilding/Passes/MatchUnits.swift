@@ -14,7 +14,9 @@ func matchUnits(
     var held: [(unit: ComparedUnit, source: String)] = []
     var strangers: [(unit: LoadedUnit, matched: MatchedUnit)] = []
     for item in changed where !item.changes.isEmpty || item.addsGlobals || item.losesVague {
-        guard let matched = match(item.unit.plain, in: target), !linked.lack(item, matched) else { continue }
+        guard let matched = match(item.unit.plain, in: target, original: item.unit.original),
+            !linked.lack(item, matched)
+        else { continue }
         if !matched.holdsChange(of: item) {
             strangers.append((item.unit, matched))
             continue

@@ -53,6 +53,9 @@ struct SymbolResolver {
     func resolve(
         _ name: String, type: RelocationType, isWeak: Bool, in unit: MatchedUnit
     ) -> Result<Binding, Refusal> {
+        if let offset = unit.threadOffsets[name] {
+            return .success(Binding(kind: .threadLocal, symbol: name, address: offset))
+        }
         let known = unit.addresses[name]
         if let known, !target.definitions(of: name).contains(where: { $0.value == known }) {
             return .success(Binding(kind: .target, symbol: name, address: known))
