@@ -145,13 +145,22 @@ struct LayoutComparison {
 
     private func compareEnumerators(_ before: TypeLayout, _ after: TypeLayout) -> [String] {
         let values = Dictionary(after.enumerators.map { ($0.name, $0.value) }) { first, _ in first }
-        return before.enumerators.compactMap { enumerator in
-            guard let value = values[enumerator.name] else {
-                return "enumerator `\(enumerator.name)` (\(enumerator.value)) is removed"
-            }
-            if value == enumerator.value { return nil }
-            return "enumerator `\(enumerator.name)` changes from \(enumerator.value) to \(value)"
+        let removed = before.enumerators.filter { values[$0.name] == nil }.map {
+            "enumerator `\($0.name)` (\($0.value)) is removed"
         }
+        let changed = before.enumerators.compactMap { enumerator in
+            values[enumerator.name].flatMap { value in
+                value == enumerator.value
+                    ? nil : "enumerator `\(enumerator.name)` changes from \(enumerator.value) to \(value)"
+            }
+        }
+        return folded(removed, "are removed") + folded(changed, "change")
+    }
+
+    /// A grammar has hundreds of enumerators, all of which a new one may move.
+    private func folded(_ sentences: [String], _ verb: String) -> [String] {
+        guard let first = sentences.first, sentences.count > 3 else { return sentences }
+        return ["\(first), and \(sentences.count - 1) more enumerators \(verb)"]
     }
 
     private mutating func compareMembers(_ before: [Member], _ after: [Member]) -> [String] {

@@ -81,6 +81,12 @@ import Testing
         ]
         let swapped = try changes(before, ["s.h": "#define IDLE 1\n#define BUSY 0\n#define LIMIT 9\n"])
         #expect(swapped.compactMap(\.refusal).map(\.subject) == ["BUSY", "IDLE"])
+        func grammar(_ first: Int) -> String {
+            "#define BEFORE 2\n" + (0..<8).map { "#define TOKEN\($0) \(first + $0)\n" }.joined()
+        }
+        let tokens = try changes(["t.h": grammar(3), "a.c": before["a.c"]!], ["t.h": grammar(4)])
+        #expect(tokens.count == 8 && tokens.compactMap(\.refusal).count == 7)
+        #expect(meaningRefusals(tokens).map(\.subject) == ["t.h"])
         let raised = try changes(before, ["s.h": "#define IDLE 0\n#define BUSY 1\n#define LIMIT 12\n"])
         #expect(raised.count == 1 && raised.allSatisfy { $0.refusal == nil })
     }

@@ -35,6 +35,26 @@ struct ConstantChange: Hashable {
     }
 }
 
+/// One refusal for each constant that needs a decision, but only one for a file in which many are numbered anew, as in what
+/// is made of a grammar.
+func meaningRefusals(_ changes: [ConstantChange]) -> [Refusal] {
+    var refusals: [Refusal] = []
+    let renumbered = Dictionary(grouping: changes.filter { $0.displaced != nil }, by: \.place).filter {
+        $0.value.count > 5
+    }
+    for (place, changes) in renumbered.sorted(by: { $0.key < $1.key }) {
+        let first = changes[0]
+        refusals.append(
+            Refusal(
+                .meaning, subject: place,
+                why:
+                    "\(first.name) changes from \(first.old) to \(first.new), the value that \(first.displaced ?? "") had, and "
+                    + "\(changes.count - 1) more constants are numbered anew: what the process has stored would be taken for "
+                    + "something else"))
+    }
+    return refusals + changes.filter { $0.displaced == nil || renumbered[$0.place] == nil }.compactMap(\.refusal)
+}
+
 /// Every changed constant of a patch: macros and, from debug information, `enum { N = 64 }` and `static const int N`.
 ///
 /// - Parameter constants: of each unit that changes, the values before and after.

@@ -36,7 +36,7 @@ func guardPatch(
         values.append(patches)
     }
     refusals += debug.layoutRefusals() + debug.closureRefusals() + debug.signatureRefusals(homeless: homeless)
-    refusals += constants.compactMap(\.refusal)
+    refusals += meaningRefusals(constants)
     for target in held { refusals += try guardUnrecorded(target.target, sources: sources) }
     return (try decide(refusals, final: final, allowed), values)
 }
