@@ -177,7 +177,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
     (
         .pieLibraryData,
         RuleExplanation(
-            "Code of a program (-fPIE) newly reads or writes a variable of a library directly. That needs a copy relocation, which only the program's own link could make. (Taking its address does not.)",
+            "Code of a program newly reads or writes a variable of a library directly. That needs a copy relocation, which only the program's own link could make. (Taking its address does not, but with -fno-pie.)",
             example: "+if (optind < argc) …                    // the program did not use optind before",
             wayOut: "Use the variable in a unit that is compiled with -fPIC, or through a function call.")
     ),

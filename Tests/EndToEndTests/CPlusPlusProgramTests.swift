@@ -64,9 +64,9 @@ extension EndToEnd {
             return directory
         }
 
-        @Test
-        func `exceptions pass through patched functions in every direction`() throws {
-            let directory = try build("exceptions", Self.edits)
+        @Test(arguments: [[], ["-fno-pie", "-no-pie"]])
+        func `exceptions pass through patched functions in every direction`(_ flags: [String]) throws {
+            let directory = try build("exceptions" + flags.joined(), Self.edits, flags: flags)
             try withProcess(directory + "/program") { process in
                 try process.waitForOutput("3 100 1 5\n")
                 let bundle = directory + "/fix.lpatch"
@@ -107,9 +107,10 @@ extension EndToEnd {
             }
         }
 
-        @Test func `a new class, a new object and an old static variable work together`() throws {
+        @Test(arguments: [[], ["-fno-pie", "-no-pie"]])
+        func `a new class, a new object and an old static variable work together`(_ flags: [String]) throws {
             let directory = try build(
-                "classes",
+                "classes" + flags.joined(),
                 [
                     (
                         "__attribute__((noinline)) int work",
@@ -123,7 +124,7 @@ extension EndToEnd {
                         "return base->get(x) + 1;",
                         "Base *b = new Third; base = dynamic_cast<Third *>(b); int r = base->get(x); delete b; return r;"
                     ),
-                ])
+                ], flags: flags)
             try withProcess(directory + "/program") { process in
                 try process.waitForOutput("3 100 1 5\n")
                 let applied = try livepatch(

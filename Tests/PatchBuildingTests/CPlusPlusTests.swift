@@ -1,3 +1,4 @@
+import Diagnostics
 import ObjectFiles
 import PatchFormat
 import Testing
@@ -260,6 +261,37 @@ import Testing
             ["a.cc": "int work(int x) { return x * 3 + x / 7; }", "m.cc": Self.main("work")],
             ["a.cc": [("x / 7", "(x > 9 ? throw x : 3)")]], flags: flags + ["-fno-asynchronous-unwind-tables"])
         #expect(bare.rules.contains("unresolved-symbol"))
+    }
+
+    @Test func `a program of fixed addresses throws what it knows the type of`() throws {
+        let sources = [
+            "a.cc": """
+            #include <stdexcept>
+            struct Own { std::string text; Own(int x); ~Own(); };
+            Own::Own(int x) : text(x, 'x') {}
+            Own::~Own() { text.clear(); }
+            int work(int x) { if (x > 30) throw std::logic_error("30"); return x * 3 + x / 7; }
+            int other(int x) { Own own(x); try { return work(x); } catch (std::exception &e) { return 9; } }
+            """, "m.cc": Self.main("other"),
+        ]
+        func patching(_ new: String) throws -> Patching {
+            try Patching(sources, ["a.cc": [("x / 7", new)]], flags: ["-O2", "-fno-pie"], link: ["-no-pie"])
+        }
+        // Its typeinfo has a copy in the program, and its destructor a PLT entry that is its address for everybody.
+        let known = try patching("(x > 20 ? throw std::logic_error(\"20\") : Own(x).text.size())")
+        #expect(known.rules.isEmpty)
+        for name in ["_ZTISt11logic_error", "_ZNSt11logic_errorD1Ev"] { #expect(known.bindings[name] != nil) }
+        let extraction = try extract(#require(known.plan))
+        let frames = try #require(extraction.object.sections.first { $0.name == ".livepatch.frames" })
+        #expect(frames.relocations.allSatisfy { [.pc32, .gotpcrel].contains($0.type) })
+        // A first use of another type would need a copy of its own.
+        let unknown = try patching("(x > 20 ? throw std::out_of_range(\"20\") : 3)")
+        let plan = try #require(unknown.plan)
+        let error = #expect(throws: Refusals.self) { try extract(plan) }
+        #expect(error.map { Set($0.refusals.map(\.rule)) } == ["pie-library-data"])
+        // A static object's destructor is only called.
+        let object = try patching("(int)[] { static std::string s(\"abc\"); return s.size(); }()")
+        #expect(try extract(#require(object.plan)).resident != nil)
     }
 
     private static let lambdas = [

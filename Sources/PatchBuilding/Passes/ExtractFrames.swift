@@ -51,13 +51,15 @@ extension ModuleBuilder {
                     index == description.codeRelocation
                     ? (code, description.code.offset)
                     : (description.table.flatMap { place($0.section) } ?? 0, description.table?.offset ?? 0)
-                guard section != 0, [.pc32, .pc64].contains(relocation.type) else {
+                // An absolute address, which the shared record now calls a distance of the same size.
+                let isShort = relocation.type == .abs32
+                guard section != 0, isShort || [.pc32, .pc64].contains(relocation.type) else {
                     refuse(.relocationType, plan.units[unit].name, "\(relocation.type) in its unwind data")
                     continue
                 }
                 let moved = UInt64(start) + relocation.offset - UInt64(description.range.lowerBound)
                 object.addRelocation(
-                    local(section, at: moved, relocation.type, addend: Int64(offset)), to: number)
+                    local(section, at: moved, isShort ? .pc32 : relocation.type, addend: Int64(offset)), to: number)
             }
         }
     }
@@ -70,12 +72,57 @@ extension ModuleBuilder {
         if common.relocations.isEmpty, let known = plain[bytes] { return known }
         let start = append(common.range, of: site)
         if common.relocations.isEmpty { plain[bytes] = start }
+        for place in absoluteForms(bytes) {
+            object.sections[site.number].data[start + place.at] = place.isPersonality ? 0x9b : 0x1b
+        }
         for index in common.relocations {
             var relocation = site.section.relocations[index]
             relocation.offset = UInt64(start) + relocation.offset - UInt64(common.range.lowerBound)
+            if relocation.type == .abs32 { relocation.type = .gotpcrel }
             add(relocation, at: site)
         }
         return start
+    }
+
+    /// Code that is not position-independent has its unwind data name things by 4-byte addresses. In a module these become
+    /// distances (`DW_EH_PE_pcrel|sdata4`), and what a library may hold goes through a slot (`DW_EH_PE_indirect`), as in code
+    /// that is: `ld -shared` and the unwinder know both.
+    private func absoluteForms(_ record: [UInt8]) -> [(at: Int, isPersonality: Bool)] {
+        // Length, identifier and version; then letters, three numbers, and the length of what the letters mean.
+        guard record.count > 10, let end = record[9...].firstIndex(of: 0), record[9] == UInt8(ascii: "z") else {
+            return []
+        }
+        var at = end + 1
+        for _ in 0..<4 {
+            while at < record.count, record[at] & 0x80 != 0 { at += 1 }
+            at += 1
+        }
+        var found: [(at: Int, isPersonality: Bool)] = []
+        for letter in record[10..<end] {
+            guard at < record.count else { return found }
+            let isPersonality = letter == UInt8(ascii: "P")
+            guard isPersonality || letter == UInt8(ascii: "R") || letter == UInt8(ascii: "L") else { continue }
+            if record[at] == 0x03 { found.append((at, isPersonality)) }
+            at += isPersonality ? (record[at] & 0x0f == 0x03 || record[at] & 0x0f == 0x0b ? 5 : 9) : 1
+        }
+        return found
+    }
+
+    /// The same for tables of handlers: types by distances to slots.
+    mutating func addAbsoluteTypes(of site: Site) -> Bool {
+        guard site.section.name.hasPrefix(".gcc_except_table"),
+            site.section.relocations.contains(where: { $0.type == .abs32 })
+        else { return false }
+        let frames = FrameRecords(objectFile(site.key.unit, site.key.side))
+        for case let table? in frames.descriptions.map(\.table) where table.section == site.key.section {
+            guard HandlerTable(site.section.data, at: Int(table.offset))?.typeForm == 0x03 else { continue }
+            object.sections[site.number].data[Int(table.offset) + 1] = 0x9b
+        }
+        for var relocation in site.section.relocations where relocation.type != .none {
+            if relocation.type == .abs32 { relocation.type = .gotpcrel }
+            add(relocation, at: site)
+        }
+        return true
     }
 
     private mutating func append(_ range: Range<Int>, of site: Site) -> Int {

@@ -7,7 +7,7 @@ import PatchFormat
 /// lifted out for the applier. Anything else is refused.
 extension ModuleBuilder {
     mutating func addRelocations() {
-        for index in sites.indices {
+        for index in sites.indices where !addAbsoluteTypes(of: sites[index]) {
             for relocation in sites[index].section.relocations where relocation.type != .none {
                 add(relocation, at: sites[index])
             }
@@ -131,6 +131,11 @@ extension ModuleBuilder {
             guard let index = bindings.indexOfImported(binding) else { return refuseVersions(binding) }
             return lift(relocation, .abs64, at: site, binding: index, addend: relocation.addend)
         case .pc32: return addDirect(relocation, at: site, binding)
+        case .abs32, .abs32s:
+            guard site.section.isExecutable else { return refuseType(relocation, site, binding.symbol) }
+            let isJump = isDestructor(binding.symbol) && relocation.addend == 0
+            return isJump
+                ? addJumpAddress(relocation, at: site, binding) : refuseDirect(relocation, site, binding.symbol)
         default: return refuseType(relocation, site, binding.symbol)
         }
         guard bindings.indexOfImported(binding) != nil else { return refuseVersions(binding) }
@@ -142,16 +147,32 @@ extension ModuleBuilder {
     /// becomes `mov slot(%rip), r`, of the same length and effect: what a linker does the other way round. (Where the target
     /// has a copy of the data, that is bound, and nothing gets here.)
     private mutating func addDirect(_ relocation: Relocation, at site: Site, _ binding: Binding) {
-        guard isLoadOfAddress(relocation, site) else {
-            return refuse(
-                .pieLibraryData, site.name(at: relocation.offset),
-                "it uses \(binding.symbol) of a library directly, and the target has no copy of it")
-        }
+        guard isLoadOfAddress(relocation, site) else { return refuseDirect(relocation, site, binding.symbol) }
         guard let index = bindings.indexOfImported(binding) else { return refuseVersions(binding) }
         patch([0x8b], at: relocation.offset - 2, of: site)
         var field = relocation
         field.addend = -4
         reach(.address(index, offset: relocation.addend &+ 4), field, at: site)
+    }
+
+    private mutating func refuseDirect(_ relocation: Relocation, _ site: Site, _ symbol: String) {
+        refuse(
+            .pieLibraryData, site.name(at: relocation.offset),
+            "it uses \(symbol) of a library directly, and the target has no copy of it")
+    }
+
+    /// Nobody can compare a destructor's address: the compiler hands it to the library, to be called. So a jump of the module's
+    /// own serves where code asks for an address of 4 bytes.
+    private mutating func addJumpAddress(_ relocation: Relocation, at site: Site, _ binding: Binding) {
+        guard let index = bindings.indexOfImported(binding) else { return refuseVersions(binding) }
+        let start = relocation.offset
+        patch([0, 0, 0, 0], at: start, of: site)
+        tables.jumpAddresses.append((site.number, start, relocation.type, tables.jump(to: index)))
+        if resident == nil { resident = "the address of \(binding.symbol) goes through the module" }
+    }
+
+    private func isDestructor(_ name: String) -> Bool {
+        name.hasPrefix("_ZN") && ["D0Ev", "D1Ev", "D2Ev"].contains { name.hasSuffix($0) }
     }
 
     /// The field is the last of a `lea` of 8 bytes.

@@ -41,6 +41,13 @@ extension ModuleBuilder {
         let got = addTable(".livepatch.got", flags: 3, size: Int(tables.gotSize), alignment: 16)
         for (key, offset) in tables.slots { fill(key, got, offset) }
         let plt = tables.jumps.isEmpty ? 0 : addJumps(got)
+        for field in tables.jumpAddresses {
+            let binding = bindings.module(section: plt, name: ".livepatch.plt")
+            tables.records.append(
+                LiftedRecord(
+                    section: field.section, offset: field.offset, type: field.type, binding: binding,
+                    addend: Int64(field.jump)))
+        }
         for reference in tables.references {
             let section = reference.part == .got ? got : plt
             let addend = reference.relocation.addend &+ Int64(reference.offset)

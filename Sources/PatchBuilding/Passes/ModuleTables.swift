@@ -91,6 +91,8 @@ struct ModuleTables {
     private var slotOffsets: [SlotKey: UInt64] = [:]
     private var threadModule: UInt64?
     private(set) var gotSize: UInt64 = 0
+    /// Fields of 4 bytes that hold the address of a jump: section of the module's object, offset, type, and which.
+    var jumpAddresses: [(section: Int, offset: UInt64, type: RelocationType, jump: UInt64)] = []
     /// Bindings that are jumped to.
     private(set) var jumps: [Int] = []
 

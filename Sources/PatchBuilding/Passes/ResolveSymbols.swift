@@ -60,7 +60,7 @@ struct SymbolResolver {
         if let known, !target.definitions(of: name).contains(where: { $0.value == known }) {
             return .success(Binding(kind: .target, symbol: name, address: known))
         }
-        if let other = unit.imports[name], other != name { return imported(other, isWeak: isWeak) }
+        if let other = unit.imports[name], other != name { return imported(other, type: type, isWeak: isWeak) }
         if known == nil, unit.imports[name] == nil, let refusal = wrapped(name) { return .failure(refusal) }
         if let definition = definition(of: name, known: known) {
             switch definition {
@@ -85,7 +85,7 @@ struct SymbolResolver {
             }
         }
         if target.isUnproved(name) { return .failure(unproved(name)) }
-        return imported(name, isWeak: isWeak)
+        return imported(name, type: type, isWeak: isWeak)
     }
 
     private func unproved(_ name: String) -> Refusal {
@@ -125,8 +125,12 @@ struct SymbolResolver {
         return .success(first)
     }
 
-    private func imported(_ name: String, isWeak: Bool) -> Result<Binding, Refusal> {
+    private func imported(_ name: String, type: RelocationType, isWeak: Bool) -> Result<Binding, Refusal> {
         if let symbol = target.imports[name] {
+            // The program's PLT entry is the function's address for everybody (psABI, 5.2).
+            if target.isExecutable, symbol.value != 0, type.isDirect {
+                return .success(Binding(kind: .target, symbol: name, address: symbol.value))
+            }
             return .success(
                 Binding(
                     kind: .imported, symbol: name, version: symbol.version, library: symbol.versionLibrary,
@@ -147,6 +151,9 @@ struct SymbolResolver {
 }
 
 extension RelocationType {
+    /// The address itself, or the distance to it, in code that takes it for the program's own.
+    var isDirect: Bool { [.abs32, .abs32s, .pc32].contains(self) }
+
     /// Through a slot or a PLT: what a library's code uses for symbols that may be preempted.
     var mayBePreempted: Bool {
         switch self {
