@@ -53,7 +53,9 @@ struct DataAlignment {
         officialPointers = Dictionary(
             relativeRelocations(official).map { ($0.place, $0.value) }, uniquingKeysWith: { first, _ in first })
         for section in rebuilt.sections where section.isAllocated && !section.isExecutable && !section.isThreadLocal {
-            guard let other = official.section(named: section.name), !other.isThreadLocal else { continue }
+            guard section.address < .max - section.size, let other = official.section(named: section.name),
+                !other.isThreadLocal
+            else { continue }
             let (end, otherEnd) = (section.address &+ section.size, other.address &+ other.size)
             anchors[section.index] = Anchor(
                 start: other.address &- section.address, end: otherEnd &- end,
@@ -164,8 +166,10 @@ struct DataAlignment {
             return evidence[other].shift == nil || evidence[other].shift == reference.shift
         }
         if reference.isAccess { return false }
-        return isFit(index - 1) { reference.from >= $0.end && (reference.from - $0.end) * 2 < $0.size }
-            || isFit(index + 1) { ($0.address &- reference.from) * 2 <= $0.size }
+        return isFit(index - 1) { reference.from >= $0.end && reference.from - $0.end < ($0.size + 1) / 2 }
+            || isFit(index + 1) {
+                $0.address >= reference.from && $0.address - reference.from <= $0.size / 2
+            }
     }
 
     /// How the nearest datum of the section that anything refers to, or the section's end, is shifted.

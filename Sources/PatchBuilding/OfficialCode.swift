@@ -48,6 +48,7 @@ struct OfficialCode: Sendable {
         let sections = official.sections.filter {
             // What the linker makes itself.
             $0.isAllocated && $0.isExecutable && !$0.name.hasPrefix(".plt") && !$0.name.hasPrefix(".iplt")
+                && $0.address < .max - $0.size
         }.sorted { $0.address < $1.address }
         let placed = alignment.functions.indices.compactMap { index in
             alignment.coveredPlace(of: index).map { (place: $0, function: index) }
@@ -70,7 +71,8 @@ struct OfficialCode: Sendable {
             addGaps(of: section, start: start)
         }
         sources = origins.sources
-        guard !gaps.isEmpty, let functions = unwindRanges(official) else { return }
+        guard !gaps.isEmpty else { return }
+        let functions = TargetHandlers(official).functions.sorted { $0.lowerBound < $1.lowerBound }
         for index in gaps.indices {
             let names = counterparts(of: gaps[index], alignment).map { origins.symbols[$0]?.map(\.name) ?? [] }
             if names.count == official.count(of: functions, filling: gaps[index].range) {

@@ -4,6 +4,8 @@ import ObjectFiles
 struct TargetHandlers {
     /// By a function's first address: its table, 0 for none.
     private(set) var tables: [UInt64: UInt64] = [:]
+    /// The functions, and halves of them: compilers describe each by a record of its own, and stripping leaves it.
+    private(set) var functions: [Range<UInt64>] = []
     /// Why nothing can be told.
     private(set) var fault: String?
 
@@ -12,7 +14,7 @@ struct TargetHandlers {
             fault = "it has no unwind data"
             return
         }
-        if let reason = read(frames) { (fault, tables) = (reason, [:]) }
+        if let reason = read(frames) { (fault, tables, functions) = (reason, [:], []) }
     }
 
     /// What of a record's shared part matters here (`DW_EH_PE_…`, LSB 10.5).
@@ -70,10 +72,11 @@ struct TargetHandlers {
         _ data: [UInt8], _ start: Int, _ end: Int, _ common: Common, _ address: UInt64
     ) -> Bool {
         var cursor = Cursor(data: data, at: start, end: end)
-        guard let code = cursor.pointer(common.code, at: address), cursor.pointer(common.code & 0x0f, at: 0) != nil,
-            cursor.number() != nil
+        guard let code = cursor.pointer(common.code, at: address),
+            let size = cursor.pointer(common.code & 0x0f, at: 0)?.raw, cursor.number() != nil
         else { return false }
         tables[code.value] = 0
+        if size > 0, size < 1 << 32, code.value < .max - size { functions.append(code.value..<code.value + size) }
         guard let form = common.table, form != 0xff else { return true }
         guard let table = cursor.pointer(form, at: address) else { return false }
         if table.raw != 0 { tables[code.value] = table.value }

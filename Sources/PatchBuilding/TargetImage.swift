@@ -165,7 +165,9 @@ public struct TargetImage: Sendable {
             uniquingKeysWith: { first, _ in first })
         handlers = TargetHandlers(file)
         loaded = file.segments.filter { $0.type == 1 && $0.fileSize > 0 }.compactMap { segment in
-            file.bytes(address: segment.address, size: Int(segment.fileSize)).map { (segment.address, $0) }
+            Int(exactly: segment.fileSize).flatMap { size in
+                file.bytes(address: segment.address, size: size).map { (segment.address, $0) }
+            }
         }
     }
 

@@ -10,7 +10,9 @@ struct ThreadLocals: Sendable {
     private(set) var blockSlots: Set<UInt64> = []
 
     init(_ file: ObjectFile) {
-        guard let block = file.segments.first(where: { $0.type == 7 }), block.memorySize < 1 << 40 else { return }
+        guard let block = file.segments.first(where: { $0.type == 7 }), block.memorySize < 1 << 40,
+            block.alignment < 1 << 32
+        else { return }
         let alignment = max(1, block.alignment)
         size = (block.memorySize + alignment - 1) / alignment * alignment
         let relocations = file.dynamicRelocations

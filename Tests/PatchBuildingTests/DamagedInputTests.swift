@@ -82,6 +82,17 @@ import Testing
         try await rounds(40, of: files.target) { try await build(files.original, files.new, $0) }
     }
 
+    @Test func `a damaged target is compared with another link of it, or refused`() async throws {
+        let program = try Relinked(flags: ["-O2"])
+        let (official, rebuilt) = (program.directory + "/stripped", program.directory + "/rebuilt")
+        try await rounds(60, of: official) { damaged in
+            _ = try TargetImage.load(path: damaged, symbolsPath: rebuilt).buildID
+        }
+        try await rounds(60, of: rebuilt) { damaged in
+            _ = try TargetImage.load(path: official, symbolsPath: damaged).buildID
+        }
+    }
+
     @Test func `the entries of a damaged target are listed, or refused`() async throws {
         let files = try files()
         try await rounds(60, of: files.target) { damaged in
