@@ -32,6 +32,13 @@ public struct ModulePlan: Sendable {
     }
 }
 
+extension ModulePlan {
+    /// No function is replaced, and nothing travels or runs.
+    var isEmpty: Bool {
+        functions.isEmpty && units.allSatisfy { $0.newSections.isEmpty && $0.initializers.isEmpty }
+    }
+}
+
 /// One function of the module, as symbols of its unit's objects.
 public struct FunctionPlan: Sendable {
     public var description: PatchedFunction

@@ -66,9 +66,13 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
         homeless: homeless, constants: constants, allowed: options.allowed)
     clock.lap("guard")
 
+    // A bundle is only applied where all of its targets are: those in which it does nothing are left out.
+    let patched = try requireEffect(of: plans, values: verdict.values)
     var linked: [(plan: ModulePlan, linked: LinkedModule)] = []
-    for (var plan, values) in zip(plans, verdict.values) {
-        plan.values = values
+    for index in patched {
+        var plan = plans[index]
+        plan.values = verdict.values[index]
+        plan.sharesSwitch = patched.count > 1
         linked.append((plan, try await link(plan)))
     }
     clock.lap("extract and link")
@@ -80,6 +84,6 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     clock.lap("pack")
     let notes =
         compiled.notes + foreign + homeless.map { "\($0.unit.name): changes, but is not part of any given target" }
-        + noteTargets(held.map(\.0.image)) + metadata.review
+        + noteTargets(held.map(\.0.image), patched: patched) + metadata.review
     return BuiltBundle(manifest: manifest, bytes: bytes, stages: clock.stages, notes: notes)
 }

@@ -53,4 +53,45 @@ import Testing
     func `a unit of another program is told by what the target was linked from`(_ flags: [String]) throws {
         #expect(try matched(flags) == ["day"])
     }
+
+    /// Both programs are made of units that read the header; only one of them uses what changes in it.
+    private func bundle(new header: String, targets: [String]) async throws -> BuiltBundle {
+        let main = "int main(int c, char **v) { (void)v; return c"
+        var tree = try SourceTree([
+            "limit.h": Self.limits, "day.c": "#include \"limit.h\"\n\(main) > LIMIT; }\n",
+            "night.c": "#include \"limit.h\"\n\(main) < 2; }\n",
+        ])
+        defer { tree.remove() }
+        for name in ["day.c", "night.c"] { tree.add(name, ["-O2", "-g"]) }
+        try tree.build()
+        for program in ["day", "night"] { try runOrThrow("gcc", [program + ".o", "-o", program], in: tree.root) }
+        let entries = tree.units.map { unit in
+            let arguments = unit.arguments.map { "\"\($0)\"" }.joined(separator: ",")
+            return "{\"directory\":\"\(unit.directory)\",\"file\":\"\(unit.file)\",\"arguments\":[\(arguments)]}"
+        }
+        try tree.write("[\(entries.joined(separator: ","))]", to: "compile_commands.json")
+        try runOrThrow("cp", ["-a", tree.root, tree.scratch + "/b"])
+        try writeText(header, to: tree.scratch + "/b/limit.h")
+        let options = BuildOptions(
+            input: .newSource(source: tree.root, compileCommands: nil, newSource: tree.scratch + "/b"),
+            targets: targets.map { BuildOptions.Target(path: tree.root + "/" + $0, symbols: nil) },
+            output: "fix.lpatch")
+        return try await buildBundle(options)
+    }
+
+    private static let limits = "#define LIMIT 3\n"
+
+    @Test func `a target in which nothing changes is no part of the bundle`() async throws {
+        let new = "#define LIMIT 4\nint unused(int x) { return x + 1; }\n"
+        let built = try await bundle(new: new, targets: ["day", "night"])
+        #expect(built.manifest.targets.map(\.file) == ["day"])
+        #expect(built.notes.contains("night: left out of the bundle, since none of its code changes"))
+        #expect(!built.notes.contains { $0.contains("different programs") })
+    }
+
+    @Test func `what is new and used by no code is nothing to patch`() async throws {
+        let unused = Self.limits + "int unused(int x) { return x + 1; }\n"
+        let rules = await refusedRules { _ = try await bundle(new: unused, targets: ["day"]) }
+        #expect(rules == ["nothing-to-patch"])
+    }
 }

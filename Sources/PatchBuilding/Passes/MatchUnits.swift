@@ -1,5 +1,6 @@
 import Diagnostics
 import ObjectFiles
+import PatchFormat
 
 /// The changed units that a target holds.
 ///
@@ -98,9 +99,27 @@ func requireHome(for changed: [ChangedUnit], in matched: [[ComparedUnit]]) throw
         })
 }
 
+/// The targets in which a patch does something, by their indices.
+///
+/// A target may hold units that read a touched file, and come out as they were or gain what nothing in it uses.
+/// - Throws: `Refusals` nothing-to-patch when it does nothing in any.
+func requireEffect(of plans: [ModulePlan], values: [[ValuePatch]]) throws -> [Int] {
+    let patched = plans.indices.filter { !plans[$0].isEmpty || !values[$0].isEmpty }
+    if patched.isEmpty {
+        throw Refusals(
+            .nothingToPatch, subject: plans.map(\.file).joined(separator: ", "),
+            why: "what is new in the units that change is used by no code that is replaced")
+    }
+    return patched
+}
+
 /// What the symbols of another link were worth, and what a bundle with several programs in it means for whoever applies
 /// it.
-func noteTargets(_ targets: [TargetImage]) -> [String] {
+func noteTargets(_ targets: [TargetImage], patched: [Int]) -> [String] {
+    let idle = targets.indices.filter { !patched.contains($0) }.map {
+        "\(targets[$0].name): left out of the bundle, since none of its code changes"
+    }
+    let targets = patched.map { targets[$0] }
     let translations = targets.compactMap { target in
         target.translated.map { translated in
             "\(target.name): --symbols is another link of it; \(translated.functions.found) of"
@@ -110,8 +129,8 @@ func noteTargets(_ targets: [TargetImage]) -> [String] {
         }
     }
     let programs = targets.filter(\.isExecutable).map(\.name)
-    guard programs.count > 1 else { return translations }
-    return translations + [
+    guard programs.count > 1 else { return idle + translations }
+    return idle + translations + [
         "\(programs.joined(separator: ", ")) are different programs, and a bundle is only applied to a process that has"
             + " all of its targets: make one bundle for each"
     ]
