@@ -161,7 +161,8 @@ extension Session {
         throw Failure("\(reference.id): \(wrong)")
     }
 
-    /// What the resolvers gave must be code of the objects that they are in; nil when it is.
+    /// What the resolvers gave must be code that the process has loaded (or the kernel has: `time` is the vDSO's); nil when
+    /// it is.
     private func wrongChoice(_ calls: RegisteredCalls) throws -> String? {
         let first = CallList.size(count: calls.registrations)
         let records = try view.read(
@@ -170,9 +171,9 @@ extension Session {
             let slot = try records.u64(number * CallList.recordSize + 8)
             let resolver = try records.u64(number * CallList.recordSize + 16)
             let value = try view.read(slot, 8).u64(0)
-            guard let object = linkMap.objects.first(where: { $0.contains(resolver) }), object.contains(value),
-                view.isCovered(value, 1, \.isExecutable)
-            else { return "the resolver at \(hex(resolver)) gave \(hex(value)), which is no code of its object" }
+            guard let mapping = view.mapping(containing: value), mapping.isExecutable,
+                mapping.path == "[vdso]" || linkMap.objects.contains(where: { $0.contains(value) })
+            else { return "the resolver at \(hex(resolver)) gave \(hex(value)), which is no code of the process" }
         }
         return nil
     }

@@ -151,6 +151,19 @@ extension Programs {
         }
     }
 
+    @Test("binding-scope: a function that the resolver takes from the kernel's vDSO")
+    func chosenFromKernel() throws {
+        var patch = try Programs.plainPatch()
+        // Seconds since 1970, divided by 2^29: 3 until 2038.
+        patch.source = patch.source.replacing(
+            "mov $2, %eax", with: "xor %edi, %edi\nsub $8, %rsp\ncall time@PLT\nadd $8, %rsp\nsar $29, %rax")
+        patch.linkFlags = ["-lc"]
+        try withPatched(patch) { process, bundle in
+            try expectStatus(0, try livepatch("apply", bundle, "--pid", process.id, "--allow-unsigned"))
+            try process.waitForNew("answer=3 ")
+        }
+    }
+
     @Test(
         "a resolver that crashes, or gives no code: the program goes on, the patch is never used",
         arguments: ["*(volatile int *)0 = 1; return 0;", "return (void *)1;", "static int x; return &x;"])
