@@ -152,6 +152,19 @@ private func numbers(_ text: String) -> [Int] {
     for (index, other) in aligned.enumerated() { if let other { #expect(new[index] == old[other]) } }
 }
 
+@Test func `lines are aligned where thousands differ`() {
+    let old = (0..<9000).map { "line \($0)\n" }
+    // Every third one is changed, some are moved, some lines are there many times.
+    var new = old.enumerated().map { $0.offset % 3 == 0 ? "other \($0.offset)\n" : $0.element }
+    for index in stride(from: 100, to: 9000, by: 90) { new[index] = "}\n" }
+    new.insert(contentsOf: new[5000..<5010], at: 400)
+    func lines(_ text: [String]) -> [ArraySlice<UInt8>] { linesWithEnds(Array(text.joined().utf8)) }
+    let aligned = alignedLines(original: lines(old), new: lines(new))
+    let found = aligned.compactMap { $0 }
+    #expect(found.count > 5850 && zip(found, found.dropFirst()).allSatisfy { $0 < $1 })
+    for (index, other) in aligned.enumerated() { if let other { #expect(new[index] == old[other]) } }
+}
+
 @Test func `lines are kept that follow each other as before, comments aside`() {
     let old = Array("a;\nb;\n\nc;\nd;\ne;\n".utf8)
     func runs(_ new: String) -> [ClosedRange<Int>] { pinLines(original: old, new: Array(new.utf8)).keptRuns }
