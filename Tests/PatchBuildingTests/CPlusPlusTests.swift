@@ -144,6 +144,27 @@ import Testing
         #expect(patching.bindings["_Z1fIiET_S0_"] == nil)
     }
 
+    @Test func `a template instance that units make with different flags is replaced once`() throws {
+        func text(_ name: String, _ more: String) -> String {
+            "\(more)#include \"f.h\"\nint \(name)(int x) { return f(x) * 3 + x / 7; }"
+        }
+        let sources = [
+            "f.h": """
+            template<class T> __attribute__((noinline)) T f(T x) {
+                T s = 1; for (T i = 0; i < x; i++) s += s * x + (i ^ 5); return s; }
+            """,
+            "a.cc": text("work", ""), "b.cc": text("other", "#pragma GCC optimize(\"O3,unroll-loops\")\n"),
+            "m.cc": Self.main("work", "other"),
+        ]
+        let patching = try Patching(sources, ["f.h": [("^ 5", "^ 6")]])
+        #expect(patching.rules.isEmpty)
+        #expect(patching.functions == ["_Z1fIiET_S0_"])
+        // What else the other unit changes has to be the target's.
+        let other = try Patching(
+            sources, ["f.h": [("^ 5", "^ 6")], "b.cc": [("x / 7", "x / 8")]], targetFlags: ["-fno-ipa-cp", "-O1"])
+        #expect(other.rules.contains("unmatched-function"))
+    }
+
     private static let hidden = [
         "f.h": """
         inline __attribute__((visibility("hidden"), noinline)) int f(int x) { int s = 1;

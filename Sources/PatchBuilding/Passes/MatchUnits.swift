@@ -13,25 +13,27 @@ func matchUnits(
 ) throws -> [ComparedUnit] {
     let linked = LinkedSources(target, debugInfo)
     var held: [(unit: ComparedUnit, source: String)] = []
-    var strangers: [(unit: LoadedUnit, matched: MatchedUnit)] = []
+    var strangers: [(item: ChangedUnit, matched: MatchedUnit)] = []
     for item in changed where !item.changes.isEmpty || item.addsGlobals || item.losesVague {
         guard let matched = match(item.unit.plain, in: target, original: item.unit.original),
             !linked.lack(item, matched)
         else { continue }
         if !matched.holdsChange(of: item) {
-            strangers.append((item.unit, matched))
+            strangers.append((item, matched))
             continue
         }
-        let unit = ComparedUnit(
-            name: item.unit.name, isCPlusPlus: item.unit.isCPlusPlus, matched: matched,
-            original: item.unit.original, new: item.unit.new, correlation: item.correlation, changes: item.changes)
-        held.append((unit, item.unit.source))
+        held.append((ComparedUnit(item, matched), item.unit.source))
+    }
+    // Of what several units define alike, the target has one unit's.
+    let replaced = Set(held.flatMap { $0.unit.replacedVague })
+    for (item, matched) in strangers where matched.matched.count > 0 && item.changesOnly(replaced) {
+        held.append((ComparedUnit(item, matched), item.unit.source))
     }
     let found = bestVariants(held)
     // A variant of a unit that is found is not missed.
     let sources = Set(changed.filter { item in found.contains { $0.name == item.unit.name } }.map(\.unit.source))
-    let missed = strangers.filter { !sources.contains($0.unit.source) && !$0.matched.mismatches.isEmpty }
-    if !missed.isEmpty { throw Refusals(missed.map { refusal(for: $0.unit, $0.matched, target) }) }
+    let missed = strangers.filter { !sources.contains($0.item.unit.source) && !$0.matched.mismatches.isEmpty }
+    if !missed.isEmpty { throw Refusals(missed.map { refusal(for: $0.item.unit, $0.matched, target) }) }
     return found
 }
 
@@ -55,7 +57,30 @@ private func bestVariants(_ held: [(unit: ComparedUnit, source: String)]) -> [Co
     return kept.sorted().map { held[$0].unit }
 }
 
+extension ComparedUnit {
+    fileprivate init(_ item: ChangedUnit, _ matched: MatchedUnit) {
+        self.init(
+            name: item.unit.name, isCPlusPlus: item.unit.isCPlusPlus, matched: matched,
+            original: item.unit.original, new: item.unit.new, correlation: item.correlation, changes: item.changes)
+    }
+
+    /// Functions of vague linkage that change and that the target has as this unit gave them.
+    fileprivate var replacedVague: [String] {
+        changes.functions.keys.compactMap { correlation.originalOf[$0] }.filter { original.entities[$0].isVague }
+            .flatMap { original.entities[$0].names }.filter { matched.matched.contains($0) }
+    }
+}
+
 extension ChangedUnit {
+    /// All functions that change are among these, which other units define, too.
+    fileprivate func changesOnly(_ names: Set<String>) -> Bool {
+        changes.functions.keys.allSatisfy { number in
+            guard let old = correlation.originalOf[number] else { return false }
+            return unit.original.entities[old].isVague
+                && unit.original.entities[old].names.contains { names.contains($0) }
+        }
+    }
+
     /// A definition of vague linkage is gone, which another unit may bring in another form.
     fileprivate var losesVague: Bool {
         unit.original.entities.indices.contains {
