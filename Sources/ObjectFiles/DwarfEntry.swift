@@ -151,6 +151,8 @@ struct DwarfEntry {
             case DW_TAG_const_type: found.append("const")
             case DW_TAG_volatile_type: found.append("volatile")
             case DW_TAG_atomic_type: found.append("_Atomic")
+            case DW_TAG_reference_type: return found + ["reference"]
+            case DW_TAG_rvalue_reference_type: return found + ["rvalue reference"]
             case DW_TAG_typedef, DW_TAG_array_type: break
             default: return found
             }

@@ -93,7 +93,13 @@ extension DebugInfoReader {
         case DW_TAG_subroutine_type:
             return function(type, depth: depth)
         case DW_TAG_ptr_to_member_type:
-            return .base(name: "pointer to member", size: size ?? 8, encoding: .other(0))
+            // A function's holds its address and what is added to `this`.
+            let isFunction = type.reference(DW_AT_type)?.tag == DW_TAG_subroutine_type
+            return .pointer(
+                .function(
+                    returns: shape(of: type, depth: depth + 1),
+                    parameters: [.base(name: "member", size: 0, encoding: .other(0))], variadic: false),
+                size: size ?? (isFunction ? 16 : 8))
         default:
             return .unknown(type.name ?? "a type of kind \(type.tag)")
         }

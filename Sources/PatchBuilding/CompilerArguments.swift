@@ -1,3 +1,5 @@
+import Toolchain
+
 /// A recorded command, without its compiler, changed for another purpose. Whatever decides about code stays as it is.
 extension CompileUnit {
     var compiler: String { arguments.first ?? "cc" }
@@ -29,7 +31,11 @@ extension CompileUnit {
         !isClang && arguments.contains { $0.hasPrefix("-fprofile-use") || $0.hasPrefix("-fbranch-probabilities") }
     }
 
-    private var isClang: Bool { baseName(compiler).contains("clang") }
+    /// Also where it is called by another name, as Debian's alternatives do.
+    private var isClang: Bool {
+        baseName(compiler).contains("clang")
+            || findProgram(compiler).map { baseName(resolvedPath($0)).contains("clang") } ?? false
+    }
 
     /// Arguments that print what the unit reads, as a rule for make.
     var dependencyArguments: [String] { withoutOutputs().filter { $0 != "-c" } + ["-M"] }
@@ -45,6 +51,10 @@ extension CompileUnit {
         if !debug.contains(where: { !poor.contains($0) }) || poor.contains(debug.last ?? "") { added.append("-g") }
         // What only `sizeof` or `offsetof` mentions counts as unused.
         added.append("-fno-eliminate-unused-debug-types")
+        // Else a class is described only where its virtual table or, by clang, its constructor is, and what changes in it goes
+        // unseen in the units that use it.
+        if isClang { added.append("-fstandalone-debug") }
+        if !isClang, language == .cplusplus { added.append("-femit-class-debug-always") }
         if arguments.contains("-gsplit-dwarf") { added.append("-gno-split-dwarf") }
         if arguments.contains("-fdebug-types-section") { added.append("-fno-debug-types-section") }
         return added

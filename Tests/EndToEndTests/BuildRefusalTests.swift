@@ -65,6 +65,23 @@ extension EndToEnd {
                 "type-layout", [.init(file: "line.h", old: "int state;", new: "int state; int flags;")], program)
         }
 
+        /// GCC describes a class only where its virtual table is, unless it is asked to do so everywhere.
+        @Test func classWithTableElsewhere() throws {
+            let sources = [
+                "line.h": "struct line { line(); virtual ~line(); virtual int kind(); int a; };\nint use(line *);\n",
+                "line.cpp":
+                    "#include \"line.h\"\nline::line() : a(3) {}\nline::~line() {}\nint line::kind() { return a; }\n",
+                "use.cpp": "#include \"line.h\"\nint use(line *l) { return l->a + l->kind(); }\n",
+                "main.cpp": "#include \"line.h\"\nint main(int c, char **) { return use(new line[c]); }\n",
+            ]
+            let program = try SmallProgram("class", sources)
+            let use = SmallProgram.Edit(file: "use.cpp", old: "l->kind()", new: "l->kind() + 1")
+            // It lies in what was padding: nothing but the layout tells.
+            let more = SmallProgram.Edit(file: "line.h", old: "int a;", new: "int a; int more;")
+            try refused("type-layout", [use, more], program)
+            #expect(try program.build([use]).status == 0)
+        }
+
         @Test func staticInitialiser() throws {
             let program = try SmallProgram("initialiser", Self.sources)
             try refused("data-initial-value", [.init(file: "day.c", old: "= 1000", new: "= 2000")], program)

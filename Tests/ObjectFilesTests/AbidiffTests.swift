@@ -89,27 +89,73 @@ import Testing
             .init("deep", .refused, "struct d { int x; }; struct c { struct d *d; }; struct b { struct c *c; }; struct s { struct b *b; };", "struct d { float x; }; struct c { struct d *d; }; struct b { struct c *c; }; struct s { struct b *b; };"),
     ]
 
+    // swift-format-ignore
+    static let plusPlusPairs: [Pair] = [
+            .init("virtual-added", .refused, "struct s { virtual void f() {} int a; };", "struct s { virtual void f() {} virtual void g() {} int a; };"),
+            .init("virtual-order", .refused, "struct s { virtual void f() {} virtual void g() {} };", "struct s { virtual void g() {} virtual void f() {} };"),
+            .init("virtual-removed", .refused, "struct s { virtual void f() {} virtual void g() {} };", "struct s { virtual void f() {} };"),
+            .init("first-virtual", .refused, "struct s { void f() {} int a; };", "struct s { virtual void f() {} int a; };"),
+            .init("virtual-parameter", .refused, "struct s { virtual void f(int) {} };", "struct s { virtual void f(long) {} };"),
+            .init("virtual-of-base", .refused, "struct b { virtual void f() {} }; struct s : b { int a; };", "struct b { virtual void f() {} virtual void g() {} }; struct s : b { int a; };"),
+            .init("base-added", .refused, "struct b { int x; }; struct s { int a; };", "struct b { int x; }; struct s : b { int a; };"),
+            .init("empty-base-added", .refused, "struct b { }; struct s { int a; };", "struct b { }; struct s : b { int a; };"),
+            .init("base-grown", .refused, "struct b { int x; }; struct s : b { int a; };", "struct b { int x; int y; }; struct s : b { int a; };"),
+            .init("base-tail-padding", .refused, "struct b { b() {} long x; char y; }; struct s : b { char a; };", "struct b { b() {} long x; char y, z; }; struct s : b { char a; };"),
+            .init("bases-reordered", .refused, "struct b { int x; }; struct c { int y; }; struct s : b, c { };", "struct b { int x; }; struct c { int y; }; struct s : c, b { };"),
+            .init("base-becomes-virtual", .refused, "struct b { int x; }; struct s : b { int a; };", "struct b { int x; }; struct s : virtual b { int a; };"),
+            .init("base-becomes-member", .nothing, "struct b { int x; }; struct s : b { int a; };", "struct b { int x; }; struct s { b x; int a; };"),
+            .init("template-argument", .refused, "template <class T> struct t { T v; }; struct s { t<int> a; };", "template <class T> struct t { T v; }; struct s { t<float> a; };"),
+            .init("template-member", .refused, "template <class T> struct t { T v; }; struct s { t<int> a; };", "template <class T> struct t { T v, w; }; struct s { t<int> a; };"),
+            .init("template-pointer", .refused, "template <class T> struct t { T *v; }; struct s { t<int> a; };", "template <class T> struct t { T *v; }; struct s { t<float> a; };"),
+            .init("template-value", .refused, "template <int N> struct t { char v[N]; }; struct s { t<4> a; };", "template <int N> struct t { char v[N]; }; struct s { t<8> a; };"),
+            .init("scoped-enum-size", .refused, "enum class e : char { A }; struct s { e a; };", "enum class e : short { A }; struct s { e a; };"),
+            .init("scoped-enum-value", .refused, "enum class e { A, B }; struct s { e a; };", "enum class e { B, A }; struct s { e a; };"),
+            .init("reference-to-pointer", .remarked, "struct s { int &a; };", "struct s { int *a; };"),
+            .init("reference-target", .refused, "struct s { int &a; };", "struct s { float &a; };"),
+            .init("member-pointer", .refused, "struct s { int s::*a; };", "struct s { float s::*a; };"),
+            .init("member-function-pointer", .refused, "struct s { void (s::*a)(int); };", "struct s { void (s::*a)(long); };"),
+            .init("static-member", .nothing, "struct s { int a; };", "struct s { int a; static int b; };"),
+            .init("member-function", .nothing, "struct s { int a; };", "struct s { int a; void f() {} };"),
+            .init("access", .nothing, "struct s { int a; };", "struct s { private: int a; };"),
+            .init("class-key", .nothing, "struct s { int a; };", "class s { public: int a; };"),
+            .init("nested-class", .refused, "struct s { struct n { int x; } a; };", "struct s { struct n { long x; } a; };"),
+            .init("namespace", .refused, "namespace m { struct t { int x; }; } struct s { m::t a; };", "namespace m { struct t { float x; }; } struct s { m::t a; };"),
+            .init("alignas", .refused, "struct s { int a; };", "struct alignas(32) s { int a; };"),
+            .init("inherited-enum", .refused, "struct b { enum e { A, B }; }; struct s : b { e a; };", "struct b { enum e { B, A }; }; struct s : b { e a; };"),
+            .init("string", .refused, "#include <string>\nstruct s { std::string a; };", "#include <string>\nstruct s { const char *a; };"),
+            .init("vector", .refused, "#include <vector>\nstruct s { std::vector<int> a; };", "#include <vector>\nstruct s { std::vector<long> a; };"),
+            .init("vector-element", .refused, "#include <vector>\nstruct t { int x; }; struct s { std::vector<t> a; };", "#include <vector>\nstruct t { int x, y; }; struct s { std::vector<t> a; };"),
+    ]
+
     private static func source(_ types: String) -> String {
         let type = types.hasPrefix("union s") ? "union s" : "struct s"
         return types + "\n\(type) *get(\(type) *p) { return p; }\n"
     }
 
     /// Whether `abidiff` sees a change: bit 2 of its status. Bits 0 and 1 are its own failure.
-    private static func reports(_ before: String, _ after: String) throws -> Bool {
-        let flags = ["-g", "-shared", "-fPIC"]
-        let old = try Fixture.compile(source(before), flags, output: "s.so")
-        let new = try Fixture.compile(source(after), flags, output: "s.so")
+    private static func reports(_ before: String, _ after: String, _ compiler: String) throws -> Bool {
+        let flags = ["-g", "-shared", "-fPIC"] + (compiler == "g++" ? ["-x", "c++", "-femit-class-debug-always"] : [])
+        let old = try Fixture.compile(source(before), flags, output: "s.so", compiler: compiler)
+        let new = try Fixture.compile(source(after), flags, output: "s.so", compiler: compiler)
         let output = try run("abidiff", [old, new])
         try #require(output.status & 3 == 0, "\(output)")
         return output.status & 4 != 0
     }
 
     @Test("type-layout: whatever abidiff reports of a type that the code reaches, we report", arguments: pairs)
-    func superset(_ pair: Pair) throws {
-        let (old, new) = (try debugUnit(Self.source(pair.before)), try debugUnit(Self.source(pair.after)))
+    func superset(_ pair: Pair) throws { try compare(pair, "gcc") }
+
+    @Test("type-layout: the same of classes", arguments: plusPlusPairs)
+    func supersetOfClasses(_ pair: Pair) throws { try compare(pair, "g++") }
+
+    private func compare(_ pair: Pair, _ compiler: String) throws {
+        let suffix = compiler == "g++" ? "cc" : "c"
+        let flags = ["-c", "-g"] + (compiler == "g++" ? ["-femit-class-debug-always"] : [])
+        let old = try debugUnit(Self.source(pair.before), flags, suffix: suffix)
+        let new = try debugUnit(Self.source(pair.after), flags, suffix: suffix)
         let differences = layoutDifferences(original: old, new: new)
         let remarks = layoutRemarks(original: old, new: new)
-        if try Self.reports(pair.before, pair.after) {
+        if try Self.reports(pair.before, pair.after, compiler) {
             #expect(!differences.isEmpty || !remarks.isEmpty, "abidiff reports it, we don't")
         }
         switch pair.verdict {

@@ -1,4 +1,5 @@
 import Diagnostics
+import ObjectFiles
 import SourceChanges
 import TestSupport
 import Testing
@@ -107,6 +108,20 @@ private func code(_ object: String, _ section: String) throws -> String {
     let result = try await compiled(tree, ["a.c": "int a;\nint c;\nint d;\nint b;\n"])
     #expect(result.units.map(\.pinned) == [false])
     #expect(result.notes == ["a.o: compiled without keeping line numbers"])
+}
+
+@Test(arguments: ["g++", "clang++"]) func `a class is described where it is used`(compiler: String) async throws {
+    let text = """
+        struct base { virtual void f(); base(int); int a; };
+        struct plain { plain(int); int b; };
+        int use(base *b, plain *p) { return b->a + p->b; }
+        """
+    var tree = try SourceTree(["a.cc": text])
+    defer { tree.remove() }
+    tree.add("a.cc", compiler: compiler)
+    let unit = try #require(try await compiled(tree, ["a.cc": text.replacing("->a +", with: "->a -")]).units.first)
+    let types = try #require(try DebugInfo.read(path: unit.newObject).units.first).types
+    #expect(types["struct base"]?.members.isEmpty == false && types["struct plain"]?.members.isEmpty == false)
 }
 
 @Test func `a changed header is seen by every unit, a precompiled one does not hide it`() async throws {

@@ -305,6 +305,7 @@ private func sameProducer(_ plain: String, _ sectioned: String) -> Bool {
     guard let plain = producer(plain), let sectioned = producer(sectioned) else { return false }
     let added: Set<Substring> = [
         "-ffunction-sections", "-fdata-sections", "-fmerge-constants", "-fno-eliminate-unused-debug-types",
+        "-femit-class-debug-always",
     ]
     return plain.split(separator: " ") == sectioned.split(separator: " ").filter { !added.contains($0) }
 }
