@@ -41,6 +41,19 @@ extension EndToEnd {
             try expectRefusal("inlined-copy", try whole.build([Self.tax]))
         }
 
+        @Test(
+            "inlined-copy: a unit is known by its command where options hide the build's directory",
+            arguments: [false, true])
+        func hiddenDirectory(_ isRecorded: Bool) throws {
+            var sources = Self.sources
+            sources["other.c"] = "#include \"rate.h\"\nint other(int x) { return rate(x + 2); }\n"
+            let program = try SmallProgram(
+                "cc-mapped-\(isRecorded)", sources, flags: ["-O2", "-g", "-ffile-prefix-map=DIRECTORY=."],
+                unrecorded: isRecorded ? [] : ["other.c"])
+            let built = try program.build([Self.rate])
+            if isRecorded { #expect(built.status == 0, "\(built)") } else { try expectRefusal("inlined-copy", built) }
+        }
+
         @Test("inlined-copy: a partly inlined function's copies are seen")
         func partlyInlined() throws {
             let long =

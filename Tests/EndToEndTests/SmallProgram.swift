@@ -16,10 +16,14 @@ struct SmallProgram {
     }
 
     /// Compiles each `.c` and `.cpp` by a command of its own, which is recorded, and links them.
-    /// - Parameter unrecorded: units that are missing in the compile commands.
+    /// - Parameters:
+    ///   - flags: `DIRECTORY` stands for the program's own.
+    ///   - unrecorded: units that are missing in the compile commands.
     init(_ name: String, _ sources: [String: String], flags: [String] = ["-O2", "-g"], unrecorded: [String] = []) throws
     {
-        directory = try Workshop.directory(name)
+        let directory = try Workshop.directory(name)
+        let flags = flags.map { $0.replacing("DIRECTORY", with: directory) }
+        self.directory = directory
         self.sources = sources
         let units = sources.keys.filter { $0.hasSuffix(".c") || $0.hasSuffix(".cpp") }.sorted()
         for (file, text) in sources { try writeText(text, to: directory + "/" + file) }

@@ -20,6 +20,8 @@ public struct CompiledInput: Sendable {
     public var touchedHeaders: [String] = []
     /// The main files of all units that are known, compiled again or not.
     public var recordedSources: [String] = []
+    /// The same as debug information has them, where options hide the build's directory.
+    public var mappedSources: [String] = []
     public var provenance = Provenance()
 }
 
@@ -134,6 +136,7 @@ private func compile(_ source: Source, _ clock: inout StageClock) async throws -
     input.change = change
     input.touchedHeaders = headers(of: change, affected)
     input.recordedSources = source.database.units.map(\.file)
+    input.mappedSources = source.database.units.compactMap(\.mappedFile)
     input.provenance = provenance(of: change, units: affected.units, root: root)
     return input
 }

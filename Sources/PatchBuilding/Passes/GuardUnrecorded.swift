@@ -12,7 +12,11 @@ import SourceChanges
 func guardUnrecorded(_ target: LoadedTarget, sources: CompiledInput) throws -> [Refusal] {
     guard let change = sources.change, !sources.touchedHeaders.isEmpty else { return [] }
     let recorded = Set(sources.recordedSources.map { tail(of: $0) })
-    let units = target.debugInfo?.units.filter { !recorded.contains(tail(of: $0.compilationDirectory + "/" + $0.name)) }
+    let mapped = Set(sources.mappedSources.map(components))
+    let units = target.debugInfo?.units.filter { unit in
+        let path = unit.name.hasPrefix("/") ? unit.name : unit.compilationDirectory + "/" + unit.name
+        return !recorded.contains(tail(of: path)) && !mapped.contains(components(path))
+    }
     let headers = change.files.filter { sources.touchedHeaders.contains($0.path) }
     let copies = (units ?? []).flatMap { unit in headers.flatMap { copiesOf($0, in: unit) } }
     let free = headers.filter { definitions(of: $0) == nil }
@@ -27,6 +31,23 @@ func guardUnrecorded(_ target: LoadedTarget, sources: CompiledInput) throws -> [
     // Templates, and what the compiler has computed away, leave no trace either.
     let others = try readers(of: bodies, among: names.filter(\.isCPlusPlus).map(\.name), change, target.image.name)
     return copies + plain + others
+}
+
+extension CompileUnit {
+    /// What the command has the compiler call the source in debug information; nil where that is its own name.
+    var mappedFile: String? {
+        for argument in arguments.reversed() {
+            guard let kind = ["-ffile-prefix-map=", "-fdebug-prefix-map="].first(where: argument.hasPrefix) else {
+                continue
+            }
+            let map = argument.dropFirst(kind.count)
+            guard let equals = map.firstIndex(of: "="), equals > map.startIndex, file.hasPrefix(map[..<equals]) else {
+                continue
+            }
+            return String(map[map.index(after: equals)...]) + String(file.dropFirst(map[..<equals].count))
+        }
+        return nil
+    }
 }
 
 /// The functions of a touched file whose definitions change; nil where more than that changes.
