@@ -105,6 +105,29 @@ private let newFunction = """
         #expect(await refusedRules { _ = try await compile(tree, newHeader) } == ["unread-source"])
     }
 
+    @Test func `files that the build puts together into one unit need no unit of their own`() async throws {
+        var tree = try SourceTree([
+            "part.h": "#define PART 1\n", "part.c": "int part(void) { return PART; }\n",
+            "Makefile": "all.o: all.c\n\tgcc -O2 -c -o all.o all.c\nall.c: part.h part.c\n\tcat $^ > $@\n",
+        ])
+        defer { tree.remove() }
+        try runOrThrow("make", ["-s"], in: tree.root)
+        tree.add("all.c")
+        let unit = "\"directory\":\"\(tree.root)\",\"file\":\"all.c\",\"command\":\"gcc -O2 -c -o all.o all.c\""
+        try tree.write("[{\(unit)}]", to: "compile_commands.json")
+        var build = BuildCommand(["make", "-s"])
+        build.directory = tree.root
+        build.write(besides: tree.database.path)
+        let input = try await compile(
+            tree,
+            "--- a/part.h\n+++ b/part.h\n@@ -1 +1 @@\n-#define PART 1\n+#define PART 2\n"
+                + "--- a/part.c\n+++ b/part.c\n@@ -1 +1 @@\n-int part(void) { return PART; }\n"
+                + "+int part(void) { return PART + 1; }\n")
+        #expect(input.uncompiled.map(\.path) == ["part.c", "part.h"])
+        #expect(input.notes.first?.hasSuffix("it made anew: all.c") == true)
+        #expect(try changes(input) == ["part"])
+    }
+
     @Test func `trap source-and-generator: a new function's prototype is generated before its callers are compiled`()
         async throws
     {
