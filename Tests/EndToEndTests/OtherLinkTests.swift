@@ -92,6 +92,65 @@ extension EndToEnd {
             }
         }
 
+        private static let threads = [
+            "charge.c": """
+            int rate(int); extern __thread int mine, left;
+            int charge(int x) { mine++; return rate(x) + mine * 0; }
+            """,
+            "build.c": """
+            #ifdef OFFICIAL
+            __thread int mine = 500, right = 300, left = 400;
+            #else
+            __thread int mine = 500, left = 400, right = 300;
+            #endif
+            char text[] = "the same";
+            """,
+            "main.c": """
+            #include <stdio.h>
+            #include <unistd.h>
+            int charge(int); extern __thread int mine, left, right; extern char text[];
+            int rate(int x) { return x * 10 + (text[0] == 'x'); }
+            int main(int argc, char **argv)
+            {
+                (void)argv;
+                setlinebuf(stdout);
+                for (;;) {
+                    mine = 500;
+            #ifdef OFFICIAL
+                    printf("%d %d\\n", charge(2), left + right);
+            #else
+                    printf("%d %d.\\n", charge(2), left - right + argc);
+            #endif
+                    usleep(20000);
+                }
+            }
+            """,
+        ]
+
+        @Test func threadLocalIsBoundWhereOldCodeUsesItAndRefusedWhereNothingShowsIt() throws {
+            let program = try SmallProgram(
+                "other-threads", Self.threads, flags: ["-O2", "-g", "-fno-toplevel-reorder"])
+            let official = try program.relinked(
+                official: ["build.c", "main.c"], flags: ["-O2", "-g", "-fno-toplevel-reorder"])
+            func build(_ name: String) throws -> Output {
+                try program.build(
+                    [.init(file: "charge.c", old: "+ mine * 0", new: "+ \(name)")], ["--symbols", program.program],
+                    target: official)
+            }
+            // Both have the same size, so that only code tells which is which.
+            try expectRefusal("unresolved-symbol", try build("left"))
+            let built = try build("mine")
+            try #require(built.status == 0, "\(built)")
+            try withProcess(official) { process in
+                try process.waitForOutput("\n")
+                #expect(try process.nextLine() == "20 700")
+                let applied = try livepatch("apply", program.bundle, "--pid", "\(process.pid)", "--allow-unsigned")
+                #expect(applied.status == 0, "\(applied)")
+                #expect(try process.nextLine() == "521 700")
+                #expect(try livepatch("revert", program.bundle, "--pid", "\(process.pid)").status == 0)
+            }
+        }
+
         @Test func functionThatDiffersByOneInstructionIsNamed() throws {
             let program = try SmallProgram("other-code", Self.sources)
             let official = try program.relinked(official: ["build.c", "charge.c"])
