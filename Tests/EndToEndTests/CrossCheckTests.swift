@@ -113,7 +113,11 @@ extension EndToEnd {
                 "main.c": """
                 #include <stdio.h>
                 #include "lib.h"
-                int main(int c, char **v) { (void)v; printf("%d\\n", scale(c)); return 0; }
+                __attribute__((weak)) int main(int c, char **v) { (void)v; printf("%d\\n", scale(c)); return 0; }
+                """,
+                "other.c": """
+                #include "lib.h"
+                __attribute__((weak)) int main(int c, char **v) { (void)v; return scale(c) + scale(c + 2); }
                 """,
             ]
             let program = try SmallProgram("cc-signature", sources, flags: ["-O2", "-g", "-fPIC"])
@@ -124,11 +128,16 @@ extension EndToEnd {
                     file: "lib.c", old: "int x) { int r = 0; for (int i = 0; i < x; i++) r ^= i * 3",
                     new: "int x, int y) { int r = 0; for (int i = 0; i < x; i++) r ^= i * y"),
                 .init(file: "main.c", old: "scale(c)", new: "scale(c, 3)"),
+                .init(file: "other.c", old: "scale(c) + scale(c + 2)", new: "scale(c, 3) + scale(c + 2, 3)"),
             ]
             let library = program.directory + "/lib.so"
             try expectRefusal("changed-signature", try program.build(edits, target: library))
             let body = try program.build([.init(file: "lib.c", old: "i * 3", new: "i * 5")], target: library)
             #expect(body.status == 0, "\(body)")
+            // Two programs that have the function each for itself.
+            try runOrThrow("gcc", ["lib.o", "other.o", "-o", "other"], in: program.directory)
+            let own = try program.build(edits, target: program.directory + "/other")
+            #expect(own.status == 0, "\(own)")
         }
 
         @Test("trap meaning-without-layout: an allocation size needs a decision, and is named in the bundle")

@@ -35,7 +35,9 @@ func guardPatch(
         final += target.uncovered + tooMany(patches, target.target.image)
         values.append(patches)
     }
-    refusals += debug.layoutRefusals() + debug.closureRefusals() + debug.signatureRefusals(homeless: homeless)
+    let exported = Set(held.flatMap { $0.target.image.exports.keys })
+    refusals += debug.layoutRefusals() + debug.closureRefusals()
+    refusals += debug.signatureRefusals(homeless: homeless, exported: exported)
     refusals += meaningRefusals(constants)
     for target in held { refusals += try guardUnrecorded(target.target, sources: sources) }
     return (try decide(refusals, final: final, allowed), values)

@@ -65,11 +65,12 @@ struct DebugFacts {
         }.filter { seen.insert($0).inserted }
     }
 
-    /// What calls a replaced function from a unit that is in no given target goes on calling it as before.
-    func signatureRefusals(homeless: [ChangedUnit]) -> [Refusal] {
+    /// What calls a replaced function from a unit that is in no given target goes on calling it as before. It can only call
+    /// what a target exports; of anything else, such a unit's program has a copy of its own.
+    func signatureRefusals(homeless: [ChangedUnit], exported: Set<String>) -> [Refusal] {
         var callers: [String: String] = [:]
         for item in homeless {
-            for symbol in item.unit.original.file.symbols where !symbol.isDefined {
+            for symbol in item.unit.original.file.symbols where !symbol.isDefined && exported.contains(symbol.name) {
                 callers[symbol.name] = item.unit.name
             }
         }
