@@ -140,6 +140,42 @@ extension EndToEnd {
             #expect(own.status == 0, "\(own)")
         }
 
+        @Test("type-layout: a unit begins to use a type that changes, and that only another unit makes")
+        func newType() throws {
+            let sources = [
+                "box.h": "struct box { char kind; int size; };\nvoid *make(int x);\n",
+                "make.c": """
+                #include <stdlib.h>
+                #include "box.h"
+                void *make(int x) { struct box *b = malloc(sizeof *b); b->kind = 1; b->size = x; return b; }
+                """,
+                "main.c": """
+                #include <stdio.h>
+                void *make(int x);
+                __attribute__((noinline)) int get(void *p) {
+                    int s = 0; for (int i = 0; i < 9; i++) s ^= ((char *)p)[0] * i; return s; }
+                int main(int c, char **v) { (void)v; printf("%d\\n", get(make(c))); return 0; }
+                """,
+            ]
+            let program = try SmallProgram("cc-new-type", sources)
+            func use(_ member: String) -> [SmallProgram.Edit] {
+                let declaration = "void *make(int x);\n"
+                let get =
+                    "__attribute__((noinline)) int get(void *p) {\n    int s = 0; for (int i = 0; i < 9; i++) s ^= "
+                return [
+                    .init(
+                        file: "main.c", old: declaration + get + "((char *)p)[0]",
+                        new: "#include \"box.h\"\n" + get + "((struct box *)p)->\(member)")
+                ]
+            }
+            // What was padding holds whatever malloc left there.
+            let added = SmallProgram.Edit(file: "box.h", old: "char kind;", new: "char kind; char open;")
+            try expectRefusal("type-layout", try program.build([added] + use("open")))
+            let renamed = SmallProgram.Edit(file: "box.h", old: "void *make(int x)", new: "void *make(int number)")
+            let same = try program.build([renamed] + use("size"))
+            #expect(same.status == 0, "\(same)")
+        }
+
         @Test("trap meaning-without-layout: an allocation size needs a decision, and is named in the bundle")
         func allocationSize() throws {
             let sources = [

@@ -36,7 +36,7 @@ func guardPatch(
         values.append(patches)
     }
     let exported = Set(held.flatMap { $0.target.image.exports.keys })
-    refusals += debug.layoutRefusals() + debug.closureRefusals()
+    refusals += debug.layoutRefusals() + debug.newTypeRefusals(sources) + debug.closureRefusals()
     refusals += debug.signatureRefusals(homeless: homeless, exported: exported)
     refusals += meaningRefusals(constants)
     for target in held { refusals += try guardUnrecorded(target.target, sources: sources) }
