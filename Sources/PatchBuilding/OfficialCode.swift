@@ -11,8 +11,7 @@ struct OfficialCode: Sendable {
         var names: [String]
         /// The rebuilt file's function, by its number.
         var function: Int
-        /// Which of the symbol table's source files it is from, in their order; nil where that can't be told, or says
-        /// nothing of what lies beside it.
+        /// Which of the symbol table's source files it is from, by a number of it; nil where that can't be told.
         var source: Int?
     }
 
@@ -63,8 +62,7 @@ struct OfficialCode: Sendable {
                     range: place..<place &+ UInt64(function.range.count), zone: zone, names: [], function: index)
                 for symbol in origins.symbols[function.address] ?? [] {
                     piece.names.append(symbol.name)
-                    let isOrdered = !zone.isEarly || symbol.name.contains(".cold")
-                    if isOrdered, let source = symbol.source { piece.source = source }
+                    piece.source = symbol.source ?? piece.source
                 }
                 pieces.append(piece)
             }

@@ -118,6 +118,54 @@ import Testing
         }
     }
 
+    /// With halves of functions before the rest of the code, in other units only; one of which, in the official file, has
+    /// one more rarely run function.
+    private static func halves(_ sources: [String: String]) -> [String: String] {
+        var sources = sources
+        let others = ["alpha", "yankee", "yellow", "zulu"]
+        for name in others {
+            let extra = """
+                #ifdef OFFICIAL
+                __attribute__((cold)) int \(name)_more(int x) { puts("more of \(name)"); return x * 29; }
+                #endif
+                """
+            sources["\(name).c", default: "#include <stdio.h>\n"] += """
+
+                void fail(const char *) __attribute__((cold, noreturn));
+                static __attribute__((noinline)) int \(name)_half(int x)
+                { if (x < \(name.count * 3)) fail("\(name)"); return x * 7 - 2; }
+                int \(name)_all(int x) { return \(name)_half(x) + \(name)_half(x - 3); }
+                \(name == "yellow" ? extra : "")
+                """
+        }
+        sources["zzz.c"] = """
+            #include <stdlib.h>
+            void fail(const char *text) { exit(text[0]); }
+            \(others.map { "int \($0)_all(int);" }.joined(separator: "\n"))
+            int all(int x) { return \(others.map { "\($0)_all(x)" }.joined(separator: " + ")); }
+            """
+        return sources
+    }
+
+    @Test func `another unit's rarely run function, between others' halves, is no reason to refuse`() throws {
+        let sources = Self.halves(Self.sources(extraAt: nil))
+        let changed = Self.sources(extraAt: nil, factor: 9)["unit.c"] ?? ""
+        let program = try Relinked(sources, flags: ["-O2"], differing: ["yellow.c"])
+        #expect(program.image.translated?.code.gaps.isEmpty == false)
+        #expect(program.truth.symbols.filter { $0.name.hasSuffix(".cold") }.count == 4)
+        let found = try refusals(sources, changed: ["unit.c": changed], differing: ["yellow.c"])
+        #expect(found.isEmpty, "\(found)")
+    }
+
+    @Test func `a rarely run function of the unit is refused, though the rebuilt unit has no such code`() throws {
+        let cold = "__attribute__((cold))"
+        let sources = Self.halves(Self.sources(extraAt: 1, attribute: cold))
+        let changed = Self.sources(extraAt: 1, attribute: cold, factor: 9)["unit.c"] ?? ""
+        let found = try refusals(sources, changed: ["unit.c": changed], differing: ["unit.c"])
+        #expect(found.map(\.rule) == ["unmatched-function"])
+        #expect(found.first?.why.contains("between") == true, "\(found)")
+    }
+
     @Test func `of a header's static function, a unit that uses it in the official file only is refused`() throws {
         var sources = Self.sources(extraAt: nil)
         sources["check.h"] = "#include <stdio.h>\n#define FACTOR 7\n" + Self.check

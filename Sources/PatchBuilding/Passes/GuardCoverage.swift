@@ -51,20 +51,13 @@ private func unchanged(
 private struct UnitExtent {
     /// The unit's pieces.
     private var pieces: Set<Int> = []
-    /// Where they follow upon each other, so that all of the unit's code must lie beside them.
-    private var closed: Set<OfficialCode.Zone> = []
-    /// Where the units are not in the order of the link.
-    private var scattered: Set<OfficialCode.Zone> = []
-    /// Those of its functions.
+    /// Where they follow upon each other, so that all of the unit's code must lie beside them: the first and the last.
+    private var closed: [OfficialCode.Zone: ClosedRange<Int>] = [:]
     private let names: Set<String>
-    /// Numbers that the unit's source may have in the symbol table.
-    private var sources: Set<Int>
     private let code: OfficialCode
 
     init(of view: ObjectView, _ matched: MatchedUnit, in code: OfficialCode) {
         self.code = code
-        let files = view.sourceNames
-        sources = Set(code.sources.indices.filter { files.contains(code.sources[$0]) })
         let functions = view.entities.filter { $0.kind == .function }
         names = Set(functions.flatMap(\.names))
         // Of vague linkage, the target may have kept another unit's.
@@ -76,10 +69,10 @@ private struct UnitExtent {
             let runs = indices.split { !names.isSuperset(of: code.pieces[$0].names) || code.pieces[$0].names.isEmpty }
             let own = runs.filter { run in run.contains { places.contains(code.pieces[$0].range.lowerBound) } }
             for run in own { pieces.formUnion(run) }
-            if zone.isEarly { continue }
-            let order = indices.compactMap { code.pieces[$0].source }
-            let isOrdered = zip(order, order.dropFirst()).allSatisfy { $0 <= $1 }
-            if own.count > 1 || !isOrdered { scattered.insert(zone) } else if own.count == 1 { closed.insert(zone) }
+            guard !zone.isEarly, own.count == 1, let first = own[0].first, let last = own[0].last,
+                code.leavesUnitsWhole(indices)
+            else { continue }
+            closed[zone] = first...last
         }
     }
 
@@ -91,27 +84,44 @@ private struct UnitExtent {
         if let others = gap.counterparts, others.allSatisfy({ !$0.isEmpty && names.isDisjoint(with: $0) }) {
             return true
         }
-        if isBeside.contains(true) || scattered.contains(gap.zone) { return false }
-        return closed.contains(gap.zone) || isBetweenOthers(gap)
+        if isBeside.contains(true) { return false }
+        return gap.zone.isEarly ? isBetweenOthers(gap) : closed[gap.zone] != nil
     }
 
-    /// The order of the units is that of the symbol table's sources, in each part of the code.
+    /// Between halves of functions that were moved out of the way (`.cold`), units have the order in which their other code
+    /// is.
     private func isBetweenOthers(_ gap: OfficialCode.Gap) -> Bool {
-        guard !sources.isEmpty, let before = gap.before, let after = gap.after,
-            code.pieces[before].zone == gap.zone, code.pieces[after].zone == gap.zone,
-            let low = code.nearestSource(from: before, by: -1), let high = code.nearestSource(from: after, by: 1),
-            low <= high
+        let rest = OfficialCode.Zone(section: gap.zone.section, isEarly: false)
+        guard let own = closed[rest], let before = gap.before, let after = gap.after,
+            let low = code.otherHalf(from: before, by: -1, in: gap.zone),
+            let high = code.otherHalf(from: after, by: 1, in: gap.zone), low <= high
         else { return false }
-        return !sources.contains { $0 >= low && $0 <= high }
+        return own.upperBound < low || own.lowerBound > high
     }
 }
 
 extension OfficialCode {
-    /// The source of the nearest piece in one direction, of one zone, whose source is known.
-    fileprivate func nearestSource(from index: Int, by step: Int) -> Int? {
+    /// Whether the pieces of each source, as far as it is known, follow upon each other.
+    fileprivate func leavesUnitsWhole(_ indices: [Int]) -> Bool {
+        var seen: Set<Int> = []
+        var last: Int?
+        for source in indices.compactMap({ pieces[$0].source }) where source != last {
+            if !seen.insert(source).inserted { return false }
+            last = source
+        }
+        return true
+    }
+
+    /// Of the nearest `.cold` half in one direction: where the rest of its function lies; nil where that can't be told.
+    fileprivate func otherHalf(from index: Int, by step: Int, in zone: Zone) -> Int? {
         var next = index
-        while pieces.indices.contains(next), pieces[next].zone == pieces[index].zone {
-            if let source = pieces[next].source { return source }
+        while pieces.indices.contains(next), pieces[next].zone == zone {
+            if let name = pieces[next].names.first(where: { $0.hasSuffix(".cold") }) {
+                let rest = pieces.indices.filter {
+                    !pieces[$0].zone.isEarly && pieces[$0].names.contains(String(name.dropLast(5)))
+                }
+                return rest.count == 1 ? rest[0] : nil
+            }
             next += step
         }
         return nil
