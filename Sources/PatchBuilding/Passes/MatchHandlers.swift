@@ -77,7 +77,8 @@ struct HandlerMatch {
     }
 
     private func isOne(of names: [String], _ address: UInt64) -> Bool {
-        let known = names.flatMap { target.definitions(of: $0) + (target.guessed[$0] ?? []) }
-        return known.isEmpty || known.contains { $0.value == address } || names.contains { target.isUnproved($0) }
+        let known = names.flatMap { target.definitions(of: $0) }
+        // Where an address is a guess only, nothing can be told.
+        return known.isEmpty || known.contains { $0.value == address } || names.contains { target.guessed[$0] != nil }
     }
 }
