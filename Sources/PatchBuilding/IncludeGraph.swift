@@ -83,6 +83,8 @@ struct IncludeScan {
         var at = mark
         var isBlank = true
         while at > 0, bytes[at - 1] != 10 {
+            // Few lines are longer, and each mark on one would be looked at from its beginning.
+            if mark - at > 4_000 { return true }
             at -= 1
             if bytes[at] == UInt8(ascii: "/"), at > 0, bytes[at - 1] == UInt8(ascii: "*") { return true }
             // A byte order mark may stand before it too.
@@ -97,6 +99,11 @@ struct IncludeScan {
     private mutating func directive(_ bytes: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
         var at = start
         while at < bytes.count, bytes[at] == 32 || bytes[at] == 9 { at += 1 }
+        let words = ["include", "import", "embed", "define", "if", "elif", "/", "\\"]
+        let head = bytes[at..<min(at + 8, bytes.count)]
+        guard words.contains(where: { head.starts(with: $0.utf8) }) || head.contains(UInt8(ascii: "\\")) else {
+            return max(start, at)
+        }
         let end = bytes[at...].firstIndex(of: 10) ?? bytes.count
         let line = bytes[at..<end]
         let includes = ["include", "import", "embed"].contains { line.starts(with: $0.utf8) }

@@ -7,6 +7,8 @@ import ObjectFiles
 struct LinkedSources {
     /// Last components of the names in the debug information; nil without it.
     private let described: Set<String>?
+    /// No named code of the target is of a unit without debug information.
+    private let isWhole: Bool
     /// Those of the `FILE` symbols: of units that had local symbols.
     private let named: Set<String>
 
@@ -15,15 +17,41 @@ struct LinkedSources {
         let names = debugInfo.map { Set($0.units.map { baseName($0.name) }) }
         described = names.flatMap { $0.contains("") || $0.contains("<artificial>") ? nil : $0 }
         named = Set(target.sourceFiles.values.map { baseName($0) })
+        isWhole = debugInfo.map { Self.describesAll($0, of: target) } ?? false
     }
 
+    /// Every function that the symbol table names, the C runtime's aside, is one of the debug information's. A file that has
+    /// lost its local symbols can't be asked.
+    private static func describesAll(_ info: DebugInfo, of target: TargetImage) -> Bool {
+        let ranges = info.units.flatMap { $0.functions.flatMap(\.ranges) }.sorted { $0.start < $1.start }
+        let file = target.symbolFile
+        let code = file.symbols.filter { symbol in
+            guard let index = symbol.sectionIndex, index < file.sections.count, file.sections[index].isExecutable,
+                [.function, .indirect, .none].contains(symbol.kind), !symbol.name.isEmpty
+            else { return false }
+            return !runtimeNames.contains(symbol.name) && !file.sections[index].name.hasPrefix(".plt")
+        }
+        return !target.sourceFiles.isEmpty
+            && code.allSatisfy { symbol in
+                let after = lowerBound(of: symbol.value &+ 1, in: ranges, by: \.start)
+                return after > 0 && symbol.value - ranges[after - 1].start < ranges[after - 1].size
+            }
+    }
+
+    /// What `crt1.o`, `crti.o`, `crtbegin.o` and `libc_nonshared.a` bring along.
+    private static let runtimeNames: Set<String> = [
+        "_start", "_init", "_fini", "_dl_relocate_static_pie", "deregister_tm_clones", "register_tm_clones",
+        "__do_global_dtors_aux", "frame_dummy", "atexit", "at_quick_exit", "pthread_atfork", "__pthread_atfork",
+        "__stack_chk_fail_local", "__x86.get_pc_thunk.bx", "__start", "_etext", "etext", "__etext",
+    ]
+
     /// The names of all units that the target was linked from are known.
-    var knowsUnits: Bool { described != nil }
+    var knowsUnits: Bool { described != nil && isWhole }
 
     /// Whether the target was surely linked without a source of this path.
     func lack(source path: String) -> Bool {
         let name = baseName(path)
-        return described.map { !$0.contains(name) && !named.contains(name) } ?? false
+        return isWhole && described.map { !$0.contains(name) && !named.contains(name) } ?? false
     }
 
     /// Whether the target was linked without the unit.

@@ -1,10 +1,10 @@
-/// What the compiler counted in a C++ name, taken out: the number of a lambda (`UlvE0_`), of an unnamed type (`Ut0_`), of a
+/// What the compiler counted in a C++ name, taken out: the number of a lambda (`UlvE0_`, clang's `3$_0`), of an unnamed type (`Ut0_`), of a
 /// variable or class of a function among those of its name (`_ZZ1fvE1n_0`).
 ///
 /// Lengths of identifiers are read, so that `_ZZ1fvE3n_0`, which is called `n_0`, keeps its name. The result is no mangled
 /// name; it only tells which names may have changed places. Names that aren't C++ stay as they are.
 func withoutNumbers(_ name: Substring) -> Substring {
-    guard name.hasPrefix("_Z"), name.contains("Z") else { return name }
+    guard name.hasPrefix("_Z") else { return name }
     var scanner = NameScanner(text: Array(name.utf8))
     scanner.run()
     return scanner.isChanged ? Substring(decoding: scanner.output, as: UTF8.self) : name
@@ -12,7 +12,7 @@ func withoutNumbers(_ name: Substring) -> Substring {
 
 /// `UlivE_` in a mangled name, outside of its identifiers: the type of a lambda.
 func namesLambda(_ name: String) -> Bool {
-    guard name.hasPrefix("_Z"), name.contains("Ul") else { return false }
+    guard name.hasPrefix("_Z"), name.contains("Ul") || name.contains("$_") else { return false }
     var scanner = NameScanner(text: Array(name.utf8))
     scanner.run()
     return scanner.hasLambda
@@ -58,6 +58,18 @@ private struct NameScanner {
     private mutating func copyIdentifier() {
         let count = digits(at)
         let length = text[at..<at + count].reduce(0) { ($0 &* 10 &+ Int($1) &- 48) & 0xffff }
+        let start = at + count
+        // Clang's lambdas and unnamed types of ordinary functions: `3$_0`.
+        if length > 2, start + length <= text.count, text[start] == UInt8(ascii: "$"),
+            text[start + 1] == UInt8(ascii: "_"),
+            digits(start + 2) == length - 2
+        {
+            hasLambda = true
+            isChanged = true
+            output += Array("$_".utf8)
+            at = start + length
+            return
+        }
         copy(count + length)
     }
 

@@ -92,6 +92,8 @@ public struct ObjectView: Sendable {
         guard let index = symbol.sectionIndex, index < file.sections.count else { return false }
         let section = file.sections[index]
         guard section.isAllocated, !symbol.name.isEmpty else { return false }
+        // Clang names each function's table there, which goes where the function goes.
+        if section.name.hasPrefix(".gcc_except_table") { return false }
         if section.isMergeable, symbol.name.hasPrefix(".L") { return false }
         switch symbol.kind {
         case .function, .object, .threadLocal, .indirect: return true

@@ -15,7 +15,9 @@ public struct TargetCode: Sendable {
     /// `file` has lost its symbols.
     public init(_ file: ObjectFile, symbols symbolFile: ObjectFile? = nil) {
         self.file = file
-        codeSections = file.sections.filter { $0.isAllocated && $0.isExecutable && !$0.data.isEmpty }
+        codeSections = file.sections.filter {
+            $0.isAllocated && $0.isExecutable && !$0.data.isEmpty && $0.address <= .max - UInt64($0.data.count)
+        }
         symbols = codeSymbols(symbolFile ?? file)
         knownTargets = []
         var targets = Set<UInt64>()
@@ -149,7 +151,7 @@ private func slice<Element>(
     return sorted[start..<max(start, lowerBound(of: high, in: sorted, by: key))]
 }
 
-private func lowerBound<Element>(of value: UInt64, in sorted: [Element], by key: (Element) -> UInt64) -> Int {
+func lowerBound<Element>(of value: UInt64, in sorted: [Element], by key: (Element) -> UInt64) -> Int {
     var (low, high) = (0, sorted.count)
     while low < high {
         let middle = (low + high) / 2

@@ -50,6 +50,7 @@ struct TargetHandlers {
     }
 
     private func common(_ data: [UInt8], _ start: Int, _ end: Int) -> Common? {
+        guard start < end else { return nil }
         var cursor = Cursor(data: data, at: start + 1, end: end)
         guard data[start] == 1 || data[start] == 3, let text = cursor.text() else { return nil }
         // Code and data alignment, return register.
@@ -99,11 +100,11 @@ struct HandlerTable {
         var types: Int?
         if form != 0xff {
             guard let distance = cursor.number() else { return nil }
-            types = cursor.at + distance
+            types = cursor.at &+ distance
             typeForm = form
         }
         guard cursor.byte() == 1, let length = cursor.number() else { return nil }
-        let end = types ?? cursor.at + length
+        let end = types ?? cursor.at &+ length
         guard end >= cursor.at, end <= data.count else { return nil }
         size = end - start
     }

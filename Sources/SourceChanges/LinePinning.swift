@@ -7,20 +7,33 @@ public struct PinnedText: Sendable, Hashable {
     public var refusal: String?
     /// Runs of the original's lines (1-based) that follow each other in the new text too, comments and blank lines aside.
     public var keptRuns: [ClosedRange<Int>] = []
+    /// One of both texts has `#line` directives of its own.
+    public var numbersItself = false
 }
 
 /// Which lines of the original source a change leaves as they are.
 public struct KeptLines: Sendable {
-    private let runs: [String: [ClosedRange<Int>]]
+    /// Of each changed file, by its name without directories; several may bear one.
+    private let runs: [Substring: [[ClosedRange<Int>]]]
 
-    /// - Parameter runs: of each changed file, by its absolute path, the runs of lines that are kept; none for a file that is
-    ///   added or removed, or whose lines have other numbers now.
-    public init(runs: [String: [ClosedRange<Int>]]) { self.runs = runs }
+    /// - Parameter runs: of each changed file, by its path, the runs of lines that are kept; none for a file that is added or
+    ///   removed, or whose lines have other numbers now.
+    public init(runs: [String: [ClosedRange<Int>]]) {
+        self.runs = Dictionary(grouping: runs) { Self.name($0.key) }.mapValues { $0.map(\.value) }
+    }
+
+    private static func name(_ path: String) -> Substring {
+        path.lastIndex(of: "/").map { path[path.index(after: $0)...] } ?? path[...]
+    }
 
     /// The lines (1-based) are in the new file one after the other, and nothing stands between them that did not before.
+    ///
+    /// - Parameter file: as the compiler names it. Flags and makefiles have many ways to spell a path, so that every changed
+    ///   file of the name must keep the lines.
     public func keeps(_ lines: ClosedRange<Int>, of file: String) -> Bool {
-        guard let runs = runs[file] else { return true }
-        return runs.contains { $0.contains(lines.lowerBound) && $0.contains(lines.upperBound) }
+        runs[Self.name(file), default: []].allSatisfy { runs in
+            runs.contains { $0.contains(lines.lowerBound) && $0.contains(lines.upperBound) }
+        }
     }
 }
 
@@ -40,7 +53,9 @@ public func pinLines(original: [UInt8], new: [UInt8]) -> PinnedText {
     let source = SourceLexer.lex(new)
     let before = SourceLexer.lex(original)
     if source.hasLineDirective || before.hasLineDirective {
-        return unpinned("it numbers its lines itself, with #line")
+        var result = unpinned("it numbers its lines itself, with #line")
+        result.numbersItself = true
+        return result
     }
     if source.isAmbiguous { return unpinned("a trigraph continues a line") }
     let aligned = alignedLines(original: significantLines(original, before), new: significantLines(new, source))

@@ -225,6 +225,9 @@ private func rules(_ tree: SourceTree, _ change: SourceChange) async -> [String]
     #expect(IncludeScan(Array("#inc\\\nlude \"a.h\"\n".utf8)).computes)
     #expect(!IncludeScan(Array("/* The last #include files should be: */\n * #include these\n".utf8)).computes)
     #expect(IncludeScan(Array("/* */ #include MACRO\n".utf8)).computes)
+    // A long line is not looked at from its beginning for each mark.
+    let long = String(repeating: "x # ", count: 100_000)
+    #expect(!IncludeScan(Array("char *t = \"\(long)\";\n".utf8)).computes)
     #expect(IncludeScan(Array("\u{FEFF}#include MACRO\n".utf8)).computes)
     #expect(IncludeScan(Array("/* *\\\n/ #include MACRO\n".utf8)).computes)
 }

@@ -452,4 +452,9 @@ import Testing
         #expect(stem("_ZN1TILi5EE1fEv") == "_ZN1TILi5EE1fEv")
         #expect(stem("counter.3") == "counter")
     }
+
+    @Test func `lambdas that clang counts are lambdas`() {
+        #expect(namesLambda("_ZZ3addivENK3$_0clEv") && !namesLambda("_ZZ3addivE3$_a"))
+        #expect(stem("_ZZ3addivENK3$_0clEv") == stem("_ZZ3addivENK4$_12clEv"))
+    }
 }

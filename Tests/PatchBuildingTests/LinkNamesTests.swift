@@ -40,6 +40,42 @@ import Testing
         #expect(patching.bindings["rate"] == address("__wrap_rate", patching))
     }
 
+    private static let aliased = [
+        "a.c": """
+        __attribute__((noipa)) int weak_impl(int x) { return x + 1; }
+        int work(int) __attribute__((weak, alias("weak_impl")));
+        int use(int x) { return work(x) + weak_impl(x) * 3; }
+        """,
+        "b.c": "int work(int x) { return x + 5000; }\n", "m.c": Patching.main("use"),
+    ]
+
+    @Test func `a weak alias that another unit overrides is not the function beside it`() throws {
+        let patching = try Patching(Self.aliased, ["a.c": [("* 3", "* 7")]])
+        #expect(patching.functions == ["use"])
+        let strong = patching.target.definitions(of: "work").filter { $0.binding != .weak }.map(\.value)
+        #expect(strong.count == 1 && patching.bindings["work"] == strong.first)
+        #expect(patching.bindings["weak_impl"] == address("weak_impl", patching))
+        var alone = Self.aliased
+        alone["b.c"] = "int unused;\n"
+        let own = try Patching(alone, ["a.c": [("* 3", "* 7")]])
+        #expect(own.bindings["work"] == address("weak_impl", own))
+    }
+
+    @Test func `an indirect function of the unit is refused, its resolver is not`() throws {
+        let sources = [
+            "a.c": """
+            static int fast(int x) { return x + 1; }
+            void *choose(void) { return fast; }
+            int work(int) __attribute__((ifunc("choose")));
+            int use(int x) { return work(x) * 3; }
+            int other(int x) { return (choose() != 0) + x * 5; }
+            """,
+            "m.c": Patching.main("use", "other"),
+        ]
+        #expect(try Patching(sources, ["a.c": [("* 3", "* 7")]]).rules.contains("unresolved-symbol"))
+        #expect(try Patching(sources, ["a.c": [("x * 5", "x * 9")]]).functions == ["other"])
+    }
+
     @Test func `a wrapped name that the unit did not use before is refused`() throws {
         var sources = Self.sources
         sources["a.c"] = sources["a.c"]?.replacing("malloc(16)", with: "&x").replacing("free(p);", with: "")

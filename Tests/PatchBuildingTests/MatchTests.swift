@@ -19,6 +19,24 @@ private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) 
 }
 
 @Suite struct MatchTests {
+    /// Only where every unit is described can one be known to be none of the target's.
+    @Test(arguments: [true, false]) func `a unit without debug information may be any`(isWhole: Bool) throws {
+        let program =
+            try Fixture.cached(["described", "\(isWhole)"]) { directory in
+                try writeText("static int n; int f(int x) { return x + n++; }\n", to: directory + "/a.c")
+                try writeText(
+                    "int f(int); int main(int c, char **v) { (void)v; return f(c); }\n", to: directory + "/m.c")
+                try runOrThrow("gcc", ["-O2", "-c", "a.c"] + (isWhole ? ["-g"] : []), in: directory)
+                try runOrThrow("gcc", ["-O2", "-g", "-c", "m.c"], in: directory)
+                try runOrThrow("gcc", ["a.o", "m.o", "-o", "program"], in: directory)
+            } + "/program"
+        let target = try TargetImage.load(path: program, symbolsPath: nil)
+        let linked = LinkedSources(target, try DebugInfo.read(path: program, parts: .functions))
+        #expect(linked.knowsUnits == isWhole)
+        #expect(linked.lack(source: "other.c") == isWhole)
+        #expect(!linked.lack(source: "sub/m.c") && !linked.lack(source: "a.c"))
+    }
+
     private static let unit = """
         #include <stdio.h>
         extern int other(int);

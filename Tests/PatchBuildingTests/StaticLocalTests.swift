@@ -30,12 +30,13 @@ private let source = """
 
 @Suite struct StaticLocalTests {
     /// Names that can't be told apart after these edits of the source.
-    private func ambiguous(_ compiler: String, from source: String = source, _ edits: (String, String)...) async throws
-        -> [String]
-    {
+    private func ambiguous(
+        _ compiler: String, from source: String = source, path: String = "a.c", isMapped: Bool = false,
+        _ edits: (String, String)...
+    ) async throws -> [String] {
         var tree = try SourceTree(["a.c": source])
         defer { tree.remove() }
-        tree.add("a.c", ["-O2"], compiler: compiler)
+        tree.add(path, ["-O2"] + (isMapped ? ["-ffile-prefix-map=\(tree.root)=."] : []), compiler: compiler)
         let new = edits.reduce(source) { $0.replacing($1.0, with: $1.1, maxReplacements: 1) }
         #expect(new != source)
         let compiled = try await compileTwice(tree.units, change: tree.change(["a.c": new]), scratch: tree.scratch)
@@ -87,5 +88,23 @@ private let source = """
                     "  case 3: {\n    static long state;\n    return three(&state);\n  }\n  }\n  return 0;"
                 )
             ).isEmpty)
+    }
+
+    @Test(arguments: ["gcc", "clang"]) func `the source may have any name in debug information`(
+        compiler: String
+    ) async throws {
+        let swapped = [
+            ("two(&state)", "swap(&state)"), ("three(&state)", "two(&state)"), ("swap(&state)", "three(&state)"),
+        ]
+        for (path, isMapped) in [("a.c", true), ("./a.c", false), ("../tree/a.c", false)] {
+            let ambiguous = try await ambiguous(
+                compiler, path: path, isMapped: isMapped, swapped[0], swapped[1], swapped[2])
+            #expect(!ambiguous.isEmpty, "\(path)")
+            #expect(
+                try await self.ambiguous(compiler, path: path, isMapped: isMapped, ("open > 3", "open > 4")).isEmpty)
+        }
+        // One that names its lines after another file.
+        let named = "#line 1 \"gram.y\"\n" + source
+        #expect(try await !ambiguous(compiler, from: named, swapped[0], swapped[1], swapped[2]).isEmpty)
     }
 }

@@ -154,8 +154,10 @@ struct Closure {
         }
         if item.side == 0, let definition = opened[name] {
             let matched = units[definition.unit].matched
+            let (view, entity) = (units[definition.unit].new, units[definition.unit].new.entities[definition.entity])
+            let symbol = entity.symbols.first { view.file.symbols[$0].name == name } ?? entity.symbols[0]
             switch resolver.bind(
-                units[definition.unit].new.entities[definition.entity],
+                entity, view.file.symbols[symbol],
                 names: namesInTarget(definition.entity, of: definition.unit, side: 0), addresses: matched.addresses,
                 type: relocation.type)
             {
@@ -203,8 +205,12 @@ struct Closure {
             travel(number, of: item.unit, side: item.side)
             return refer(relocation.symbol, .here, item)
         }
-        // By its own name from here on, so that a section's symbol stands for what is inside only.
-        let named = entity.symbols.contains(relocation.symbol) ? relocation.symbol : entity.symbols[0]
+        // By its own name from here on, so that a section's symbol stands for what is inside only. Assemblers put sections'
+        // symbols in the place of local ones.
+        let named =
+            entity.symbols.contains(relocation.symbol)
+            ? relocation.symbol
+            : entity.symbols.first { view.file.symbols[$0].binding == .local } ?? entity.symbols[0]
         sides[item.unit][item.side].rename(relocation: index, in: item.section, to: named)
         if mustTravel(number, item) {
             let isNew = units[item.unit].correlation.originalOf[number] == nil
@@ -214,7 +220,7 @@ struct Closure {
         }
         if let why = unfit(number, item) { return refuse(why) }
         switch resolver.bind(
-            entity, names: namesInTarget(number, of: item.unit, side: item.side),
+            entity, view.file.symbols[named], names: namesInTarget(number, of: item.unit, side: item.side),
             addresses: units[item.unit].matched.addresses, type: relocation.type)
         {
         case .success(let binding): refer(named, .outside(binding), item)

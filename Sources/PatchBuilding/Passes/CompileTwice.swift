@@ -88,6 +88,8 @@ private struct Compilation {
     /// No file needed a `#line`, so that both layers are the same.
     private var isPlain = true
     private var keptRuns: [String: [ClosedRange<Int>]] = [:]
+    /// A changed file says itself what its lines are called (`#line`), and by the name of which file.
+    private var namesLines = false
 
     init(units: [CompileUnit], change: SourceChange, scratch: String, launcher: [String]) async throws {
         self.units = units
@@ -118,6 +120,7 @@ private struct Compilation {
             var text = new
             if let original = file.original, canBePinned(file.path) {
                 let result = pinLines(original: original, new: new)
+                if result.numbersItself { namesLines = true }
                 if let why = result.refusal { notes.append("\(file.path): line numbers are not kept: \(why)") }
                 if result.directives > 0 { isPlain = false }
                 keptRuns[change.path(of: file)] = result.keptRuns
@@ -180,7 +183,7 @@ private struct Compilation {
                 unit: units[index], plainObject: reused ? units[index].output : object(.plain, index),
                 originalObject: object(.original, index), newObject: object(.new, index),
                 pinned: !unpinned.contains(index),
-                keptLines: unpinned.contains(index) ? nil : KeptLines(runs: keptRuns), reused: reused)
+                keptLines: namesLines || unpinned.contains(index) ? nil : KeptLines(runs: keptRuns), reused: reused)
         }
     }
 

@@ -43,6 +43,14 @@ extension Matcher {
         return own == address ? nil : address
     }
 
+    /// The same of one name among several: an alias may be weak where the definition is not.
+    func overriding(_ name: String, of index: Int) -> UInt64? {
+        let symbols = plain.entities[index].symbols.map { plain.file.symbols[$0] }
+        guard symbols.count > 1, symbols.contains(where: { $0.name == name && mayBeOverridden($0) }) else { return nil }
+        let taken = Set(target.definitions(of: name).filter { $0.binding != .local }.map(\.value))
+        return taken.count == 1 ? taken.first : nil
+    }
+
     func agrees(_ reading: FieldReading) -> Bool {
         let symbol = plain.file.symbols[reading.relocation.symbol]
         // A slot's own name is the proof, whether the field names the slot or, for what is defined elsewhere or may be

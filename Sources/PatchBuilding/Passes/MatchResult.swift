@@ -49,7 +49,7 @@ extension Matcher {
                 if unproved.contains(index) { unit.unproved.formUnion(entity.names) }
             }
             guard let address = exact[index] ?? address(of: index) else { continue }
-            for name in entity.names { unit.addresses[name] = address }
+            for name in entity.names { unit.addresses[name] = overriding(name, of: index) ?? address }
             if entity.kind == .function { for name in entity.names { unit.sizes[name] = entity.size } }
         }
         addUndefined(to: &unit)

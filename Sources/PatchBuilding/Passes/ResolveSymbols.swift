@@ -13,9 +13,20 @@ struct SymbolResolver {
     }
 
     /// A definition of the unit that the target has, under one of `names`.
+    ///
+    /// Several names of one address may mean different things: a weak one may be another unit's in the link, and one that a
+    /// library exports is whatever the process found first, while a hidden one is always the library's own.
+    /// - Parameter symbol: the name that the code uses.
     func bind(
-        _ entity: Entity, names: [String], addresses: [String: UInt64], type: RelocationType
+        _ entity: Entity, _ symbol: Symbol, names: [String], addresses: [String: UInt64], type: RelocationType
     ) -> Result<Binding, Refusal> {
+        if symbol.kind == .indirect {
+            return .failure(
+                Refusal(
+                    .unresolvedSymbol, subject: symbol.name,
+                    why: "it is an indirect function (IFUNC) that the target defines, and its choice can't be told"))
+        }
+        let names = names.contains(symbol.name) ? [symbol.name] : names
         guard let name = names.first(where: { addresses[$0] != nil }), let address = addresses[name] else {
             return .failure(
                 Refusal(
@@ -26,8 +37,8 @@ struct SymbolResolver {
         if entity.kind == .threadLocal {
             return .success(Binding(kind: .threadLocal, symbol: name, address: address))
         }
-        if entity.isGlobal, let slot = ownSlot(entity.name, type) { return .success(slot) }
-        if entity.isVague, entity.kind == .data, let chosen = preempted(entity.name, type) { return .success(chosen) }
+        if symbol.binding != .local, let slot = ownSlot(symbol.name, type) { return .success(slot) }
+        if entity.isVague, entity.kind == .data, let chosen = preempted(symbol.name, type) { return .success(chosen) }
         return .success(Binding(kind: .target, symbol: name, address: address))
     }
 
