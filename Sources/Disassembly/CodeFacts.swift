@@ -11,7 +11,7 @@ struct CodeFacts {
     /// Targets of jumps that stay in the frame: not of calls.
     var innerJumpTargets: Set<UInt64> = []
     var hasUndecodableBytes = false
-    var endsWithCall = false
+    var callEnds: Set<UInt64> = []
     var fallsThrough = false
 
     init(_ function: FunctionCode) {
@@ -33,7 +33,7 @@ struct CodeFacts {
             }
             if let target = instruction.ripRelativeTarget { references.append((instruction, target)) }
         }
-        if part.last?.kind == .call { endsWithCall = true }
+        if let last = part.last, last.kind == .call { callEnds.insert(last.end) }
     }
 
     /// Length of the run of nops that ends at the entry.

@@ -67,8 +67,10 @@ public struct EntryAnalysis: Sendable, Hashable {
     public var padLength = 0
     /// For `none`: what stands in the way. For `bare`: why a pad that is there can't be used.
     public var reasons: [String] = []
-    /// The function, or a cold half, ends with a call: a return address may equal the end (trap noreturn-end).
-    public var endsWithCall = false
+    /// The ends of the function and of its cold halves that are ends of calls: a return address may equal them (trap
+    /// noreturn-end).
+    public var callEnds: Set<UInt64> = []
+    public var endsWithCall: Bool { !callEnds.isEmpty }
     /// A jump inside the function goes to its first byte, or to the jump: with a call in progress the loop would enter
     /// the new code, so that only stack consistency is safe (trap loop-to-entry).
     public var loopsToEntry = false
@@ -92,7 +94,7 @@ public func analyzeEntry(_ function: FunctionCode) -> EntryAnalysis {
     let facts = CodeFacts(function)
     var analysis = EntryAnalysis(kind: .none)
     analysis.hasUndecodableBytes = facts.hasUndecodableBytes
-    analysis.endsWithCall = facts.endsWithCall
+    analysis.callEnds = facts.callEnds
     analysis.padLength = facts.pad.reduce(0) { $0 + $1.length }
 
     let padReasons = placeInPad(facts, &analysis)

@@ -266,6 +266,20 @@ public struct ObjectView: Sendable {
     }
 }
 
+extension ObjectView {
+    /// The function's last instruction is the stack protector's call that reports an overwritten stack. It ends the
+    /// process without unwinding: nobody comes back from it.
+    ///
+    /// With `-fstack-protector-strong` that is how most functions end, and what follows without padding is another
+    /// function's entry, which tables hold as a pointer.
+    func endsInStackCheck(_ function: Entity) -> Bool {
+        guard function.size >= 4 else { return false }
+        return relocations(section: function.section, from: function.end &- 4, to: function.end).contains {
+            ["__stack_chk_fail", "__stack_chk_fail_local"].contains(file.symbols[$0.symbol].name)
+        }
+    }
+}
+
 extension Section {
     /// A word of the compiler's through which unwind data names a typeinfo or a personality routine
     /// (`DW.ref.__gxx_personality_v0`): it stands for what it holds, so every object file has one of its own.

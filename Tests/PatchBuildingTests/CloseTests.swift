@@ -46,6 +46,18 @@ import Testing
         #expect(patching.functions == ["work", "+fresh"])
     }
 
+    @Test(arguments: [("-fstack-protector-all", "", false), ("-fno-stack-protector", "abort();", true)])
+    func `trap noreturn-end: nobody comes back from the stack protector's last call`(
+        _ flag: String, _ last: String, _ ends: Bool
+    ) throws {
+        let text = "void abort(void); int work(int x) { if (x < 90) return x * 2; \(last) return x; }"
+        let patching = try Patching(
+            ["a.c": text, "b.c": "int other(int x) { return x * 7; }", "m.c": Patching.main("work", "other")],
+            ["a.c": [("x * 2", "x * 3")]], flags: ["-O2", "-fno-reorder-blocks-and-partition", flag])
+        #expect(patching.functions == ["work"])
+        #expect(patching.plan?.functions.first?.description.original?.endsWithCall == ends)
+    }
+
     private static let numbered = [
         "a.c": """
         __attribute__((noinline)) int work(int x) { static int n = 5; n += x; return n * 2; }

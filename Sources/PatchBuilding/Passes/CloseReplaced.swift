@@ -74,16 +74,19 @@ extension Closure {
     }
 
     private mutating func describe(_ old: Entity, at address: UInt64, in unit: ComparedUnit) -> OriginalFunction? {
-        let cold: [AddressRange] = unit.original.coldHalves[old.name, default: []].compactMap { part in
+        let halves = unit.original.coldHalves[old.name, default: []]
+        let cold: [AddressRange] = halves.compactMap { part in
             let name = unit.original.entities[part].name
             guard let start = unit.matched.addresses[name], let size = unit.matched.sizes[name] else { return nil }
             return AddressRange(address: start, size: size)
         }
         let range = AddressRange(address: address, size: unit.matched.sizes[old.name] ?? old.size)
-        guard cold.count == unit.original.coldHalves[old.name, default: []].count,
+        let aborts = zip([range] + cold, [old] + halves.map { unit.original.entities[$0] })
+            .filter { unit.original.endsInStackCheck($1) }.map(\.0.end)
+        guard cold.count == halves.count,
             let described = describeOriginal(
-                range: range, cold: cold, names: [unit.original.ownName(of: old)] + old.names, target: target,
-                coupled: isCoupled(old, unit))
+                range: range, cold: cold, names: [unit.original.ownName(of: old)] + old.names, aborts: Set(aborts),
+                target: target, coupled: isCoupled(old, unit))
         else {
             refusals.append(
                 Refusal(.unmatchedFunction, subject: old.name, why: "a part of it was not found in the target"))

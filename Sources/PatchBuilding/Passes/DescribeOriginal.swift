@@ -4,10 +4,12 @@ import PatchFormat
 
 /// Describes a function of the target as the applier needs it: ranges, digest, and how its entry takes a jump.
 ///
-/// - Parameter names: all that the original object has for it, the definition's own first.
+/// - Parameters:
+///   - names: all that the original object has for it, the definition's own first.
+///   - aborts: ends of its ranges at which nobody returns, nor unwinds from: the last call ends the process.
 /// - Returns: nil when the ranges are not in the file; a refusal by `entry-none` when no jump fits.
 func describeOriginal(
-    range: AddressRange, cold: [AddressRange], names: [String], target: TargetImage, coupled: Bool
+    range: AddressRange, cold: [AddressRange], names: [String], aborts: Set<UInt64>, target: TargetImage, coupled: Bool
 ) -> Result<OriginalFunction, Refusal>? {
     guard let code = target.code.function(range, coldRanges: cold) else { return nil }
     let analysis = analyzeEntry(code)
@@ -38,7 +40,7 @@ func describeOriginal(
     return .success(
         OriginalFunction(
             range: range, coldRanges: cold, digest: Digest.sha256(bytes + code.coldParts.flatMap(\.bytes)),
-            entry: entry, endsWithCall: analysis.endsWithCall,
+            entry: entry, endsWithCall: !analysis.callEnds.isSubset(of: aborts),
             abiCoupled: coupled || analysis.loopsToEntry, aliases: Set(aliases).sorted()))
 }
 
