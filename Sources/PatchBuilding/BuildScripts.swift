@@ -36,7 +36,7 @@ struct BuildScripts {
     /// A line that names the file, or its kind (`commands/*.json`), other than to install, distribute or link with it.
     func names(_ path: String) -> String? {
         place(path) { line, head in
-            let word = line.lowercased()
+            let word = (head + line).lowercased()
             return !listsForDistribution(head) && mentions(line, path) && !isOfTheLinker(line, head)
                 && !["install", "dist", "clean", "rm -"].contains { word.contains($0) }
         }

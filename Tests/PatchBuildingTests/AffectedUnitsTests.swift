@@ -123,6 +123,8 @@ private func rules(_ tree: SourceTree, _ change: SourceChange) async -> [String]
     let change = tree.change(["helper.py": "y\n", "c.c": "int d;\n"])
     try tree.write("EXTRA_DIST = README \\\n\thelper.py\n", to: "Makefile")
     #expect(await rules(tree, change) == [])
+    try tree.write("all:\n\tinstall -D \\\n\t\thelper.py\n", to: "Makefile")
+    #expect(await rules(tree, change) == [])
     try tree.write("SOURCES = one \\\n\thelper.py\n", to: "Makefile")
     #expect(await rules(tree, change) == ["unread-source"])
     try tree.write("EXTRA_DIST = README\nc.c: helper.py\n", to: "Makefile")
