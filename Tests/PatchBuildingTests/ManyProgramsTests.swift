@@ -1,3 +1,4 @@
+import Diagnostics
 import ObjectFiles
 import TestSupport
 import Testing
@@ -52,6 +53,45 @@ import Testing
     @Test(arguments: [["-O2"], ["-O2", "-g"], ["-O0", "-g"]])
     func `a unit of another program is told by what the target was linked from`(_ flags: [String]) throws {
         #expect(try matched(flags) == ["day"])
+    }
+
+    @Test func `trap many-objects: a variant that only another program has is not missed`() throws {
+        let source = """
+            #ifdef NIGHT
+            int work(int x) { return x * NUMBER ^ x << 3; }
+            #else
+            int work(int x) { return x + 1; }
+            #endif
+            """
+        let directory = try Fixture.cached(["variants", source]) { directory in
+            try writeText(source, to: directory + "/unit.c")
+            try writeText(
+                "int work(int); int main(int c, char **v) { (void)v; return work(c); }", to: directory + "/m.c")
+            let split = ["-ffunction-sections", "-fdata-sections"]
+            for (kind, more) in [
+                ("plain", ["-DNUMBER=7"]), ("original", split + ["-DNUMBER=7"]), ("new", split + ["-DNUMBER=9"]),
+            ] {
+                for (variant, define) in [("day", "-DDAY"), ("night", "-DNIGHT")] {
+                    let flags = ["-O2", "-g", define] + more
+                    try runOrThrow("gcc", flags + ["-c", "unit.c", "-o", "\(variant)-\(kind).o"], in: directory)
+                }
+            }
+            try runOrThrow("gcc", ["-O2", "-g", "m.c", "day-plain.o", "-o", "day"], in: directory)
+        }
+        func view(_ name: String) throws -> ObjectView {
+            ObjectView(try ObjectFile.read(path: "\(directory)/\(name).o"))
+        }
+        func unit(_ variant: String) throws -> ChangedUnit {
+            ChangedUnit(
+                LoadedUnit(
+                    name: variant, source: "/unit.c", isCPlusPlus: false, plain: try view(variant + "-plain"),
+                    original: try view(variant + "-original"), new: try view(variant + "-new")))
+        }
+        let target = try TargetImage.load(path: directory + "/day", symbolsPath: nil)
+        let info = try DebugInfo.read(path: directory + "/day", parts: .functions)
+        #expect(try matchUnits([try unit("day"), try unit("night")], in: target, debugInfo: info).isEmpty)
+        // Without the command that made the target's, it is.
+        #expect(throws: Refusals.self) { try matchUnits([try unit("night")], in: target, debugInfo: info) }
     }
 
     /// Both programs are made of units that read the header; only one of them uses what changes in it.

@@ -32,9 +32,28 @@ func matchUnits(
     let found = bestVariants(held)
     // A variant of a unit that is found is not missed.
     let sources = Set(changed.filter { item in found.contains { $0.name == item.unit.name } }.map(\.unit.source))
-    let missed = strangers.filter { !sources.contains($0.item.unit.source) && !$0.matched.mismatches.isEmpty }
+    let missed = strangers.filter {
+        !sources.contains($0.item.unit.source) && !$0.matched.mismatches.isEmpty
+            && !hasUnchangedVariant(of: $0.item, $0.matched, among: changed, in: target)
+    }
     if !missed.isEmpty { throw Refusals(missed.map { refusal(for: $0.item.unit, $0.matched, target) }) }
     return found
+}
+
+/// The target has the unit as another command compiles it, which the change does not reach: a feature of the other program.
+/// All that differs in the target is that command's, so that not both are linked in.
+private func hasUnchangedVariant(
+    of item: ChangedUnit, _ stranger: MatchedUnit, among all: [ChangedUnit], in target: TargetImage
+) -> Bool {
+    all.contains { other in
+        guard other.unit.source == item.unit.source, other.unit.name != item.unit.name, other.changes.isEmpty,
+            let matched = match(other.unit.plain, in: target, original: other.unit.original),
+            matched.mismatches.isEmpty, !matched.matched.isEmpty
+        else { return false }
+        return stranger.mismatches.keys.allSatisfy { name in
+            matched.matched.contains(name) || (target.namesLocals && target.definitions(of: name).isEmpty)
+        }
+    }
 }
 
 /// Of the variants of one source, the one that fits best: small functions are often equal in all of them. Another stays
