@@ -45,6 +45,17 @@ import Testing
         #expect(try rules([("s += pair.a + i;", "s += pair.a * i + scale(s);")], flags: flags).isEmpty)
     }
 
+    @Test func `clang's initialisers are compared, too, and its tables of cleanups travel`() throws {
+        func patching(_ edit: (String, String)) throws -> Patching {
+            try Patching(Self.sources, ["a.cc": [edit]], compiler: "clang++")
+        }
+        #expect(try patching(("seed(7)", "seed(8)")).rules == ["data-initial-value"])
+        let same = try patching(("pair.b + x;", "pair.b * x;"))
+        #expect(same.rules.isEmpty)
+        let extraction = try extract(#require(same.plan))
+        #expect(extraction.object.sections.contains { $0.name.hasPrefix(".gcc_except_table") })
+    }
+
     @Test func `a variable that was computed and is a constant now keeps what was computed`() throws {
         let constant = ("static int first = seed(7);", "static int first = 0; first += x;")
         #expect(try rules([constant]) == ["data-initial-value"])

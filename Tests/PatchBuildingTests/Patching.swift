@@ -21,10 +21,12 @@ struct Patching {
     ///   - edits: by file, text to be replaced and its replacement; an empty first text appends.
     ///   - variants: more flags; every unit is compiled once more with them, as libtool does, but not linked in.
     ///   - targetFlags: more flags for the units that are linked into the target only.
+    ///   - compiler: of C++ units.
     ///   - strip: what to take out of the target's symbol table.
     init(
         _ sources: [String: String], _ edits: [String: [(String, String)]], flags: [String] = ["-O2"],
-        link: [String] = [], variants: [String]? = nil, targetFlags: [String] = [], strip: [String] = []
+        link: [String] = [], variants: [String]? = nil, targetFlags: [String] = [], strip: [String] = [],
+        compiler: String = "g++"
     ) throws {
         var changed = sources
         for (file, list) in edits {
@@ -36,7 +38,7 @@ struct Patching {
         let units = sources.keys.filter(Self.isUnit).sorted()
         let linker = units.contains { $0.hasSuffix(".cc") } ? "g++" : "gcc"
         let split = ["-g", "-ffunction-sections", "-fdata-sections"]
-        let plain = try Self.compile(sources, flags + targetFlags)
+        let plain = try Self.compile(sources, flags + targetFlags, compiler)
         let program =
             try Fixture.cached([plain, linker] + link + strip) { directory in
                 try runOrThrow(
@@ -46,9 +48,9 @@ struct Patching {
         target = try TargetImage.load(path: program, symbolsPath: nil)
         var loaded: [LoadedUnit] = []
         for more in [variants, []].compactMap({ $0 }) {
-            let plain = try Self.compile(sources, flags + more)
-            let original = try Self.compile(sources, flags + more + split)
-            let new = try Self.compile(changed, flags + more + split)
+            let plain = try Self.compile(sources, flags + more, compiler)
+            let original = try Self.compile(sources, flags + more + split, compiler)
+            let new = try Self.compile(changed, flags + more + split, compiler)
             loaded += try units.map { unit in
                 LoadedUnit(
                     name: more.joined() + unit, source: unit, isCPlusPlus: false, plain: try Self.view(plain, unit),
@@ -79,12 +81,12 @@ struct Patching {
         }
     }
 
-    private static func compile(_ sources: [String: String], _ flags: [String]) throws -> String {
+    private static func compile(_ sources: [String: String], _ flags: [String], _ cxx: String) throws -> String {
         let files = sources.sorted { $0.key < $1.key }
-        return try Fixture.cached(["units"] + flags + files.flatMap { [$0.key, $0.value] }) { directory in
+        return try Fixture.cached(["units", cxx] + flags + files.flatMap { [$0.key, $0.value] }) { directory in
             for (name, text) in files { try writeText(text, to: directory + "/" + name) }
             for (name, _) in files where isUnit(name) {
-                let compiler = name.hasSuffix(".cc") ? "g++" : "gcc"
+                let compiler = name.hasSuffix(".cc") ? cxx : "gcc"
                 try runOrThrow(compiler, flags + ["-c", name, "-o", name + ".o"], in: directory)
             }
         }
