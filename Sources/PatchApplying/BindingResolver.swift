@@ -101,13 +101,32 @@ struct BindingResolver {
         for user in linkMap.objects where user.bias != object.bias {
             if let value = try resolvedSlot(of: symbol, in: user), object.contains(value) { return .address(value) }
         }
-        return .chosen(by: object.bias &+ definition.value)
+        return .chosen(by: object.bias &+ definition.value, unbound: try unboundSlot(of: symbol))
+    }
+
+    /// Where the target's own slot for the symbol leads as long as nothing was called through it: to the code of its PLT
+    /// that has the dynamic linker bind it, and goes on to the implementation.
+    private mutating func unboundSlot(of symbol: ImportedSymbol) throws -> UInt64? {
+        let tables = try tables(of: target)
+        for relocation in tables.relocations where relocation.type == R.jumpSlot {
+            guard relocation.symbol != 0, relocation.symbol < tables.symbols.count,
+                !tables.symbols[relocation.symbol].isDefined,
+                tables.version(ofSymbol: relocation.symbol)?.name == symbol.version,
+                try tables.name(of: tables.symbols[relocation.symbol]) == symbol.name,
+                target.isInside(relocation.offset, 8, PF.read)
+            else { continue }
+            let value = try view.read(target.bias &+ relocation.offset, 8).u64(0)
+            if target.isInside(value &- target.bias, 1, PF.execute) { return value }
+        }
+        return nil
     }
 
     /// What a load must ask for: the module's slots whose implementation nothing in the process shows.
     mutating func choices(of image: ModuleImage, _ bindings: [Binding]) throws -> [PlannedChoice] {
-        try image.importedSlots(bindings).compactMap { slot, symbol in
-            guard case .chosen(let resolver) = try value(of: symbol) else { return nil }
+        try image.importedSlots(bindings).compactMap { slot, symbol, isCalled in
+            guard case .chosen(let resolver, let unbound) = try value(of: symbol), unbound == nil || !isCalled else {
+                return nil
+            }
             return PlannedChoice(slot: slot, resolver: resolver)
         }
     }

@@ -5,8 +5,9 @@ import PatchFormat
 enum BindingValue: Sendable, Hashable {
     case address(UInt64)
     case threadLocal(ThreadLocal)
-    /// An IFUNC whose implementation nothing in the process shows: the function at this address is asked at load.
-    case chosen(by: UInt64)
+    /// An IFUNC whose implementation nothing in the process shows: the function at this address is asked at load. A call may
+    /// instead go where the target's own slot leads, which its first call will bind.
+    case chosen(by: UInt64, unbound: UInt64?)
 }
 
 /// Where a thread-local of the target lies.
@@ -58,8 +59,8 @@ extension ModuleImage {
         }
     }
 
-    /// The module's slots for functions of libraries, and what each is bound to.
-    func importedSlots(_ bindings: [Binding]) throws -> [(slot: UInt64, symbol: ImportedSymbol)] {
+    /// The module's slots for functions of libraries, what each is bound to, and whether only calls go through it.
+    func importedSlots(_ bindings: [Binding]) throws -> [(slot: UInt64, symbol: ImportedSymbol, isCalled: Bool)] {
         let bound = Dictionary(
             bindings.filter { $0.kind == .imported }.map { ($0.symbol, ImportedSymbol($0)) },
             uniquingKeysWith: { _, last in last })
@@ -68,7 +69,7 @@ extension ModuleImage {
                 !tables.symbols[relocation.symbol].isDefined
             else { return nil }
             let symbol = try importedSymbol(relocation)
-            return (relocation.offset, bound[symbol.name] ?? symbol)
+            return (relocation.offset, bound[symbol.name] ?? symbol, relocation.type == R.jumpSlot)
         }
     }
 
@@ -125,9 +126,9 @@ extension ModuleImage {
             switch (try value(relocation, base, resolve), relocation.type) {
             case (.address(let value), R.abs64): try memory.store(value &+ addend, size: 8, at: relocation.offset)
             case (.address(let value), _): try memory.store(value, size: 8, at: relocation.offset)
+            case (.chosen(_, let unbound?), R.jumpSlot): try memory.store(unbound, size: 8, at: relocation.offset)
             // A call at load stores it.
-            case (.chosen, R.globDat), (.chosen, R.jumpSlot):
-                try memory.store(0, size: 8, at: relocation.offset)
+            case (.chosen, R.globDat), (.chosen, R.jumpSlot): try memory.store(0, size: 8, at: relocation.offset)
             default: throw unknown(relocation.type, "the module's dynamic relocations")
             }
         default: throw unknown(relocation.type, "the module's dynamic relocations")

@@ -31,9 +31,9 @@ struct SourceLexer {
     private let text: [UInt8]
     private var at = 0
     private var line = 0
-    private var depth = 0
-    /// Depth of parentheses at each open `#if`, and at the end of its first branch.
-    private var conditionals: [(before: Int, after: Int?)] = []
+    private var nesting = Nesting()
+    /// Nesting at each open `#if`, and at the end of its first branch.
+    private var conditionals: [(before: Nesting, after: Nesting?)] = []
     private var inDirective = false
     /// Nothing but blanks and comments since the line began: a `#` here begins a directive.
     private var atLineStart = true
@@ -99,8 +99,8 @@ struct SourceLexer {
         at += 1
         inDirective = false
         atLineStart = true
-        beginLine(isBoundary: depth <= 0)
-        if depth <= 0, source.tokens.last?.isIdentifier == true { doubtful.append(line) }
+        beginLine(isBoundary: nesting.depth <= 0)
+        if nesting.depth <= 0, source.tokens.last?.isIdentifier == true { doubtful.append(line) }
     }
 
     private mutating func lineComment() {
@@ -130,25 +130,25 @@ struct SourceLexer {
         switch name {
         case "if", "ifdef", "ifndef":
             source.lines[first].conditional = .opens
-            conditionals.append((depth, nil))
+            conditionals.append((nesting, nil))
         case "else", "elif", "elifdef", "elifndef":
             source.lines[first].conditional = .continues
             continueConditional()
         case "endif":
             source.lines[first].conditional = .closes
-            if let closed = conditionals.popLast() { depth = closed.after ?? depth }
+            if let closed = conditionals.popLast() { nesting = closed.after ?? nesting }
         case "include", "import", "include_next", "embed": headerName()
         case "line": source.hasLineDirective = true
         default: if let digit = name.utf8.first, isDigit(digit) { source.hasLineDirective = true }
         }
     }
 
-    /// Each branch of an `#if` begins at the depth of parentheses where the `#if` stands; behind its `#endif` the depth
-    /// is that of the first branch's end.
+    /// Each branch of an `#if` begins at the nesting where the `#if` stands; behind its `#endif` it is that of the first
+    /// branch's end.
     private mutating func continueConditional() {
         guard let last = conditionals.indices.last else { return }
-        if conditionals[last].after == nil { conditionals[last].after = depth }
-        depth = conditionals[last].before
+        if conditionals[last].after == nil { conditionals[last].after = nesting }
+        nesting = conditionals[last].before
     }
 
     /// `<sys/*.h>` holds no comment.
@@ -184,8 +184,7 @@ struct SourceLexer {
 
     private mutating func punctuation() {
         if !inDirective {
-            if byte() == UInt8(ascii: "(") { depth += 1 }
-            if byte() == UInt8(ascii: ")") { depth = max(0, depth - 1) }
+            nesting.take(byte())
         }
         at += 1
     }
@@ -262,5 +261,23 @@ private func isWord(_ byte: UInt8) -> Bool {
         UInt8(ascii: "$"), 0x80...0xFF:
         true
     default: isDigit(byte)
+    }
+}
+
+/// How deep in parentheses a place is.
+private struct Nesting {
+    private(set) var depth = 0
+    /// The depth at each open brace.
+    private var braces: [Int] = []
+
+    mutating func take(_ byte: UInt8?) {
+        switch byte {
+        case UInt8(ascii: "("): depth += 1
+        case UInt8(ascii: ")"): depth = max(0, depth - 1)
+        case UInt8(ascii: "{"): braces.append(depth)
+        // Code that is never compiled may lack a parenthesis: none is open where a block ends that began outside of it.
+        case UInt8(ascii: "}"): depth = min(depth, braces.popLast() ?? 0)
+        default: break
+        }
     }
 }

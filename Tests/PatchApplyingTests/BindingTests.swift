@@ -164,6 +164,22 @@ extension Programs {
         }
     }
 
+    @Test("binding-scope: a call goes where the target's own slot leads that nothing was called through yet")
+    func calledThroughUnboundSlot() throws {
+        var patch = try searching("strstr")
+        patch.linkFlags = ["-lc"]
+        patch.bindings = [Binding(kind: .imported, symbol: "strstr", version: "GLIBC_2.2.5")]
+        let unused = "\n#include <string.h>\nchar *volatile text; char *unused(void) { return strstr(text, text); }\n"
+        patch.target = try Fixture.compile(
+            Programs.plainSource + unused, ["-O2", "-g", "-pthread", "-Wl,--build-id", "-Wl,-z,lazy"], output: "plain")
+        try withPatched(patch) { process, bundle in
+            try expectStatus(0, try livepatch("apply", bundle, "--pid", process.id, "--allow-unsigned"))
+            try process.waitForNew("answer=6 ")
+            let registry = try #require(try Registry.find(in: ProcessView(pid: process.pid)))
+            #expect(registry.state.patches[0].calls == nil)
+        }
+    }
+
     @Test(
         "a resolver that crashes, or gives no code: the program goes on, the patch is never used",
         arguments: ["*(volatile int *)0 = 1; return 0;", "return (void *)1;", "static int x; return &x;"])

@@ -175,6 +175,15 @@ private func numbers(_ text: String) -> [Int] {
     #expect(lines.keeps(4...6, of: "/t/a.c") && !lines.keeps(2...4, of: "/t/a.c") && lines.keeps(2...4, of: "/t/b.c"))
 }
 
+@Test func `a parenthesis that is missing in code that is never compiled ends with its block`() {
+    let dead = "#if 0\nint f(int x) {\nif ((x)\n{\nx++;\n}\nreturn x;\n}\n#endif\n"
+    let result = pinned(dead + "int a;\nint b;\n", dead + "int a;\nint n;\nint m;\nint b;\n")
+    #expect(result.hasSuffix("#line 11\nint b;\n"))
+    // Braces within parentheses end nothing.
+    let inside = "X(a, {\nb;\n},\nc);\nd;\n"
+    #expect(!pinned(inside, "n;\nm;\n" + inside).contains("#line 4"))
+}
+
 @Test func `no text makes the lexer fail`() {
     var state: UInt64 = 88_172_645_463_325_252
     let alphabet = Array("\"'()#\\\n/*R?% aif1L\r".utf8)
