@@ -60,6 +60,13 @@ extension CompileUnit {
         return added
     }
 
+    /// Of a unit of C or C++: what is linked from it bears its name in debug information.
+    var asksForDebugInfo: Bool {
+        let last = arguments.last { $0.hasPrefix("-g") && !$0.hasPrefix("-gno-") && !$0.hasPrefix("-grecord") }
+        return last.map { !["-g0", "-ggdb0", "-gsplit-dwarf"].contains($0) } ?? false
+            && [.c, .cplusplus].contains(language)
+    }
+
     /// Without optimisation GCC puts all literals into one section, in which nothing tells where one ends.
     private var leavesConstantsTogether: Bool {
         guard !isClang, !arguments.contains("-fmerge-all-constants") else { return false }

@@ -49,9 +49,10 @@ struct LinkedSources {
     var knowsUnits: Bool { described != nil && isWhole }
 
     /// Whether the target was surely linked without a source of this path.
-    func lack(source path: String) -> Bool {
+    /// - Parameter isDescribed: where the target has it, it has debug information.
+    func lack(source path: String, isDescribed: Bool = false) -> Bool {
         let name = baseName(path)
-        return isWhole && described.map { !$0.contains(name) && !named.contains(name) } ?? false
+        return (isWhole || isDescribed) && described.map { !$0.contains(name) && !named.contains(name) } ?? false
     }
 
     /// Whether the target was linked without the unit.
@@ -90,6 +91,8 @@ public struct UncompiledSource: Sendable, Hashable {
     /// What is said when a target may be such a program.
     public var refusal: Refusal
     public var reach = Reach.unit
+    /// Its command asks for debug information, which a target that has it bears then.
+    public var isDescribed = false
 }
 
 /// Lets those sources pass that no target is linked from.
@@ -101,7 +104,8 @@ func requireForeign(_ uncompiled: [UncompiledSource], to targets: [LoadedTarget]
     let open = uncompiled.filter { source in
         !linked.allSatisfy { target in
             // All units of the target are known by name; `guardUnrecorded` looks at those that were not recorded.
-            source.reach == .readers ? target.knowsUnits : target.lack(source: source.path)
+            source.reach == .readers
+                ? target.knowsUnits : target.lack(source: source.path, isDescribed: source.isDescribed)
         }
     }
     if !open.isEmpty { throw Refusals(open.map(\.refusal)) }

@@ -34,6 +34,7 @@ private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) 
         let linked = LinkedSources(target, try DebugInfo.read(path: program, parts: .functions))
         #expect(linked.knowsUnits == isWhole)
         #expect(linked.lack(source: "other.c") == isWhole)
+        #expect(linked.lack(source: "other.c", isDescribed: true))
         #expect(!linked.lack(source: "sub/m.c") && !linked.lack(source: "a.c"))
     }
 

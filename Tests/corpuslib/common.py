@@ -7,6 +7,10 @@ class Wrong(Exception):
     """What makes a case wrong, in a line."""
 
 
+class Busy(Exception):
+    """A replaced function never returns: which, in a line."""
+
+
 class Missing(Exception):
     """What a short corpus needs and this machine can't have: nothing is tested."""
 

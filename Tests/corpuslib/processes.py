@@ -2,7 +2,7 @@
 import os, re, shlex, signal, subprocess, tempfile, time
 from pathlib import Path
 
-from corpuslib.common import Skipped, Wrong, bundle_of, run
+from corpuslib.common import Busy, Skipped, Wrong, bundle_of, run
 
 # How a program without an oracle is kept running, to apply and revert there: files to write, a command by target.
 IDLE = {
@@ -131,6 +131,8 @@ def livepatch(tools, verb, bundle, pid):
         if status != 3:
             break
         time.sleep(0.5)
+    if status == 3:
+        raise Busy(" ".join(output.split()[-12:]))
     if status:
         raise Wrong(f"livepatch {verb}: status {status}: {' '.join(output.split()[-40:])}")
 

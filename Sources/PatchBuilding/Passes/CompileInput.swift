@@ -108,7 +108,9 @@ private func regenerated(
         return try await regenerated(source, Refusals(broken.map(\.refusal)), &clock)
     } catch let refusals as Refusals where refusals.refusals.map(\.subject) == broken.map(\.refusal.subject) {
         var input = input
-        input.broken = zip(broken, refusals.refusals).map { UncompiledSource(path: $0.path, refusal: $1) }
+        input.broken = zip(broken, refusals.refusals).map {
+            UncompiledSource(path: $0.path, refusal: $1, isDescribed: $0.isDescribed)
+        }
         return input
     }
 }

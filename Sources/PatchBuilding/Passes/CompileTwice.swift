@@ -214,7 +214,12 @@ private struct Compilation {
     /// (`configure`, a generator's test of the compiler). After it: programs that the fix's author did not build.
     private func failures(_ outcomes: [(unit: Int, result: JobResult)]) -> [Int: UncompiledSource] {
         let failed = outcomes.filter { $0.result.status != 0 }.map { index, result in
-            (index, UncompiledSource(path: units[index].file, refusal: refusal(index, result)))
+            (
+                index,
+                UncompiledSource(
+                    path: units[index].file, refusal: refusal(index, result), isDescribed: units[index].asksForDebugInfo
+                )
+            )
         }
         return Dictionary(failed) { first, _ in first }
     }
