@@ -6,8 +6,11 @@ import SourceChanges
 struct BuildSystems {
     private let usesCMake: Bool
     private let usesMeson: Bool
+    /// All recorded units of C and C++ ask for debug information, so that others of the build will have done so too.
+    let describesUnits: Bool
 
     init(units: [CompileUnit], root: String) {
+        describesUnits = units.allSatisfy { ![.c, .cplusplus].contains($0.language) || $0.asksForDebugInfo }
         var directories: Set<String> = [root]
         for unit in units {
             var parts = unit.directory.split(separator: "/")

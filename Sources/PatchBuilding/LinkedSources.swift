@@ -91,7 +91,7 @@ public struct UncompiledSource: Sendable, Hashable {
     /// What is said when a target may be such a program.
     public var refusal: Refusal
     public var reach = Reach.unit
-    /// Its command asks for debug information, which a target that has it bears then.
+    /// Its command asks for debug information, or all that is known of the build do, which a target that has it bears then.
     public var isDescribed = false
 }
 

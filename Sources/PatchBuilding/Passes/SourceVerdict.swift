@@ -48,7 +48,10 @@ struct SourceVerdict {
             let refusal = Refusal(
                 .unreadSource, subject: file.path,
                 why: "it is a source file, but no recorded unit reads it, and the target may hold it")
-            unread.append(UncompiledSource(path: file.path, refusal: refusal))
+            let isCompiled = [.c, .cplusplus].contains(Language(file: file.path, arguments: []))
+            unread.append(
+                UncompiledSource(
+                    path: file.path, refusal: refusal, isDescribed: isCompiled && systems.describesUnits))
         case .header where built:
             // What is made of it is compared too. Whether the target has units that were not recorded is checked later.
             unread.append(
