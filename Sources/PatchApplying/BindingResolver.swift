@@ -69,12 +69,9 @@ struct BindingResolver {
     /// The value of a relocated slot of `object` for exactly this symbol; nil when it has none, or none resolved yet.
     private mutating func resolvedSlot(of symbol: ImportedSymbol, in object: LoadedObject) throws -> UInt64? {
         let tables = try tables(of: object)
-        for relocation in tables.relocations {
-            guard [R.globDat, R.jumpSlot, R.abs64].contains(relocation.type), relocation.addend == 0,
-                relocation.symbol != 0, relocation.symbol < tables.symbols.count,
-                tables.version(ofSymbol: relocation.symbol)?.name == symbol.version,
-                try tables.name(of: tables.symbols[relocation.symbol]) == symbol.name
-            else { continue }
+        for relocation in tables.relocations
+        where [R.globDat, R.jumpSlot, R.abs64].contains(relocation.type) && relocation.addend == 0 {
+            guard try tables.relocation(relocation, names: symbol) else { continue }
             let own = tables.symbols[relocation.symbol]
             // A canonical PLT entry is the function's address for everybody.
             if !own.isDefined, own.value != 0 { return object.bias &+ own.value }
@@ -109,10 +106,7 @@ struct BindingResolver {
     private mutating func unboundSlot(of symbol: ImportedSymbol) throws -> UInt64? {
         let tables = try tables(of: target)
         for relocation in tables.relocations where relocation.type == R.jumpSlot {
-            guard relocation.symbol != 0, relocation.symbol < tables.symbols.count,
-                !tables.symbols[relocation.symbol].isDefined,
-                tables.version(ofSymbol: relocation.symbol)?.name == symbol.version,
-                try tables.name(of: tables.symbols[relocation.symbol]) == symbol.name,
+            guard try tables.relocation(relocation, names: symbol), !tables.symbols[relocation.symbol].isDefined,
                 target.isInside(relocation.offset, 8, PF.read)
             else { continue }
             let value = try view.read(target.bias &+ relocation.offset, 8).u64(0)
@@ -226,5 +220,15 @@ struct BindingResolver {
             }
         }
         return result
+    }
+}
+
+extension DynamicTables {
+    /// Whether a relocation is for exactly this symbol, of this version.
+    fileprivate func relocation(_ relocation: DynamicRelocation, names symbol: ImportedSymbol) throws -> Bool {
+        guard relocation.symbol != 0, relocation.symbol < symbols.count,
+            version(ofSymbol: relocation.symbol)?.name == symbol.version
+        else { return false }
+        return try name(of: symbols[relocation.symbol]) == symbol.name
     }
 }

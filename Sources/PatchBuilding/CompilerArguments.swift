@@ -44,7 +44,7 @@ extension CompileUnit {
     var sectionArguments: [String] {
         var added = ["-ffunction-sections", "-fdata-sections"]
         if leavesConstantsTogether { added.append("-fmerge-constants") }
-        let debug = arguments.filter { $0.hasPrefix("-g") && !$0.hasPrefix("-gno-") && !$0.hasPrefix("-grecord") }
+        let debug = debugOptions
         let poor: Set<String> = [
             "-g0", "-g1", "-ggdb0", "-ggdb1", "-gmlt", "-gline-tables-only", "-gz", "-gsplit-dwarf",
         ]
@@ -62,9 +62,13 @@ extension CompileUnit {
 
     /// Of a unit of C or C++: what is linked from it bears its name in debug information.
     var asksForDebugInfo: Bool {
-        let last = arguments.last { $0.hasPrefix("-g") && !$0.hasPrefix("-gno-") && !$0.hasPrefix("-grecord") }
-        return last.map { !["-g0", "-ggdb0", "-gsplit-dwarf"].contains($0) } ?? false
-            && [.c, .cplusplus].contains(language)
+        guard let last = debugOptions.last, [.c, .cplusplus].contains(language) else { return false }
+        return !["-g0", "-ggdb0", "-gsplit-dwarf"].contains(last)
+    }
+
+    /// What says whether, and how much, debug information is made.
+    private var debugOptions: [String] {
+        arguments.filter { $0.hasPrefix("-g") && !$0.hasPrefix("-gno-") && !$0.hasPrefix("-grecord") }
     }
 
     /// Without optimisation GCC puts all literals into one section, in which nothing tells where one ends.

@@ -78,7 +78,7 @@ public struct FrameRecords: Sendable {
         var numbers: [Int: Int] = [:]
         var (offset, relocation) = (0, 0)
         while offset + 8 <= data.count {
-            let length = word(data, offset)
+            let length = Int(data.word(offset))
             if length == 0 { return offset + 4 == data.count ? nil : "its unwind data goes on after its end" }
             let end = offset + 4 + length
             guard length >= 4, length < 0xffff_fff0, end <= data.count else { return "its unwind data is damaged" }
@@ -86,7 +86,7 @@ public struct FrameRecords: Sendable {
             while relocation < frames.relocations.count, frames.relocations[relocation].offset < UInt64(end) {
                 relocation += 1
             }
-            let id = word(data, offset + 4)
+            let id = Int(data.word(offset + 4))
             if id == 0 {
                 numbers[offset] = commons.count
                 commons.append(Common(range: offset..<end, relocations: first..<relocation))
@@ -100,7 +100,7 @@ public struct FrameRecords: Sendable {
             offset = end
         }
         // A terminator of four bytes may stand last.
-        return offset == data.count || (offset + 4 == data.count && word(data, offset) == 0)
+        return offset == data.count || (offset + 4 == data.count && data.word(offset) == 0)
             ? nil : "its unwind data is cut off"
     }
 
@@ -125,9 +125,5 @@ public struct FrameRecords: Sendable {
         let offset = symbol.value &+ UInt64(bitPattern: relocation.addend)
         guard offset <= file.sections[section].size else { return nil }
         return Place(section: section, offset: offset)
-    }
-
-    private func word(_ data: [UInt8], _ offset: Int) -> Int {
-        (0..<4).reduce(0) { $0 | Int(data[offset + $1]) << (8 * $1) }
     }
 }

@@ -7,8 +7,8 @@ import ObjectFiles
 struct LinkedSources {
     /// Last components of the names in the debug information; nil without it.
     private let described: Set<String>?
-    /// No named code of the target is of a unit without debug information.
-    private let isWhole: Bool
+    private let debugInfo: DebugInfo?
+    private let target: TargetImage
     /// Those of the `FILE` symbols: of units that had local symbols.
     private let named: Set<String>
 
@@ -17,19 +17,21 @@ struct LinkedSources {
         let names = debugInfo.map { Set($0.units.map { baseName($0.name) }) }
         described = names.flatMap { $0.contains("") || $0.contains("<artificial>") ? nil : $0 }
         named = Set(target.sourceFiles.values.map { baseName($0) })
-        isWhole = debugInfo.map { Self.describesAll($0, of: target) } ?? false
+        self.debugInfo = debugInfo
+        self.target = target
     }
 
     /// Every function that the symbol table names, the C runtime's aside, is one of the debug information's. A file that has
-    /// lost its local symbols can't be asked.
-    private static func describesAll(_ info: DebugInfo, of target: TargetImage) -> Bool {
+    /// lost its local symbols can't be asked. Looked for only where a source could not be compiled.
+    private var isWhole: Bool {
+        guard let info = debugInfo else { return false }
         let ranges = info.units.flatMap { $0.functions.flatMap(\.ranges) }.sorted { $0.start < $1.start }
         let file = target.symbolFile
         let code = file.symbols.filter { symbol in
             guard let index = symbol.sectionIndex, index < file.sections.count, file.sections[index].isExecutable,
                 [.function, .indirect, .none].contains(symbol.kind), !symbol.name.isEmpty
             else { return false }
-            return !runtimeNames.contains(symbol.name) && !file.sections[index].name.hasPrefix(".plt")
+            return !Self.runtimeNames.contains(symbol.name) && !file.sections[index].name.hasPrefix(".plt")
         }
         return !target.sourceFiles.isEmpty
             && code.allSatisfy { symbol in
@@ -52,7 +54,8 @@ struct LinkedSources {
     /// - Parameter isDescribed: where the target has it, it has debug information.
     func lack(source path: String, isDescribed: Bool = false) -> Bool {
         let name = baseName(path)
-        return (isWhole || isDescribed) && described.map { !$0.contains(name) && !named.contains(name) } ?? false
+        guard let described, !described.contains(name), !named.contains(name) else { return false }
+        return isDescribed || isWhole
     }
 
     /// Whether the target was linked without the unit.

@@ -137,7 +137,7 @@ extension TargetCode {
 }
 
 /// The little-endian integer at `offset`; nil where it does not lie in `bytes`.
-private func word<Word: FixedWidthInteger>(_ bytes: [UInt8], _ offset: Int) -> Word? {
+func word<Word: FixedWidthInteger>(_ bytes: [UInt8], _ offset: Int) -> Word? {
     let size = Word.bitWidth / 8
     guard offset >= 0, offset <= bytes.count - size else { return nil }
     return bytes.withUnsafeBytes { Word(littleEndian: $0.loadUnaligned(fromByteOffset: offset, as: Word.self)) }

@@ -159,7 +159,8 @@ private struct Cursor {
 }
 
 extension [UInt8] {
-    fileprivate func word(_ offset: Int) -> UInt32 {
+    /// Four bytes that are known to be there.
+    func word(_ offset: Int) -> UInt32 {
         (0..<4).reduce(0) { $0 | UInt32(self[offset + $1]) << (8 * UInt32($1)) }
     }
 }

@@ -47,13 +47,7 @@ public struct TargetImage: Sendable {
 
     /// Linked with `-Bsymbolic`: its own definitions come first.
     var isSymbolic: Bool {
-        guard let dynamic = file.section(named: ".dynamic") else { return false }
-        let words = stride(from: 0, to: dynamic.data.count / 8 * 8, by: 8).map { at in
-            (0..<8).reduce(UInt64(0)) { $0 | UInt64(dynamic.data[at + $1]) << (8 * UInt64($1)) }
-        }
-        return stride(from: 0, to: words.count / 2 * 2, by: 2).contains { index in
-            words[index] == 16 || (words[index] == 30 && words[index + 1] & 2 != 0)
-        }
+        file.dynamicEntries.contains { $0.tag == 16 || ($0.tag == 30 && $0.value & 2 != 0) }
     }
 
     /// Reads a target and its symbols, and makes sure that they belong together.
@@ -153,13 +147,11 @@ public struct TargetImage: Sendable {
         threadLocals = ThreadLocals(file)
         threadDescriptors = Self.threadDescriptors(file)
         slotNames = slotNamesByAddress
-        symbolicNames = Set(
-            file.dynamicRelocations.filter { $0.symbol > 0 && file.dynamicSymbols.indices.contains($0.symbol) }.map {
-                file.dynamicSymbols[$0.symbol].name
-            })
-        symbolicNameAt = Dictionary(
-            file.dynamicRelocations.filter { $0.symbol > 0 && file.dynamicSymbols.indices.contains($0.symbol) }
-                .map { ($0.offset, file.dynamicSymbols[$0.symbol].name) }, uniquingKeysWith: { first, _ in first })
+        let symbolic = file.dynamicRelocations.filter {
+            $0.symbol > 0 && file.dynamicSymbols.indices.contains($0.symbol)
+        }.map { ($0.offset, file.dynamicSymbols[$0.symbol].name) }
+        symbolicNames = Set(symbolic.map(\.1))
+        symbolicNameAt = Dictionary(symbolic, uniquingKeysWith: { first, _ in first })
         relativeValueAt = Dictionary(
             file.dynamicRelocations.filter { $0.type == .relative }.map { ($0.offset, UInt64(bitPattern: $0.addend)) },
             uniquingKeysWith: { first, _ in first })

@@ -13,6 +13,12 @@ func patchbuild(_ arguments: String..., in directory: String? = nil) throws -> O
 @discardableResult
 func livepatch(_ arguments: String...) throws -> Output { try run(toolPath("livepatch"), arguments, seconds: 60) }
 
+/// Applies an unsigned bundle to a process.
+func expectApplied(_ bundle: String, _ pid: Int32, sourceLocation: SourceLocation = #_sourceLocation) throws {
+    let applied = try livepatch("apply", bundle, "--pid", "\(pid)", "--allow-unsigned")
+    #expect(applied.status == 0, "\(applied)", sourceLocation: sourceLocation)
+}
+
 /// The names of the rules in a refusal printed with `--json`.
 func refusedRules(_ output: Output) throws -> [String] {
     try JSON(output.stdout)["refused"].elements.compactMap { $0["rule"].text }

@@ -36,9 +36,7 @@ extension Matcher {
     func overriding(_ index: Int) -> UInt64? {
         let entity = plain.entities[index]
         guard entity.symbols.allSatisfy({ mayBeOverridden(plain.file.symbols[$0]) }) else { return nil }
-        let taken = Set(
-            entity.names.flatMap { target.definitions(of: $0) }.filter { $0.binding != .local }.map(\.value))
-        guard taken.count == 1, let address = taken.first else { return nil }
+        guard let address = taken(for: entity.names) else { return nil }
         let own = moved[index] ?? places[entity.section].map { $0 &+ entity.offset }
         return own == address ? nil : address
     }
@@ -47,8 +45,14 @@ extension Matcher {
     func overriding(_ name: String, of index: Int) -> UInt64? {
         let symbols = plain.entities[index].symbols.map { plain.file.symbols[$0] }
         guard symbols.count > 1, symbols.contains(where: { $0.name == name && mayBeOverridden($0) }) else { return nil }
-        let taken = Set(target.definitions(of: name).filter { $0.binding != .local }.map(\.value))
-        return taken.count == 1 ? taken.first : nil
+        return taken(for: [name])
+    }
+
+    /// The one address at which the target has globals of these names.
+    private func taken(for names: [String]) -> UInt64? {
+        let addresses = Set(
+            names.flatMap { target.definitions(of: $0) }.filter { $0.binding != .local }.map(\.value))
+        return addresses.count == 1 ? addresses.first : nil
     }
 
     func agrees(_ reading: FieldReading) -> Bool {

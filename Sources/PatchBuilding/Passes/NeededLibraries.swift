@@ -79,20 +79,22 @@ final class NeededLibraries {
 
     /// The strings of these tags in the dynamic section, in order.
     private static func entries(tagged tags: Set<UInt64>, in file: ObjectFile) -> [String] {
-        guard let dynamic = file.section(named: ".dynamic"), let strings = file.section(named: ".dynstr") else {
-            return []
+        guard let strings = file.section(named: ".dynstr") else { return [] }
+        return file.dynamicEntries.filter { tags.contains($0.tag) }.compactMap { entry in
+            let offset = Int(truncatingIfNeeded: entry.value)
+            guard strings.data.indices.contains(offset) else { return nil }
+            return String(decoding: strings.data[offset...].prefix { $0 != 0 }, as: UTF8.self)
         }
-        var names: [String] = []
-        for entry in stride(from: 0, to: dynamic.data.count / 16 * 16, by: 16) {
-            guard tags.contains(little64(dynamic.data, entry)) else { continue }
-            let offset = Int(truncatingIfNeeded: little64(dynamic.data, entry + 8))
-            guard strings.data.indices.contains(offset) else { continue }
-            names.append(String(decoding: strings.data[offset...].prefix { $0 != 0 }, as: UTF8.self))
-        }
-        return names
     }
+}
 
-    private static func little64(_ bytes: [UInt8], _ at: Int) -> UInt64 {
-        (0..<8).reduce(UInt64(0)) { $0 | UInt64(bytes[at + $1]) << (8 * UInt64($1)) }
+extension ObjectFile {
+    /// Tags and values of the dynamic section, in order.
+    var dynamicEntries: [(tag: UInt64, value: UInt64)] {
+        guard let data = section(named: ".dynamic")?.data else { return [] }
+        return stride(from: 0, to: data.count / 16 * 16, by: 16).compactMap { at in
+            guard let tag: UInt64 = word(data, at), let value: UInt64 = word(data, at + 8) else { return nil }
+            return (tag, value)
+        }
     }
 }
