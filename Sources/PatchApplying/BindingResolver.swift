@@ -19,7 +19,11 @@ struct BindingResolver {
     /// - Parameter moduleBase: where the module will lie.
     mutating func value(of binding: Binding, moduleBase: UInt64) throws -> BindingValue {
         switch binding.kind {
-        case .target: return .address(target.bias &+ binding.address)
+        case .target:
+            if let symbol = binding.chosenAs {
+                try requireChosen(symbol, at: binding.address, "new code may mean that of \(target.file)")
+            }
+            return .address(target.bias &+ binding.address)
         case .module: return .address(moduleBase &+ binding.address)
         case .slot: return .address(try slotValue(binding))
         case .threadLocal: return .threadLocal(try threadLocal(binding))
@@ -67,11 +71,15 @@ struct BindingResolver {
     }
 
     /// The value of a relocated slot of `object` for exactly this symbol; nil when it has none, or none resolved yet.
+    ///
+    /// A pointer that was initialised with the symbol (`void (*hook)(void *) = free;`) is no slot: the program may have
+    /// stored another value since.
     private mutating func resolvedSlot(of symbol: ImportedSymbol, in object: LoadedObject) throws -> UInt64? {
         let tables = try tables(of: object)
         for relocation in tables.relocations
         where [R.globDat, R.jumpSlot, R.abs64].contains(relocation.type) && relocation.addend == 0 {
             guard try tables.relocation(relocation, names: symbol) else { continue }
+            guard relocation.type != R.abs64 || object.isReadOnlyOnceRelocated(relocation.offset, 8) else { continue }
             let own = tables.symbols[relocation.symbol]
             // A canonical PLT entry is the function's address for everybody.
             if !own.isDefined, own.value != 0 { return object.bias &+ own.value }
@@ -129,13 +137,17 @@ struct BindingResolver {
     /// be called (trap binding-scope).
     mutating func requireChosen(_ function: PatchedFunction) throws {
         guard let original = function.original, let symbol = original.chosenAs else { return }
+        try requireChosen(symbol, at: original.range.address, "the patch replaces that of \(target.file)")
+    }
+
+    private mutating func requireChosen(_ symbol: ProcessSymbol, at address: UInt64, _ why: String) throws {
         for object in try scope() {
             let tables = try tables(of: object)
             guard let index = try tables.lookup(symbol.name, version: symbol.version) else { continue }
-            if object.bias &+ tables.symbols[index].value == target.bias &+ original.range.address { return }
+            if object.bias &+ tables.symbols[index].value == target.bias &+ address { return }
             throw Refusal(
                 .unboundSymbol, subject: symbol.name,
-                why: "the process uses the definition of \(object.file), and the patch replaces that of \(target.file)",
+                why: "the process uses the definition of \(object.file), and \(why)",
                 remedy: "patch \(object.file), or restart")
         }
     }

@@ -7,6 +7,7 @@ enum PT {
     static let programHeaders: UInt32 = 6
     static let tls: UInt32 = 7
     static let gnuStack: UInt32 = 0x6474_e551
+    static let gnuRelro: UInt32 = 0x6474_e552
 }
 
 enum PF {

@@ -30,6 +30,15 @@ struct LoadedObject: Sendable {
         }
     }
 
+    /// Whether only the dynamic linker writes `count` bytes at the file's address.
+    func isReadOnlyOnceRelocated(_ address: UInt64, _ count: UInt64) -> Bool {
+        if !isInside(address, count, PF.write) { return true }
+        return headers.contains {
+            $0.type == PT.gnuRelro && address >= $0.address && count <= $0.memorySize
+                && address &- $0.address <= $0.memorySize &- count
+        }
+    }
+
     var dynamicHeader: ProgramHeader? { headers.first { $0.type == PT.dynamic } }
     var hasInterpreter: Bool { headers.contains { $0.type == PT.interpreter } }
 }

@@ -262,10 +262,13 @@ public struct Binding: Codable, Hashable, Sendable {
     public var library: String?
     /// For `imported`: an unresolved reference is zero, not an error.
     public var weak: Bool
+    /// For `target`: the process must find its own symbol of this name there; nothing shows what the link would do where
+    /// another definition came first.
+    public var chosenAs: ProcessSymbol?
 
     public init(
         kind: Kind, symbol: String, address: UInt64 = 0, version: String? = nil, library: String? = nil,
-        weak: Bool = false
+        weak: Bool = false, chosenAs: ProcessSymbol? = nil
     ) {
         self.kind = kind
         self.symbol = symbol
@@ -273,6 +276,7 @@ public struct Binding: Codable, Hashable, Sendable {
         self.version = version
         self.library = library
         self.weak = weak
+        self.chosenAs = chosenAs
     }
 }
 

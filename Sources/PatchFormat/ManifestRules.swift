@@ -121,6 +121,10 @@ enum ManifestRules {
     private static func checkBinding(_ binding: Binding, _ layout: ModuleLayout) throws(Complaint) {
         try require(isText(binding.symbol), "symbol of a binding")
         try require(isText(binding.version ?? "") && isText(binding.library ?? ""), "version of a binding")
+        if let chosen = binding.chosenAs {
+            try require(
+                binding.kind == .target && isText(chosen.name) && isText(chosen.version ?? ""), "chosenAs of a binding")
+        }
         switch binding.kind {
         case .target, .threadLocal: try require(binding.address < addressLimit, "address of a binding")
         case .slot: try require(binding.address < addressLimit && binding.address % 8 == 0, "slot of a binding")

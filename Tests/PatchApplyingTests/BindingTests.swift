@@ -134,6 +134,32 @@ extension Programs {
         return patch
     }
 
+    @Test(
+        "binding-scope: a pointer that was initialised with a symbol, and holds another now, is no slot",
+        arguments: ["", "const"])
+    func pointerOfProgram(qualifier: String) throws {
+        var patch = try Programs.plainPatch()
+        patch.source = patch.source.replacing(
+            "mov $2, %eax", with: "mov $-41, %rdi\nsub $8, %rsp\ncall labs@PLT\nadd $8, %rsp")
+        patch.linkFlags = ["-lc"]
+        patch.bindings = [Binding(kind: .imported, symbol: "labs", version: "GLIBC_2.2.5")]
+        let setting = qualifier.isEmpty ? "kept = (long (*)(long))srandom;" : ""
+        let hook = """
+
+            #include <stdlib.h>
+            long (*\(qualifier) kept)(long) __attribute__((used)) = labs;
+            __attribute__((constructor)) static void keep(void) { \(setting) }
+
+            """
+        patch.target = try Fixture.compile(
+            Programs.plainSource + hook, ["-O2", "-g", "-pthread", "-pie", "-fPIE", "-Wl,--build-id"], output: "plain")
+        #expect(try runOrThrow("readelf", ["-rW", patch.target]).stdout.contains("R_X86_64_64"))
+        try withPatched(patch) { process, bundle in
+            try expectStatus(0, try livepatch("apply", bundle, "--pid", process.id, "--allow-unsigned"))
+            try process.waitForNew("answer=41 ")
+        }
+    }
+
     @Test("binding-scope: an IFUNC that nothing in the process shows the choice of is asked for")
     func chosenAtRunTime() throws {
         var patch = try searching("strstr")

@@ -75,7 +75,7 @@ struct Closure {
     init(units: [ComparedUnit], target: TargetImage) {
         self.units = units
         self.target = target
-        resolver = SymbolResolver(target: target)
+        resolver = SymbolResolver(target: target, originals: units.map(\.original.file))
         sides = units.map { [UnitSide(view: $0.new), UnitSide(view: $0.original)] }
         var globals: [String: (unit: Int, entity: Int)] = [:]
         var opened: [String: (unit: Int, entity: Int)] = [:]

@@ -6,10 +6,15 @@ import PatchFormat
 struct SymbolResolver {
     let target: TargetImage
     private let libraries: NeededLibraries
+    /// The target's own functions come first in its own code, though a program may define others of their names:
+    /// `-Bsymbolic-functions`, which leaves no mark in the file. nil where nothing shows it.
+    private let bindsOwnFunctions: Bool?
 
-    init(target: TargetImage) {
+    /// - Parameter originals: objects of the target's units before the change; their code shows how the link bound it.
+    init(target: TargetImage, originals: [ObjectFile] = []) {
         self.target = target
         libraries = NeededLibraries(target)
+        bindsOwnFunctions = target.isSymbolic ? true : target.bindsOwnFunctions(of: originals)
     }
 
     /// A definition of the unit that the target has, under one of `names`.
@@ -38,7 +43,7 @@ struct SymbolResolver {
             return .success(Binding(kind: .threadLocal, symbol: name, address: address))
         }
         if symbol.binding != .local, let slot = ownSlot(symbol.name, type) { return .success(slot) }
-        if entity.isVague, entity.kind == .data, let chosen = preempted(symbol.name, type) { return .success(chosen) }
+        if symbol.binding != .local, let chosen = preempted(symbol.name, address, type) { return .success(chosen) }
         return .success(Binding(kind: .target, symbol: name, address: address))
     }
 
@@ -48,11 +53,17 @@ struct SymbolResolver {
         return Binding(kind: .slot, symbol: name, address: slot)
     }
 
-    /// Data of vague linkage that a library exports is, in a process, whatever definition was found first.
-    private func preempted(_ name: String, _ type: RelocationType) -> Binding? {
+    /// What a library exports is, in a process, whatever definition was found first: the program's own function of that
+    /// name, or its copy of the variable (`R_X86_64_COPY`). New code may be the first of the library that uses it, so that
+    /// there is no slot yet.
+    private func preempted(_ name: String, _ address: UInt64, _ type: RelocationType) -> Binding? {
         guard !target.isExecutable, !target.isSymbolic, type.mayBePreempted, let own = target.exports[name],
-            own.visibility == .default
+            own.visibility == .default, own.value == address, own.kind == .object || bindsOwnFunctions != true
         else { return nil }
+        if own.kind != .object, bindsOwnFunctions == nil {
+            let symbol = ProcessSymbol(name: name, version: own.version)
+            return Binding(kind: .target, symbol: name, address: address, chosenAs: symbol)
+        }
         return Binding(kind: .imported, symbol: name, version: own.version)
     }
 
@@ -80,17 +91,14 @@ struct SymbolResolver {
                     return .success(Binding(kind: .threadLocal, symbol: name, address: symbol.value))
                 }
                 if let slot = ownSlot(name, type) { return .success(slot) }
-                if [.weak, .unique].contains(symbol.binding), symbol.kind == .object,
-                    let chosen = preempted(name, type)
-                {
-                    return .success(chosen)
-                }
                 if symbol.kind == .indirect {
                     return .failure(
                         Refusal(
                             .unresolvedSymbol, subject: name, why: "it is an indirect function that the target defines")
                     )
                 }
+                // Where the unit's own code reaches it directly, the link decided so.
+                if known == nil, let chosen = preempted(name, symbol.value, type) { return .success(chosen) }
                 return .success(Binding(kind: .target, symbol: name, address: symbol.value))
             case .failure(let refusal): return .failure(refusal)
             }
@@ -158,6 +166,29 @@ struct SymbolResolver {
                 why:
                     "neither the target, nor a new definition of this patch, nor a library that the target needs defines it"
             ))
+    }
+}
+
+extension TargetImage {
+    /// Code of `objects` calls a function that this library exports, and which another might preempt, and the link made no
+    /// slot for it; nil where no code that is known calls any.
+    func bindsOwnFunctions(of objects: [ObjectFile]) -> Bool? {
+        func isInterposable(_ symbol: Symbol) -> Bool {
+            guard symbol.binding != .local, symbol.visibility == .default, let own = exports[symbol.name] else {
+                return false
+            }
+            return own.kind == .function && own.visibility == .default && own.binding == .global
+        }
+        if exports.values.contains(where: { slots[$0.name] != nil && isInterposable($0) }) { return false }
+        let isDirect = objects.contains { object in
+            object.sections.contains { section in
+                section.isExecutable
+                    && section.relocations.contains {
+                        $0.type.mayBePreempted && isInterposable(object.symbols[$0.symbol])
+                    }
+            }
+        }
+        return isDirect ? true : nil
     }
 }
 
