@@ -32,7 +32,8 @@ let explanationsOfSources: [(rule: Rule, text: RuleExplanation)] = [
                 +++ b/src/limits.c        // which flags, and which program is it linked into?
                 """,
             wayOut:
-                "Record the whole build (`patchbuild record -- make clean all`); put new functions into a known unit.")
+                "Record the whole build (`patchbuild record -- make clean all`). For a new source, record the build of a second tree with the change and give it with --new-source, or put the new functions into a known unit."
+        )
     ),
     (
         .compileFailed,

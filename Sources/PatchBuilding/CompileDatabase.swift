@@ -12,6 +12,8 @@ public struct CompileUnit: Sendable, Hashable {
     public var arguments: [String]
     /// The object the command writes, absolute.
     public var output: String
+    /// The change adds the source: the original tree has nothing that it would compile.
+    public var isNew = false
 
     public init(directory: String, file: String, arguments: [String], output: String) {
         self.directory = directory

@@ -6,8 +6,12 @@ extension CompileUnit {
 
     /// The recorded arguments with another output. What writes further files beside the object (dependencies,
     /// intermediate files) is left out: it does not change code.
-    func compileArguments(output: String, adding added: [String] = []) -> [String] {
-        let kept = withoutOutputs()
+    /// - Parameter source: what is compiled in the place of the unit's own file.
+    func compileArguments(output: String, adding added: [String] = [], of source: String? = nil) -> [String] {
+        var kept = withoutOutputs()
+        if let source, let place = kept.lastIndex(where: { !$0.hasPrefix("-") && baseName($0) == baseName(file) }) {
+            kept[place] = source
+        }
         let compiles = kept.contains("-c") ? [] : ["-c"]
         return kept + compiles + harmlessArguments + added + ["-o", output]
     }

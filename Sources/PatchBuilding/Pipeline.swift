@@ -48,6 +48,7 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     // Each target gets the units that it holds, proved by its bytes.
     let matched = try targets.map { try matchUnits(changed, in: $0.image, debugInfo: $0.debugInfo) }
     let homeless = try requireHome(for: changed, in: matched)
+    try requireNoEffect(ofNew: changed, in: zip(targets.map(\.image), matched).filter { !$0.1.isEmpty })
     clock.lap("match")
 
     // From here on a patch exists; the guard decides whether it is safe.

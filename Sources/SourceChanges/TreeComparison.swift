@@ -102,6 +102,11 @@ private func contents(_ path: String) -> [UInt8]? { FileManager.default.contents
 
 private func isELF(_ bytes: [UInt8]) -> Bool { bytes.starts(with: [0x7F, 0x45, 0x4C, 0x46]) }
 
+/// `text` with each `path` in it that ends where a component does replaced.
+public func replacingPath(_ path: String, by replacement: String, in text: String) -> String {
+    String(decoding: replacing(path, by: replacement, in: Array(text.utf8)), as: UTF8.self)
+}
+
 /// `text` with each `path` that ends at a component's end replaced.
 private func replacing(_ path: String, by replacement: String, in text: [UInt8]) -> [UInt8] {
     let pattern = Array(path.utf8)

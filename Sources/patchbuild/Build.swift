@@ -21,7 +21,10 @@ struct Build: AsyncParsableCommand {
     var compileCommands: String?
     @Option(help: "A diff to apply; may be given several times, in order.")
     var diff: [String] = []
-    @Option(help: "A second tree with the change in it, instead of diffs.")
+    @Option(
+        help:
+            "A second tree with the change in it, instead of diffs; if recorded, sources that it adds are compiled as there."
+    )
     var newSource: String?
     @Option(help: "An original object; each with a --new.")
     var original: [String] = []

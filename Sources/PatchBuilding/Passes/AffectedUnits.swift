@@ -24,12 +24,18 @@ public struct AffectedUnits: Sendable {
 /// The text of the sources tells which units might read it (`IncludeGraph`); of those, the compiler is asked (`-M`)
 /// unless it is the unit's own file or a fresh dependency file beside the object answers.
 ///
+/// - Parameter newBuild: how the tree was built with the change in it, where that is known.
 /// - Throws: `Refusals` unread-source, source-and-generator, no-compile-command: a touched file whose effect on the
 ///   program can't be had by compiling it; `Refusal` bad-input when the commands belong to another tree.
-public func affectedUnits(of change: SourceChange, in database: CompileDatabase) async throws -> AffectedUnits {
+func affectedUnits(
+    of change: SourceChange, in database: CompileDatabase, newBuild: NewBuild? = nil
+) async throws -> AffectedUnits {
     let start = ContinuousClock.now
-    let units = database.units
-    guard units.contains(where: { ($0.file + "/").hasPrefix(change.root + "/") || $0.directory.hasPrefix(change.root) })
+    let units = database.units + (newBuild?.units ?? [])
+    guard
+        database.units.contains(where: {
+            ($0.file + "/").hasPrefix(change.root + "/") || $0.directory.hasPrefix(change.root)
+        })
     else {
         throw Refusal(
             .badInput, subject: database.path, why: "none of its \(units.count) units lies in \(change.root)",
@@ -38,7 +44,7 @@ public func affectedUnits(of change: SourceChange, in database: CompileDatabase)
     let (readers, answers) = try await readingUnits(of: change, units: units)
     var verdict = SourceVerdict(
         change: change, scripts: try BuildScripts(root: change.root),
-        systems: BuildSystems(units: units, root: change.root))
+        systems: BuildSystems(units: units, root: change.root), newBuild: newBuild)
     for (file, reading) in zip(change.files, readers) { verdict.judge(file, readers: reading.map { units[$0] }) }
     guard verdict.refusals.isEmpty else { throw Refusals(verdict.refusals) }
     let affected = Set(readers.joined()).sorted()

@@ -14,8 +14,12 @@ public struct ChangeSet: Sendable {
     public var commonSizes: [String] = []
     /// Functions that change and whose number in their name may not be what it was: lambdas, local classes.
     public var uncertain: [Int] = []
+    /// What runs without being called, or is found in other ways than by its own name, is not what it was: constructors,
+    /// data in sections that other code reads as a whole, aliases.
+    public var lists = false
     public var isEmpty: Bool {
         functions.isEmpty && constants.isEmpty && initialValues.isEmpty && sizes.isEmpty && commonSizes.isEmpty
+            && !lists
     }
 
     public init() {}
@@ -46,6 +50,7 @@ public func compare(_ original: ObjectView, _ new: ObjectView, _ correlation: Co
     changes.addLabelTables(new, correlation)
     changes.addShaky(new, correlation)
     changes.addCommons(original, new)
+    changes.lists = changesLists(original, new, correlation)
     return changes
 }
 

@@ -34,11 +34,13 @@ func compileInput(
     case .diffs(let source, let commands, let diffs):
         let root = try realPath(source)
         let change = try applyDiffs(at: diffs, root: root)
-        return try await compile(change, root: root, commands: commands, launcher, scratch: scratch, &clock)
+        return try await compile(change, root: root, commands: commands, nil, launcher, scratch: scratch, &clock)
     case .newSource(let source, let commands, let newSource):
         let root = try realPath(source)
-        let change = try compareTrees(original: root, new: try realPath(newSource))
-        return try await compile(change, root: root, commands: commands, launcher, scratch: scratch, &clock)
+        let newRoot = try realPath(newSource)
+        let change = try compareTrees(original: root, new: newRoot)
+        return try await compile(
+            change, root: root, commands: commands, newRoot, launcher, scratch: scratch, &clock)
     }
 }
 
@@ -54,8 +56,8 @@ private func objects(_ pairs: [BuildOptions.ObjectPair]) -> CompiledInput {
 }
 
 private func compile(
-    _ change: SourceChange, root: String, commands: String?, _ launcher: [String], scratch: String,
-    _ clock: inout StageClock
+    _ change: SourceChange, root: String, commands: String?, _ newRoot: String?, _ launcher: [String],
+    scratch: String, _ clock: inout StageClock
 ) async throws -> CompiledInput {
     clock.lap("read sources")
     guard !change.files.isEmpty else {
@@ -64,7 +66,9 @@ private func compile(
             remedy: "check the diff, or the second tree")
     }
     let database = try CompileDatabase.read(commands ?? root + "/compile_commands.json")
-    let source = Source(change: change, root: root, database: database, launcher: launcher, scratch: scratch)
+    let newBuild = try newRoot.flatMap { try NewBuild.read(newRoot: $0, database: database, change: change) }
+    let source = Source(
+        change: change, root: root, database: database, newBuild: newBuild, launcher: launcher, scratch: scratch)
     do {
         let input = try await compile(source, &clock)
         guard !input.broken.isEmpty, mayBeGenerated(input.broken.map(\.refusal), change) else { return input }
@@ -79,6 +83,7 @@ private struct Source {
     var change: SourceChange
     var root: String
     var database: CompileDatabase
+    var newBuild: NewBuild?
     var launcher: [String]
     var scratch: String
 }
@@ -117,7 +122,7 @@ private func regenerated(
 
 private func compile(_ source: Source, _ clock: inout StageClock) async throws -> CompiledInput {
     let (change, root) = (source.change, source.root)
-    let affected = try await affectedUnits(of: change, in: source.database)
+    let affected = try await affectedUnits(of: change, in: source.database, newBuild: source.newBuild)
     clock.lap("affected units")
     let compiled = try await compileTwice(
         affected.units, change: change, scratch: source.scratch, database: source.database,
@@ -129,7 +134,8 @@ private func compile(_ source: Source, _ clock: inout StageClock) async throws -
         UnitObjects(
             name: item.unit.name(relativeTo: root), source: item.unit.file,
             isCPlusPlus: item.unit.language == .cplusplus, plainObject: item.plainObject,
-            originalObject: item.originalObject, newObject: item.newObject, keptLines: item.keptLines)
+            originalObject: item.originalObject, newObject: item.newObject, keptLines: item.keptLines,
+            isNew: item.unit.isNew)
     }
     input.notes = compiled.notes + affected.ignored.map { "\($0.path): not compiled (\($0.why))" }
     input.uncompiled = affected.unread + compiled.failed
@@ -137,7 +143,7 @@ private func compile(_ source: Source, _ clock: inout StageClock) async throws -
     input.summary = change.files.map(\.path).joined(separator: ", ")
     input.change = change
     input.touchedHeaders = headers(of: change, affected)
-    input.recordedSources = source.database.units.map(\.file)
+    input.recordedSources = (source.database.units + (source.newBuild?.units ?? [])).map(\.file)
     input.mappedSources = source.database.units.compactMap(\.mappedFile)
     input.provenance = provenance(of: change, units: affected.units, root: root)
     return input

@@ -107,6 +107,7 @@ private struct Compilation {
             .merging(self.launcher.environment) { $1 }
         try await self.launcher.check(view, scratch: scratch, compilers: Set(units.map(\.compiler)))
         try writeLayers()
+        try writeEmptySources()
         try await view.prepare(layers: isPlain ? [nil, raw] : [nil, raw, pinned])
     }
 
@@ -129,6 +130,19 @@ private struct Compilation {
             try write(text, of: file, to: pinned)
         }
     }
+
+    /// What the original tree has in the place of a source that the change adds.
+    private func writeEmptySources() throws {
+        for index in units.indices where units[index].isNew {
+            let isAssembler = [.assembler, .preprocessedAssembler].contains(units[index].language)
+            let text = isAssembler ? "" : "extern int nothing;\n"
+            guard FileManager.default.createFile(atPath: emptySource(index), contents: Data(text.utf8)) else {
+                throw Failure("can't write \(emptySource(index))")
+            }
+        }
+    }
+
+    private func emptySource(_ index: Int) -> String { "\(scratch)/objects/\(index)-" + baseName(units[index].file) }
 
     /// Assembler has other comments; a grammar is not C.
     private func canBePinned(_ path: String) -> Bool {
@@ -192,11 +206,14 @@ private struct Compilation {
             planned.map { role, index in
                 let unit = units[index]
                 let added = role == .plain ? [] : unit.sectionArguments
-                let arguments = unit.compileArguments(output: object(role, index), adding: added)
+                let isEmpty = unit.isNew && role != .new
+                let arguments = unit.compileArguments(
+                    output: object(role, index), adding: added, of: isEmpty ? emptySource(index) : nil)
                 let command = launcher.command([unit.compiler] + arguments)
                 return view.job(
                     command[0], Array(command.dropFirst()),
-                    directory: unit.directory, layer: role == .new ? layer : nil, environment: environment,
+                    directory: unit.directory, layer: role == .new ? layer : isEmpty ? raw : nil,
+                    environment: environment,
                     title: "compile \(name(index))")
             })
     }

@@ -129,9 +129,7 @@ private func escape(of number: Int, _ unit: ComparedUnit) -> String? {
 
 private func guardNewData(_ unit: ComparedUnit, _ plan: UnitPlan) -> [Refusal] {
     let listed = unit.new.entities.indices.filter { number in
-        let entity = unit.new.entities[number]
-        let name = unit.new.file.sections[entity.section].name
-        return entity.kind == .data && unit.correlation.originalOf[number] == nil && !name.hasPrefix(".")
+        unit.correlation.originalOf[number] == nil && unit.new.isListed(number)
     }.map { number in
         Refusal(
             .constructors, subject: "\(unit.new.entities[number].name) (\(unit.name))",

@@ -5,7 +5,7 @@ import ObjectFiles
 func guardConstructors(_ unit: ComparedUnit, _ plan: UnitPlan) -> [Refusal] {
     let (old, new) = (constructors(unit.original), constructors(unit.new))
     let isOfModule = old.isEmpty && plan.initializers.count == new.count
-    if old.map({ stem($0.name) + $0.list }) != new.map({ stem($0.name) + $0.list }), !isOfModule {
+    if !haveSameConstructors(unit.original, unit.new), !isOfModule {
         return [
             Refusal(
                 .constructors, subject: unit.name,
@@ -25,6 +25,10 @@ func guardConstructors(_ unit: ComparedUnit, _ plan: UnitPlan) -> [Refusal] {
                 ? "the function is a constructor, and has run already"
                 : "only a constructor or an initialiser of a static variable calls the function, and it has run")
     }
+}
+
+func haveSameConstructors(_ original: ObjectView, _ new: ObjectView) -> Bool {
+    constructors(original).map { stem($0.name) + $0.list } == constructors(new).map { stem($0.name) + $0.list }
 }
 
 /// Initialises the thread-locals of a thread, at their first use.
@@ -57,6 +61,11 @@ extension Section {
 }
 
 extension ObjectView {
+    /// Data in a section that other code reads as a whole, between the linker's `__start_` and `__stop_`.
+    func isListed(_ number: Int) -> Bool {
+        entities[number].kind == .data && !file.sections[entities[number].section].name.hasPrefix(".")
+    }
+
     /// Functions of the unit's own that nothing refers to but these functions, these fields, or such functions.
     fileprivate func onlyReached(from names: Set<String>, or fields: Set<FunctionFlow.Place>) -> Set<Int> {
         guard !names.isEmpty || !fields.isEmpty else { return [] }

@@ -79,16 +79,22 @@ extension ObjectView {
 /// Sections that code reads as a whole, by their name or through the linker's `__start_` symbols: what moves into one or
 /// out of it, what an `asm` statement puts there, and what names a place inside of a changed function.
 func guardSections(_ unit: ComparedUnit) -> [Refusal] {
-    let moved = unit.correlation.newOf.sorted { $0.value < $1.value }.compactMap { old, new -> Refusal? in
-        let entity = unit.new.entities[new]
-        guard entity.kind != .function else { return nil }
-        let before = unit.original.file.sections[unit.original.entities[old].section].name
-        let after = unit.new.file.sections[entity.section].name
-        guard before != after, !before.hasPrefix(".") || !after.hasPrefix(".") else { return nil }
-        return Refusal(
-            .constructors, subject: "\(entity.name) (\(unit.name))",
+    let moved = movedData(unit.original, unit.new, unit.correlation).map { number, before, after in
+        Refusal(
+            .constructors, subject: "\(unit.new.entities[number].name) (\(unit.name))",
             why: "it moves from the section \(before) to \(after), which other code may read as a whole",
             remedy: "restart, or keep the section")
+    }
+    let gone = unit.original.entities.indices.filter {
+        unit.correlation.newOf[$0] == nil && unit.original.isListed($0)
+    }.map { number in
+        let entity = unit.original.entities[number]
+        return Refusal(
+            .constructors, subject: "\(entity.name) (\(unit.name))",
+            why:
+                "it is gone from the section \(unit.original.file.sections[entity.section].name), which other code reads"
+                + " as a whole, and can't be taken out of the target's",
+            remedy: "restart, or leave it in the section")
     }
     let (before, after) = (unit.original.lists, unit.new.lists)
     let changed = Set(before.keys).union(after.keys).sorted().filter { before[$0] != after[$0] }.map { name in
@@ -97,7 +103,28 @@ func guardSections(_ unit: ComparedUnit) -> [Refusal] {
             why: "this section, which other code may read as a whole, has other contents",
             remedy: "restart, or keep what the section lists")
     }
-    return moved + changed + unit.listedPlaces
+    return moved + gone + changed + unit.listedPlaces
+}
+
+/// Variables that get into such a section or out of it: entities of the new object, with both sections.
+private func movedData(
+    _ original: ObjectView, _ new: ObjectView, _ correlation: Correlation
+) -> [(entity: Int, before: String, after: String)] {
+    correlation.newOf.sorted { $0.value < $1.value }.compactMap { old, number in
+        guard new.entities[number].kind != .function else { return nil }
+        let before = original.file.sections[original.entities[old].section].name
+        let after = new.file.sections[new.entities[number].section].name
+        guard before != after, !before.hasPrefix(".") || !after.hasPrefix(".") else { return nil }
+        return (number, before, after)
+    }
+}
+
+/// Whether the guard has to look at a unit even if no code and no data of it change.
+func changesLists(_ original: ObjectView, _ new: ObjectView, _ correlation: Correlation) -> Bool {
+    !haveSameConstructors(original, new) || !movedData(original, new, correlation).isEmpty
+        || new.entities.indices.contains { correlation.originalOf[$0] == nil && new.isListed($0) }
+        || original.entities.indices.contains { correlation.newOf[$0] == nil && original.isListed($0) }
+        || original.lists != new.lists || !movedNames(original, new, correlation).isEmpty
 }
 
 extension ComparedUnit {
@@ -155,15 +182,22 @@ extension ObjectView {
 /// A global name that stands for another definition now (an alias of something else): what refers to it in the target
 /// goes on with the old one (trap aliases).
 func guardNames(_ unit: ComparedUnit) -> [Refusal] {
-    unit.original.entityNamed.sorted { $0.key < $1.key }.compactMap { name, old in
-        let before = unit.original.entities[old]
-        guard before.isGlobal, stem(name) == name, let new = unit.new.entityNamed[name],
-            let partner = unit.correlation.newOf[old], partner != new
-        else { return nil }
-        return Refusal(
+    movedNames(unit.original, unit.new, unit.correlation).map { name, old, new in
+        Refusal(
             .aliases, subject: "\(name) (\(unit.name))",
             why:
-                "it was another name of \(before.name) and is one of \(unit.new.entities[new].name): the target goes on with the old one"
+                "it was another name of \(unit.original.entities[old].name) and is one of \(unit.new.entities[new].name): the target goes on with the old one"
         )
+    }
+}
+
+private func movedNames(
+    _ original: ObjectView, _ new: ObjectView, _ correlation: Correlation
+) -> [(name: String, old: Int, new: Int)] {
+    original.entityNamed.sorted { $0.key < $1.key }.compactMap { name, old in
+        guard original.entities[old].isGlobal, stem(name) == name, let other = new.entityNamed[name],
+            let partner = correlation.newOf[old], partner != other
+        else { return nil }
+        return (name, old, other)
     }
 }

@@ -15,10 +15,12 @@ public struct LoadedUnit: Sendable {
     public var new: ObjectView
     /// The source lines whose numbers `original` and `new` share, where their debug information can be compared by line.
     public var keptLines: KeptLines?
+    /// The change adds it: the first two objects are empty.
+    public var isNew: Bool
 
     public init(
         name: String, source: String, isCPlusPlus: Bool, plain: ObjectView, original: ObjectView, new: ObjectView,
-        keptLines: KeptLines? = nil
+        keptLines: KeptLines? = nil, isNew: Bool = false
     ) {
         self.name = name
         self.source = source
@@ -27,6 +29,7 @@ public struct LoadedUnit: Sendable {
         self.original = original
         self.new = new
         self.keptLines = keptLines
+        self.isNew = isNew
     }
 }
 
@@ -39,6 +42,7 @@ public struct UnitObjects: Sendable {
     public var originalObject: String
     public var newObject: String
     public var keptLines: KeptLines?
+    public var isNew = false
 }
 
 /// Reads all objects.
@@ -53,7 +57,8 @@ func loadUnits(_ units: [UnitObjects]) throws -> [LoadedUnit] {
         return LoadedUnit(
             name: unit.name, source: unit.source, isCPlusPlus: unit.isCPlusPlus, plain: ObjectView(plain),
             original: ObjectView(isSame ? plain : try readObject(unit.originalObject, name: unit.name)),
-            new: ObjectView(try readObject(unit.newObject, name: unit.name)), keptLines: unit.keptLines)
+            new: ObjectView(try readObject(unit.newObject, name: unit.name)), keptLines: unit.keptLines,
+            isNew: unit.isNew)
     }
     if !refusals.isEmpty { throw Refusals(refusals) }
     return loaded

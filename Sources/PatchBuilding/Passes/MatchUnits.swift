@@ -14,7 +14,7 @@ func matchUnits(
     let linked = LinkedSources(target, debugInfo)
     var held: [(unit: ComparedUnit, source: String)] = []
     var strangers: [(item: ChangedUnit, matched: MatchedUnit)] = []
-    for item in changed where !item.changes.isEmpty || item.addsGlobals || item.losesVague {
+    for item in changed where !item.unit.isNew && item.mayMatter {
         guard let matched = match(item.unit.plain, in: target, original: item.unit.original),
             !linked.lack(item, matched)
         else { continue }
@@ -37,7 +37,7 @@ func matchUnits(
             && !hasUnchangedVariant(of: $0.item, $0.matched, among: changed, in: target)
     }
     if !missed.isEmpty { throw Refusals(missed.map { refusal(for: $0.item.unit, $0.matched, target) }) }
-    return found
+    return found + (try newUnits(changed, neededBy: found))
 }
 
 /// The target has the unit as another command compiles it, which the change does not reach: a feature of the other program.
@@ -77,7 +77,7 @@ private func bestVariants(_ held: [(unit: ComparedUnit, source: String)]) -> [Co
 }
 
 extension ComparedUnit {
-    fileprivate init(_ item: ChangedUnit, _ matched: MatchedUnit) {
+    init(_ item: ChangedUnit, _ matched: MatchedUnit) {
         self.init(
             name: item.unit.name, isCPlusPlus: item.unit.isCPlusPlus, matched: matched,
             original: item.unit.original, new: item.unit.new, correlation: item.correlation, changes: item.changes)
@@ -99,6 +99,8 @@ extension ChangedUnit {
                 && unit.original.entities[old].names.contains { names.contains($0) }
         }
     }
+
+    fileprivate var mayMatter: Bool { !changes.isEmpty || addsGlobals || losesVague }
 
     /// A definition of vague linkage is gone, which another unit may bring in another form.
     fileprivate var losesVague: Bool {

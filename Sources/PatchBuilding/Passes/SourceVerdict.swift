@@ -16,11 +16,13 @@ struct SourceVerdict {
     private let change: SourceChange
     private let scripts: BuildScripts
     private let systems: BuildSystems
+    private let newBuild: NewBuild?
 
-    init(change: SourceChange, scripts: BuildScripts, systems: BuildSystems) {
+    init(change: SourceChange, scripts: BuildScripts, systems: BuildSystems, newBuild: NewBuild?) {
         self.change = change
         self.scripts = scripts
         self.systems = systems
+        self.newBuild = newBuild
     }
 
     mutating func judge(_ file: ChangedFile, readers: [CompileUnit]) {
@@ -42,7 +44,9 @@ struct SourceVerdict {
         switch kind {
         case .tests, .packaging: ignore(file, "no unit reads it; it is \(kind.words)")
         case .source where file.original == nil:
-            refuse(.noCompileCommand, file, "it is new and no recorded command compiles it")
+            refuse(
+                .noCompileCommand, file, "it is new, and no recorded command compiles it",
+                remedy: "build a second tree with the change by `patchbuild record`, and give it with --new-source")
         case .header where file.original == nil || file.new == nil: ignore(file, "no unit reads it")
         case .source:
             let refusal = Refusal(
@@ -59,10 +63,7 @@ struct SourceVerdict {
                     path: file.path, refusal: unreadHeader(file), reach: .readers))
         case .header: refusals.append(unreadHeader(file))
         case .buildScript:
-            if let why = systems.doNotRead(file.path) { return ignore(file, why) }
-            refuse(
-                .unreadSource, file, "it is \(kind.words); a patch is made with the recorded commands",
-                remedy: "leave it out of the diff if the patched units' commands stay the same, else restart")
+            judgeScript(file)
         case .documentation:
             if !built, let place = scripts.generates(from: file.path) { return refuseGenerator(file, place) }
             ignore(file, "no unit reads it; it is \(kind.words)")
@@ -77,6 +78,19 @@ struct SourceVerdict {
             }
             ignore(file, "no unit reads it and no build script names it")
         }
+    }
+
+    private mutating func judgeScript(_ file: ChangedFile) {
+        if let why = systems.doNotRead(file.path) { return ignore(file, why) }
+        if let newBuild, newBuild.difference == nil {
+            return ignore(file, "by the new tree's record, all that the original has is compiled as before")
+        }
+        let why = newBuild?.difference.map { " (\($0))" } ?? ""
+        refuse(
+            .unreadSource, file,
+            "it is \(FileClass.buildScript.words); a patch is made with the recorded commands\(why)",
+            remedy: "leave it out of the diff if the patched units' commands stay the same; if it adds sources, build a"
+                + " second tree with the change by `patchbuild record` and give it with --new-source; else restart")
     }
 
     private func unreadHeader(_ file: ChangedFile) -> Refusal {
