@@ -11,6 +11,10 @@ struct InitializerComparison {
     var comparer: Comparer
     private var partners: [FunctionFlow.Place: FunctionFlow.Place] = [:]
     private var registers: [Register: Register] = [:]
+    /// Of these, the ones that bring in a value, apart from addresses of the same thing.
+    private var inputs: [Register: Register] = [:]
+    /// The code before an initialiser is walked, which may hold other initialisers.
+    private var isBefore = false
 
     init(original: StaticInitializers, new: StaticInitializers, comparer: Comparer) {
         self.original = original
@@ -18,7 +22,20 @@ struct InitializerComparison {
         self.comparer = comparer
     }
 
+    /// The same code, which works on the same values: on none that the function computes before, or the code before it is the
+    /// same, too.
     mutating func areSame(_ a: StaticInitializers.Region, _ b: StaticInitializers.Region) -> Bool {
+        guard walk(a, b) else { return false }
+        guard !inputs.isEmpty || original.readsStack(a) || new.readsStack(b) else { return true }
+        guard let left = original.codeBefore(a), let right = new.codeBefore(b) else { return false }
+        var before = InitializerComparison(original: original, new: new, comparer: comparer)
+        before.isBefore = true
+        guard before.walk(left, right) else { return false }
+        // What a register holds there has to be what it holds here.
+        return inputs.allSatisfy { r, s in before.registers[r].map { $0 == s } ?? (r == s) }
+    }
+
+    private mutating func walk(_ a: StaticInitializers.Region, _ b: StaticInitializers.Region) -> Bool {
         guard !a.places.isEmpty, !b.places.isEmpty else { return false }
         var work = [(a.start, b.start)]
         while let (p, q) = work.popLast() {
@@ -64,7 +81,7 @@ struct InitializerComparison {
             return Self.opposites[a] == b || Self.opposites[b] == a ? Array(zip(left.next, right.next.reversed())) : nil
         }
         guard a == b, isSame(left, at: x, right, at: y) else { return nil }
-        return original.isRelease(x) ? [] : Array(zip(left.next, right.next))
+        return original.isRelease(x) && !isBefore ? [] : Array(zip(left.next, right.next))
     }
 
     private static let opposites = [
@@ -111,13 +128,21 @@ struct InitializerComparison {
     ) -> Bool {
         if let known = registers[r] { return known == s }
         if registers.values.contains(s) { return false }
-        if r != s, !isDefined {
-            guard let held = original.address(in: r, at: x), let other = new.address(in: s, at: y),
-                comparer.correlation.newOf[held] == other
-            else { return false }
+        if !isDefined {
+            let isFrame = r == s && r == Register("%rbp") && original.hasFramePointer && new.hasFramePointer
+            let isAddress = !isFrame && isSameAddress(r, at: x, s, at: y)
+            if !isFrame, !isAddress, r != s, isBefore { return false }
+            if !isFrame, !isAddress { inputs[r] = s }
         }
         registers[r] = s
         return true
+    }
+
+    private func isSameAddress(
+        _ r: Register, at x: FunctionFlow.Place, _ s: Register, at y: FunctionFlow.Place
+    ) -> Bool {
+        guard let held = original.address(in: r, at: x), let other = new.address(in: s, at: y) else { return false }
+        return comparer.correlation.newOf[held] == other
     }
 
     /// `8(%rsp,%rbx,2)` as its registers and what stands between them.

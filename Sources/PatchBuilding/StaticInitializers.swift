@@ -7,6 +7,8 @@ struct StaticInitializers {
     struct Region {
         /// The entity `_ZGVZ…`; nil where nothing tells.
         var guardVariable: Int?
+        /// The call of `__cxa_guard_acquire`.
+        var call: FunctionFlow.Place
         /// Behind the call of `__cxa_guard_acquire`.
         var start: FunctionFlow.Place
         /// What may run until the variable is released, initialisers inside of this one aside.
@@ -31,7 +33,8 @@ struct StaticInitializers {
                 return flow.nodes[place]?.next ?? []
             }
             var region = Region(
-                guardVariable: guardVariable(at: call), start: start, places: reached.intersection(reaching))
+                guardVariable: guardVariable(at: call), call: call, start: start, places: reached.intersection(reaching)
+            )
             region.idle = idleRegisters(of: region)
             regions.append(region)
         }

@@ -30,10 +30,10 @@ import Testing
 
     @Test(arguments: [["-O2"], ["-O2", "-fPIC"], ["-O2", "-fno-plt"], ["-O1"], ["-Os"]])
     func `another first value of a static variable is refused`(_ flags: [String]) throws {
-        #expect(try rules([("seed(7)", "seed(8)")], flags: flags) == ["data-initial-value"])
-        #expect(try rules([("seed(7)", "scale(7)")], flags: flags) == ["data-initial-value"])
-        #expect(try rules([("pair(5)", "pair(i + 5)")], flags: flags) == ["data-initial-value"])
-        #expect(try rules([("seed(7)", "x > 3 ? seed(7) : 9")], flags: flags) == ["data-initial-value"])
+        #expect(Set(try rules([("seed(7)", "seed(8)")], flags: flags)) == ["data-initial-value"])
+        #expect(Set(try rules([("seed(7)", "scale(7)")], flags: flags)) == ["data-initial-value"])
+        #expect(Set(try rules([("pair(5)", "pair(i + 5)")], flags: flags)) == ["data-initial-value"])
+        #expect(Set(try rules([("seed(7)", "x > 3 ? seed(7) : 9")], flags: flags)) == ["data-initial-value"])
     }
 
     @Test(arguments: [["-O2"], ["-O2", "-fPIC"], ["-O2", "-fno-plt"], ["-O1"], ["-Os"]])
@@ -43,6 +43,32 @@ import Testing
         let busy = "int y = scale(x), z = seed(x), v = scale(z); s += y; if (s > 90) { s -= seed(v) * z; } "
         #expect(try rules([("int s = 0;", "int s = 0; " + busy)], flags: flags).isEmpty)
         #expect(try rules([("s += pair.a + i;", "s += pair.a * i + scale(s);")], flags: flags).isEmpty)
+    }
+
+    private static let inputs = sources.merging([
+        "a.cc": """
+        int seed(int); int scale(int); int sum(const int *, int);
+        struct Pair { int a, b; Pair(int x); };
+        Pair::Pair(int x) : a(x), b(x * 2) {}
+        int work(int x) { if (x > 99) return 0; static Pair pair(x); return pair.b + x; }
+        int loop(int x) { int v[2] = {x, 1}; static Pair pair(sum(v, 2)); return pair.b * 3 + x; }
+        """,
+        "seed.cc": """
+        int seed(int x) { return x * 7 + 1; }
+        int scale(int x) { return x * 9 + 2; }
+        int sum(const int *v, int n) { int s = 0; while (n-- > 0) s += v[n]; return s; }
+        """,
+    ]) { $1 }
+
+    @Test(arguments: [["-O2"], ["-O2", "-fPIC"], ["-O2", "-fstack-protector-all"], ["-O1"], ["-O0"]])
+    func `what an initialiser works on has to be computed as before`(_ flags: [String]) throws {
+        func rules(_ old: String, _ new: String) throws -> [String] {
+            try Patching(Self.inputs, ["a.cc": [(old, new)]], flags: flags).rules
+        }
+        #expect(try rules("return 0; static", "return 0; x += 3; static") == ["data-initial-value"])
+        #expect(try rules("{x, 1}", "{x, 2}") == ["data-initial-value"])
+        #expect(try rules("pair.b + x", "pair.b - x").isEmpty)
+        #expect(try rules("pair.b * 3 + x", "pair.b * 5 - x").isEmpty)
     }
 
     @Test func `clang's initialisers are compared, too, and its tables of cleanups travel`() throws {
@@ -58,7 +84,7 @@ import Testing
 
     @Test func `a variable that was computed and is a constant now keeps what was computed`() throws {
         let constant = ("static int first = seed(7);", "static int first = 0; first += x;")
-        #expect(try rules([constant]) == ["data-initial-value"])
+        #expect(Set(try rules([constant])) == ["data-initial-value"])
         let renamed = try rules([("static int first = seed(7)", "static int other = seed(7)"), ("first +", "other +")])
         #expect(renamed.contains("lost-state"))
     }
