@@ -15,7 +15,9 @@ func matchUnits(
     var held: [(unit: ComparedUnit, source: String)] = []
     var strangers: [(item: ChangedUnit, matched: MatchedUnit)] = []
     for item in changed where !item.unit.isNew && item.mayMatter {
-        guard let matched = match(item.unit.plain, in: target, original: item.unit.original),
+        guard
+            let matched = match(item.unit.plain, in: target, original: item.unit.original)
+                ?? matchData(of: item, in: target),
             !linked.lack(item, matched)
         else { continue }
         if !matched.holdsChange(of: item) {
@@ -111,8 +113,14 @@ extension ChangedUnit {
 }
 
 extension MatchedUnit {
-    /// At least one function that changes is in the target as it was compiled; or, where only data changes, any.
+    /// At least one function that changes is in the target as it was compiled; or, where only data changes, any. Data that
+    /// changes may be there without the functions that do (`--gc-sections`).
     func holdsChange(of item: ChangedUnit) -> Bool {
+        let data = item.changes.initialValues + item.changes.sizes + item.changes.constants
+        let hasData = data.compactMap { item.correlation.originalOf[$0] }.contains {
+            item.unit.original.entities[$0].names.contains { addresses[$0] != nil }
+        }
+        if hasData, !matched.isEmpty { return true }
         let names = item.changes.functions.keys.compactMap { item.correlation.originalOf[$0] }
             .map { item.unit.original.entities[$0].name }
         return names.isEmpty ? !matched.isEmpty : names.contains { matched.contains($0) }
