@@ -82,11 +82,41 @@ extension CompileUnit {
         return level == "-O0"
     }
 
-    /// Files that `-include` and `-imacros` name, as they stand in the command.
+    /// Files that `-include` and `-imacros` name, as they stand in the command; those for the preprocessor too.
     var forcedIncludes: [String] {
-        arguments.indices.compactMap { index in
-            guard ["-include", "-imacros", "--include"].contains(arguments[index]) else { return nil }
-            return index + 1 < arguments.count ? arguments[index + 1] : nil
+        let options = ["--include", "--imacros", "-include", "-imacros"]
+        let words = preprocessorArguments
+        return words.enumerated().compactMap { index, word in
+            guard let option = options.first(where: word.hasPrefix) else { return nil }
+            if word == option { return index + 1 < words.count ? words[index + 1] : nil }
+            return String(word.dropFirst(option.count).drop { $0 == "=" })
+        }
+    }
+
+    /// The file in which the command itself writes what the unit reads (`-MD`), absolute; nil where it does not, and a
+    /// dependency file beside the object is of another command, perhaps with other flags.
+    var writtenDependencies: String? {
+        let words = preprocessorArguments
+        guard let option = words.lastIndex(where: { ["-MD", "-MMD"].contains($0) }) else { return nil }
+        if let place = words.lastIndex(where: { $0.hasPrefix("-MF") }) {
+            let name = words[place] == "-MF" ? words[(place + 1)...].first : String(words[place].dropFirst(3))
+            return name.map { normalized($0, in: directory) }
+        }
+        // `-Wp,-MD,FILE`: to the preprocessor, the option has a file.
+        if arguments.contains(where: { $0.hasPrefix("-Wp,-M") || $0.contains(",-MD,") || $0.contains(",-MMD,") }),
+            let name = words[(option + 1)...].first
+        {
+            return normalized(name, in: directory)
+        }
+        return (output.hasSuffix(".o") ? String(output.dropLast(2)) : output) + ".d"
+    }
+
+    /// The arguments, with those that are handed on to the preprocessor or to the compiler proper as words of their own.
+    private var preprocessorArguments: [String] {
+        arguments.dropFirst().flatMap { argument -> [String] in
+            if ["-Xpreprocessor", "-Xclang"].contains(argument) { return [] }
+            guard argument.hasPrefix("-Wp,") else { return [argument] }
+            return argument.dropFirst(4).split(separator: ",").map(String.init)
         }
     }
 

@@ -1,5 +1,7 @@
 import FoundationEssentials
+import Glibc
 import SourceChanges
+import Toolchain
 
 /// Which file might include which, told from the text alone: too many by design, never too few. It tells cheaply which
 /// units need not be asked for their dependencies.
@@ -13,6 +15,8 @@ struct IncludeGraph {
     /// By file: the files that might include it.
     private var includers: [String: Set<String>] = [:]
     private var computes: Set<String> = []
+    /// By last component of a file's name: the files whose assembler code may hold its bytes.
+    private var embedding: [String: Set<String>] = [:]
     /// Contents that differ from those on disk: both versions of changed files.
     private var versions: [String: [[UInt8]]] = [:]
 
@@ -43,6 +47,20 @@ struct IncludeGraph {
         return found
     }
 
+    private func destination(of path: String) -> [String] {
+        var status = stat()
+        guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFLNK else { return [] }
+        return [resolvedPath(path)]
+    }
+
+    /// The files among which any file is whose unit holds the bytes of `path` by an `.incbin`.
+    func embedders(of path: String) -> Set<String> {
+        embedding[baseName(path), default: []].reduce(into: []) { $0.formUnion(readers(of: $1, computed: false)) }
+    }
+
+    /// All files of the tree, and of build directories outside of it.
+    var allFiles: [String] { named.values.flatMap(\.self) }
+
     private mutating func follow(from start: Set<String>, forced: [String: Set<String>]) {
         var seen = start
         var waiting = Array(start)
@@ -53,8 +71,10 @@ struct IncludeGraph {
                 let scan = IncludeScan(text)
                 names.formUnion(scan.names)
                 if scan.computes { computes.insert(file) }
+                for name in scan.embedded { embedding[name, default: []].insert(file) }
             }
-            for included in names.flatMap({ named[$0] ?? [] }) where included != file {
+            // A link may have another name than what it leads to.
+            for included in names.flatMap({ named[$0] ?? [] }) + destination(of: file) where included != file {
                 includers[included, default: []].insert(file)
                 if seen.insert(included).inserted { waiting.append(included) }
             }
@@ -68,12 +88,31 @@ struct IncludeScan {
     var names: Set<String> = []
     /// A macro is included.
     var computes = false
+    /// Last components of what may be names of files whose bytes assembler code takes in (`.incbin`, and macros called
+    /// so).
+    var embedded: Set<String> = []
 
     init(_ text: [UInt8]) {
         text.withUnsafeBufferPointer { bytes in
             var at = 0
             while let mark = bytes[at...].firstIndex(of: UInt8(ascii: "#")) {
                 at = mayBeDirective(bytes, mark) ? directive(bytes, from: mark + 1) : mark + 1
+            }
+            readEmbedded(bytes)
+        }
+    }
+
+    private mutating func readEmbedded(_ bytes: UnsafeBufferPointer<UInt8>) {
+        let (upper, lower) = (Array("INCBIN".utf8), Array("incbin".utf8))
+        var at = 0
+        while let next = bytes[at...].firstIndex(where: { $0 | 0x20 == UInt8(ascii: "i") }) {
+            at = next + 1
+            guard bytes[next...].starts(with: lower) || bytes[next...].starts(with: upper) else { continue }
+            // The name stands between quotes, perhaps escaped ones, of a literal that may be put together of several.
+            let rest = bytes[next...].prefix(1_000).prefix { $0 != UInt8(ascii: ";") }
+            for piece in rest.split(separator: UInt8(ascii: "\"")).dropFirst() {
+                let name = piece.filter { $0 != UInt8(ascii: "\\") }.split(separator: UInt8(ascii: "/")).last ?? []
+                if !name.isEmpty, name.count < 256 { embedded.insert(String(decoding: name, as: UTF8.self)) }
             }
         }
     }

@@ -72,14 +72,78 @@ private func rules(_ tree: SourceTree, _ change: SourceChange) async -> [String]
 @Test func `a fresh dependency file answers for the compiler, a stale one does not`() async throws {
     let tree = try tree()
     defer { tree.remove() }
+    let path = tree.root + "/a.d"
     try tree.write("a.o: a.c\n", to: "a.d")
     let unit = tree.units[0]
-    #expect(freshDependencies(of: unit) == ["a.c"])
+    #expect(freshDependencies(of: unit, at: path) == ["a.c"])
     try tree.write("a.o: a.c one.h gone.h\n", to: "a.d")
-    #expect(freshDependencies(of: unit) == nil)
+    #expect(freshDependencies(of: unit, at: path) == nil)
     try tree.write("a.o: a.c\n", to: "a.d")
     try runOrThrow("touch", ["-d", "+1 minute", "a.c"], in: tree.root)
-    #expect(freshDependencies(of: unit) == nil)
+    #expect(freshDependencies(of: unit, at: path) == nil)
+}
+
+@Test func `a dependency file that another command made, or several, does not answer`() async throws {
+    var tree = try SourceTree([
+        "a.c": "#ifdef FEATURE\n#include \"one.h\"\nint a = ONE;\n#endif\n", "one.h": "#define ONE 1\n",
+    ])
+    defer { tree.remove() }
+    // `gcc -MM a.c`, of a rule that has not the flags of the unit.
+    try tree.write("a.o: a.c\n", to: "a.d")
+    tree.add("a.c", ["-DFEATURE"])
+    #expect(tree.units[0].writtenDependencies == nil)
+    #expect(try await names(tree, tree.change(["one.h": "#define ONE 3\n"])) == ["a.o"])
+    let own = ["-MMD", "-Wp,-MD,a.d", "-MF,x"].map { CompileUnit(directory: "/t", file: "/t/a.c", $0) }
+    #expect(own.map(\.writtenDependencies) == ["/t/b/a.d", "/t/a.d", nil])
+    #expect(CompileUnit(directory: "/t", file: "/t/a.c", "-MD", "-MF", "x/a.d").writtenDependencies == "/t/x/a.d")
+    tree.units = []
+    for flags in [["-DFEATURE"], []] { tree.add("a.c", flags + ["-MMD", "-MF", "a.d"], output: "a\(flags.count).o") }
+    #expect(try await names(tree, tree.change(["one.h": "#define ONE 3\n"])) == ["a1.o"])
+}
+
+extension CompileUnit {
+    fileprivate init(directory: String, file: String, _ flags: String...) {
+        self.init(
+            directory: directory, file: file, arguments: ["cc"] + flags + ["-c", file], output: directory + "/b/a.o")
+    }
+}
+
+@Test(arguments: [["-include", "one.h"], ["-includeone.h"], ["--include=one.h"], ["-Wp,-include,one.h"]])
+func `a header that the command includes in whatever way affects its unit`(flags: [String]) async throws {
+    var tree = try tree()
+    defer { tree.remove() }
+    try tree.write("int d = ONE;\n", to: "d.c")
+    tree.add("d.c", flags)
+    #expect(try await names(tree, tree.change(["one.h": "#define ONE 3\n"])) == ["a.o", "d.o"])
+}
+
+@Test func `trap source-and-generator: a copy of a touched header that a unit reads`() async throws {
+    var tree = try tree()
+    defer { tree.remove() }
+    try tree.write("#include <uno.h>\nint d = ONE;\n", to: "d.c")
+    tree.add("d.c", ["-Iinclude"])
+    let change = tree.change(["one.h": "#define ONE 3\n"])
+    // Nobody reads these.
+    try tree.write("#define ONE 1\n", to: "old/one.h")
+    try tree.write("#define ONE 5\n", to: "include/uno.h")
+    #expect(try await names(tree, change) == ["a.o"])
+    try runOrThrow("ln", ["-sf", "../one.h", "include/uno.h"], in: tree.root)
+    #expect(try await names(tree, change) == ["a.o", "d.o"])
+    try runOrThrow("rm", ["include/uno.h"], in: tree.root)
+    try tree.write("#define ONE 1\n", to: "include/uno.h")
+    #expect(await rules(tree, change) == ["source-and-generator"])
+    #expect(await rules(tree, tree.change(["one.h": "#define ONE 3\n", "include/uno.h": "#define ONE 3\n"])) == [])
+}
+
+@Test func `a file whose bytes assembler code takes in affects its unit`() async throws {
+    var tree = try tree()
+    defer { tree.remove() }
+    try tree.write("asm(\".globl t\\nt: .incbin \\\"data/page.html\\\"\\n\");\n", to: "d.c")
+    try tree.write("#include \"embed.h\"\nINCBIN(Page, \"data/page.html\");\n", to: "e.c")
+    try tree.write("<p>\n", to: "data/page.html")
+    for path in ["d.c", "e.c"] { tree.add(path) }
+    #expect(try await names(tree, tree.change(["data/page.html": "<a>\n"])) == ["d.o", "e.o"])
+    #expect(try await names(tree, tree.change(["data/other.html": "<a>\n", "c.c": "int d;\n"])) == ["c.o"])
 }
 
 @Test func `documentation and tests are ignored with a reason`() async throws {

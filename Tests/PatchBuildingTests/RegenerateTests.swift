@@ -128,6 +128,37 @@ private let newFunction = """
         #expect(try changes(input) == ["part"])
     }
 
+    @Test(arguments: [("cp", ["one", "two"]), ("test -e include/one.h || cp", [])])
+    func `trap source-and-generator: a header that the build copies for some units`(copy: String, expected: [String])
+        async throws
+    {
+        var tree = try SourceTree([
+            "src/one.h": "static inline int one(void) { return 1; }\n",
+            "a.c": "#include \"src/one.h\"\nint one_a(void) { return one(); }\n",
+            "b.c": "#include <one.h>\nint two(void) { return one(); }\n",
+            "Makefile": "all:\n\tmkdir -p include; \(copy) src/*.h include\n\tgcc -O2 -c a.c\n"
+                + "\tgcc -O2 -Iinclude -c b.c\n",
+        ])
+        defer { tree.remove() }
+        try runOrThrow("make", ["-s"], in: tree.root)
+        tree.add("a.c")
+        let units = [("a", ""), ("b", "-Iinclude")].map { unit, flag in
+            "{\"directory\":\"\(tree.root)\",\"file\":\"\(unit).c\",\"command\":\"gcc -O2 \(flag) -c \(unit).c\"}"
+        }
+        try tree.write("[\(units.joined(separator: ","))]", to: "compile_commands.json")
+        var build = BuildCommand(["make", "-s"])
+        build.directory = tree.root
+        build.write(besides: tree.database.path)
+        let diff =
+            "--- a/src/one.h\n+++ b/src/one.h\n@@ -1 +1 @@\n-static inline int one(void) { return 1; }\n"
+            + "+static inline int one(void) { return 2; }\n"
+        if expected.isEmpty {
+            #expect(await refusedRules { _ = try await compile(tree, diff) } == ["source-and-generator"])
+        } else {
+            #expect(try changes(try await compile(tree, diff)) == ["one_a", "two"])
+        }
+    }
+
     @Test func `trap source-and-generator: a new function's prototype is generated before its callers are compiled`()
         async throws
     {

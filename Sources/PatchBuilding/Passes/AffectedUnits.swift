@@ -22,7 +22,8 @@ public struct AffectedUnits: Sendable {
 /// Finds every unit that reads a touched file. One source with several commands gives several units (trap many-objects).
 ///
 /// The text of the sources tells which units might read it (`IncludeGraph`); of those, the compiler is asked (`-M`)
-/// unless it is the unit's own file or a fresh dependency file beside the object answers.
+/// unless it is the unit's own file or a fresh dependency file of its own command answers. What the assembler reads
+/// (`.incbin`) no compiler tells: there the text decides.
 ///
 /// - Parameter newBuild: how the tree was built with the change in it, where that is known.
 /// - Throws: `Refusals` unread-source, source-and-generator, no-compile-command: a touched file whose effect on the
@@ -41,11 +42,15 @@ func affectedUnits(
             .badInput, subject: database.path, why: "none of its \(units.count) units lies in \(change.root)",
             remedy: "give --source as the directory in which the build was recorded")
     }
-    let (readers, answers) = try await readingUnits(of: change, units: units)
+    let graph = try IncludeGraph(units: units, change: change)
+    let (readers, answers) = try await readingUnits(of: change, units: units, graph)
     var verdict = SourceVerdict(
         change: change, scripts: try BuildScripts(root: change.root),
         systems: BuildSystems(units: units, root: change.root), newBuild: newBuild)
     for (file, reading) in zip(change.files, readers) { verdict.judge(file, readers: reading.map { units[$0] }) }
+    if change.origin != .newSource(built: true) {
+        verdict.judge(try await copies(of: change, units: units, graph: graph, answers: answers))
+    }
     guard verdict.refusals.isEmpty else { throw Refusals(verdict.refusals) }
     let affected = Set(readers.joined()).sorted()
     return AffectedUnits(
@@ -57,9 +62,8 @@ func affectedUnits(
 
 /// For each file of the change, the indices of the units that read it; and what those that were asked said.
 private func readingUnits(
-    of change: SourceChange, units: [CompileUnit]
+    of change: SourceChange, units: [CompileUnit], _ graph: IncludeGraph
 ) async throws -> (readers: [Set<Int>], answers: [Int: UnitDependencies]) {
-    let graph = try IncludeGraph(units: units, change: change)
     let mains = Set(units.map(\.file))
     var certain = [Set<Int>](repeating: [], count: change.files.count)
     var asked: [Int: [Int]] = [:]
@@ -69,8 +73,11 @@ private func readingUnits(
         let kind = FileClass(path: file.path)
         let unknown = !mains.contains(path) && !kind.isHarmless && kind != .buildScript
         let possible = graph.readers(of: path, computed: unknown)
+        let embedding = graph.embedders(of: path)
         for (number, unit) in units.enumerated() {
-            if unit.file == path || (file.original == nil && possible.contains(unit.file)) {
+            if unit.file == path || embedding.contains(unit.file)
+                || (file.original == nil && possible.contains(unit.file))
+            {
                 certain[index].insert(number)
             } else if possible.contains(unit.file) || (unknown && unit.language == .preprocessedAssembler) {
                 asked[number, default: []].append(index)
@@ -104,8 +111,12 @@ func unitDependencies(
     var answers: [Int: UnitDependencies] = [:]
     var resolver = PathResolver()
     var open: [(number: Int, unit: CompileUnit)] = []
+    // Of several commands that write one file, it tells what the last one read.
+    let shared = Dictionary(grouping: units.compactMap(\.unit.writtenDependencies)) { $0 }.filter { $1.count > 1 }
     for (number, unit) in units {
-        if trustingFiles, let known = freshDependencies(of: unit) {
+        if trustingFiles, let path = unit.writtenDependencies, shared[path] == nil,
+            let known = freshDependencies(of: unit, at: path)
+        {
             answers[number] = UnitDependencies(
                 files: Set(known.map { resolver.resolve($0, in: unit.directory) }), isWhole: false)
         } else {
@@ -125,12 +136,10 @@ func unitDependencies(
     return answers
 }
 
-/// The dependency file that the build left beside the object, if it is newer than all it names: then it is what the
-/// compiler would say. It may lack system headers, which no change touches.
-func freshDependencies(of unit: CompileUnit) -> [String]? {
-    let stem = unit.output.hasSuffix(".o") ? String(unit.output.dropLast(2)) : unit.output
-    let path = [stem + ".d", unit.output + ".d"].first { modificationTime($0) != nil }
-    guard let path, let written = modificationTime(path), let data = FileManager.default.contents(atPath: path) else {
+/// The dependency file that the unit's own command wrote, if it is newer than all it names: then it is what the compiler
+/// would say. It may lack system headers, which no change touches.
+func freshDependencies(of unit: CompileUnit, at path: String) -> [String]? {
+    guard let written = modificationTime(path), let data = FileManager.default.contents(atPath: path) else {
         return nil
     }
     let names = dependencies(inRule: [UInt8](data))

@@ -69,6 +69,10 @@ func regenerate(
     else {
         throw giveUp("the build, repeated with the change, runs no generator of it")
     }
+    let graph = try IncludeGraph(units: database.units, change: change)
+    let generated = Set(whole.generated.map { change.root + "/" + $0 })
+    let left = try await copies(of: change, units: database.units, graph: graph).filter { !generated.contains($0.copy) }
+    if let left = left.first { throw giveUp("the build, repeated with the change, does not copy it to \(left.copy)") }
     return whole
 }
 

@@ -38,6 +38,18 @@ struct SourceVerdict {
             "a unit reads it, and \(place) makes source from it too, which compiling alone would leave as it was")
     }
 
+    /// Copies that the build has made of touched files.
+    mutating func judge(_ copies: [CopiedFile]) {
+        for copy in copies where !refusals.contains(where: { $0.subject == copy.original }) {
+            refusals.append(
+                Refusal(
+                    .sourceAndGenerator, subject: copy.original,
+                    why:
+                        "\(copy.copy) is a copy of it, which \(copy.reader) reads; compiling alone would leave that as it was"
+                ))
+        }
+    }
+
     private mutating func judgeUnread(_ file: ChangedFile, _ kind: FileClass) {
         let built = change.origin == .newSource(built: true)
         if isRegenerated(file) { return ignore(file, "the autotools made it anew; what they make it from is the same") }
