@@ -187,4 +187,15 @@ import Testing
         #expect(try Patching(sources, edits, targetFlags: ["-D\(difference)"]).rules == ["unmatched-function"])
         #expect(try Patching(sources, edits).functions == ["work"])
     }
+
+    @Test(arguments: [("table[x & 1] + calls++", []), ("table[x & 1]++ + calls++", ["table"])])
+    func `a table that nothing writes has no layout in the process`(_ value: String, _ refused: [String]) throws {
+        let sources = [
+            "a.c": "static int table[] = {3, 4}; static int calls; int work(int x) { return \(value); }",
+            "m.c": Patching.main("work"),
+        ]
+        let patching = try Patching(sources, ["a.c": [("4}", "4, 5, 6}"), ("x & 1", "x & 3")]])
+        #expect(DebugFacts(units: patching.matched).layoutRefusals().map(\.subject) == refused)
+        #expect(patching.rules.contains("data-size") == !refused.isEmpty)
+    }
 }

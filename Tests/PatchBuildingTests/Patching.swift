@@ -15,6 +15,8 @@ struct Patching {
     /// Rules of all refusals, in order.
     var rules: [String] = []
     var target: TargetImage
+    /// The units that the target holds.
+    var matched: [ComparedUnit] = []
 
     /// - Parameters:
     ///   - sources: texts by file name; all `.c`, `.cc` and `.S` files are units.
@@ -59,7 +61,7 @@ struct Patching {
         }
         do {
             let changed = loaded.map { ChangedUnit($0) }
-            let matched = try matchUnits(changed, in: target)
+            matched = try matchUnits(changed, in: target)
             _ = try requireHome(for: changed, in: [matched])
             let plan = try close(matched, target: target, sharesSwitch: false)
             let refusals =

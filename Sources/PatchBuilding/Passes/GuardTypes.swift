@@ -7,6 +7,18 @@ extension ComparedUnit {
         !changes.functions.isEmpty
             || new.entities.indices.contains { new.entities[$0].isGlobal && correlation.originalOf[$0] == nil }
     }
+
+    /// Variables of the file that nothing writes, so that the compiler has made constants of them, before and after: no
+    /// data that the process has made lies there, and those whose content changes travel (`changed-constant-escapes`).
+    fileprivate var tables: [String] {
+        correlation.newOf.compactMap { old, number in
+            let (before, after) = (original.entities[old], new.entities[number])
+            guard before.kind == .data, !before.isWritable, !before.isGlobal, after.kind == .data, !after.isWritable,
+                !after.isGlobal, before.name == after.name
+            else { return nil }
+            return before.name
+        }
+    }
 }
 
 /// Rules that need the units' debug information: layouts of types that existing data has, signatures, constants.
@@ -22,9 +34,11 @@ struct DebugFacts {
     init(units: [ComparedUnit]) {
         var seen: Set<String> = []
         for unit in units where unit.needsLayouts && seen.insert(unit.name).inserted {
+            var original = (try? DebugInfo.read(path: unit.original.file.path))?.units.first
+            for name in unit.tables { original?.variables[name] = nil }
             pairs.append(
                 Pair(
-                    unit: unit, original: (try? DebugInfo.read(path: unit.original.file.path))?.units.first,
+                    unit: unit, original: original,
                     new: (try? DebugInfo.read(path: unit.new.file.path))?.units.first))
         }
     }
