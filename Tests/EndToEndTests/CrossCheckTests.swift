@@ -85,6 +85,73 @@ extension EndToEnd {
             #expect(built.status == 0, "\(built)")
         }
 
+        @Test("no-compile-command: without debug information nothing shows copies, so the text decides")
+        func bare() throws {
+            var sources = Self.sources
+            let code = "static __attribute__((noinline)) int own(int x) { return x * 7; }\n"
+            sources["other.c"] = "#include \"rate.h\"\n\(code)int other(int x) { return own(rate(x + 2)); }\n"
+            let reading = try SmallProgram("cc-bare", sources, flags: ["-O2"], unrecorded: ["other.c"])
+            try expectRefusal("no-compile-command", try reading.build([Self.rate]))
+            sources["other.c"] = "\(code)int other(int x) { return own(x + 2); }\n"
+            let blind = try SmallProgram("cc-bare-blind", sources, flags: ["-O2"], unrecorded: ["other.c"])
+            let built = try blind.build([Self.rate])
+            #expect(built.status == 0, "\(built)")
+        }
+
+        @Test("no-compile-command: a recorded unit whose source is gone again may read what changes")
+        func goneSource() throws {
+            func program(_ name: String, _ other: String) throws -> SmallProgram {
+                var sources = Self.sources
+                sources["other.c"] = "#include \"rate.h\"\nint other(int x) { return \(other); }\n"
+                let program = try SmallProgram(name, sources)
+                try runOrThrow("rm", ["other.c"], in: program.directory)
+                return program
+            }
+            let wide = SmallProgram.Edit(
+                file: "rate.h", old: "UNIT 7\nstatic inline int rate(int s) { return s * 3",
+                new: "UNIT 8\nstatic inline int rate(int s) { return s * 5")
+            try expectRefusal("no-compile-command", try program("cc-gone", "x * UNIT").build([wide]))
+            try expectRefusal("inlined-copy", try program("cc-gone-copy", "rate(x)").build([Self.rate]))
+            let other = try program("cc-gone-other", "fee(x)").build([Self.rate])
+            #expect(other.status == 0, "\(other)")
+        }
+
+        @Test("changed-signature: a library that is no target may call what the program hands on in the old way")
+        func callback() throws {
+            let sources = [
+                "event.h": "typedef int (*event)(int x);\nvoid when(event); int fire(int);\n",
+                "lib.c": """
+                #include "event.h"
+                static event kept; void when(event e) { kept = e; } int fire(int x) { return kept(x) + 1; }
+                """,
+                "main.c": """
+                #include <stdio.h>
+                #include "event.h"
+                static int count; static int happen(int x) { count += x; return count * 3; }
+                int main(int c, char **v) { (void)v; when(happen); printf("%d\\n", fire(c)); return 0; }
+                """,
+            ]
+            let program = try SmallProgram("cc-callback", sources, flags: ["-O2", "-g", "-fPIC"])
+            try runOrThrow("gcc", ["-shared", "lib.o", "-o", "lib.so"], in: program.directory)
+            try runOrThrow("gcc", ["main.o", "lib.so", "-o", "main"], in: program.directory)
+            let main = program.directory + "/main"
+            let body = SmallProgram.Edit(file: "main.c", old: "count * 3", new: "count * 5")
+            let edits: [SmallProgram.Edit] = [
+                .init(file: "event.h", old: "int x", new: "int x, int y"),
+                .init(file: "lib.c", old: "kept(x)", new: "kept(x, 7)"),
+                .init(
+                    file: "main.c", old: "happen(int x) { count += x; return count * 3",
+                    new: "happen(int x, int y) { count += x + y; return count * 5"),
+            ]
+            try expectRefusal("changed-signature", try program.build(edits, target: main))
+            let both = try program.build(
+                edits, ["--target", program.directory + "/lib.so", "--allow", "type-layout=kept"], target: main)
+            #expect(both.status == 0, "\(both)")
+            let own = try program.build(
+                [body, .init(file: "lib.c", old: "+ 1", new: "+ 2")], target: main)
+            #expect(own.status == 0, "\(own)")
+        }
+
         @Test("no-compile-command: templates leave no trace in a unit of C++ without a command, so its text decides")
         func template() throws {
             let sources = [

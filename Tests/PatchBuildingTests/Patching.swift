@@ -66,7 +66,7 @@ struct Patching {
             let plan = try close(matched, target: target, sharesSwitch: false)
             let refusals =
                 zip(matched, plan.units).flatMap { guardUnit($0, plan: $1) }
-                + DebugFacts(units: matched).closureRefusals()
+                + DebugFacts(units: matched).closureRefusals() + guardVanishedGlobals(matched, in: target)
             if !refusals.isEmpty { throw Refusals(refusals) }
             take(plan)
         } catch let error as Refusals { rules = error.refusals.map(\.rule) }

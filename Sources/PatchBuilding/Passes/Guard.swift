@@ -176,7 +176,7 @@ private func guardVanished(_ unit: ComparedUnit) -> [Refusal] {
     return refusals
 }
 
-private func isBranch(_ relocation: Relocation, _ section: Section) -> Bool {
+func isBranch(_ relocation: Relocation, _ section: Section) -> Bool {
     guard relocation.type != .plt32 else { return true }
     guard relocation.type == .pc32, relocation.offset >= 1, relocation.offset <= UInt64(section.data.count) else {
         return false

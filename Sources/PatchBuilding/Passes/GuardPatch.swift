@@ -35,9 +35,12 @@ func guardPatch(
         final += target.uncovered + tooMany(patches, target.target.image)
         values.append(patches)
     }
+    for target in held { refusals += guardVanishedGlobals(target.units, in: target.target.image) }
     let exported = Set(held.flatMap { $0.target.image.exports.keys })
+    let imported = Set(held.flatMap { $0.target.image.imports.keys })
     refusals += debug.layoutRefusals() + debug.newTypeRefusals(sources) + debug.closureRefusals()
     refusals += debug.signatureRefusals(homeless: homeless, exported: exported)
+    refusals += debug.callbackRefusals(homeless: homeless, exported: exported, imported: imported)
     refusals += meaningRefusals(constants)
     for target in held { refusals += try guardUnrecorded(target.target, sources: sources) }
     return (try decide(refusals, final: final, allowed), values)

@@ -89,19 +89,57 @@ struct DebugFacts {
             }
         }
         guard !callers.isEmpty else { return [] }
-        return pairs.flatMap { pair -> [Refusal] in
+        return changedSignatures().compactMap { change in
+            callers[change.linkageName].map { caller in
+                Refusal(
+                    .changedSignature, subject: change.subject,
+                    why: "\(change.words), and \(caller), which is in none of the given targets, calls it")
+            }
+        }
+    }
+
+    /// A function whose address a target hands on may be called by a library of the same tree that changes with it, and
+    /// is in none of the given targets: one whose functions a target calls, or that calls a target's.
+    func callbackRefusals(homeless: [ChangedUnit], exported: Set<String>, imported: Set<String>) -> [Refusal] {
+        let partner = homeless.first { item in
+            item.unit.original.file.symbols.contains { symbol in
+                symbol.binding != .local && !symbol.name.isEmpty
+                    && (symbol.isDefined ? imported : exported).contains(symbol.name)
+            }
+        }
+        guard let partner else { return [] }
+        let handedOn = Dictionary(
+            pairs.map { ($0.unit.name, $0.unit.original.addressTakenFunctions) },
+            uniquingKeysWith: { first, _ in first })
+        return changedSignatures().filter { handedOn[$0.unit]?.contains($0.linkageName) ?? false }.map { change in
+            Refusal(
+                .changedSignature, subject: change.subject,
+                why:
+                    "\(change.words), its address is handed on, and \(partner.unit.name), which changes too and is in none of the given targets, may call it",
+                remedy: "give the library that the unit is linked into as a --target, too")
+        }
+    }
+
+    private struct ChangedSignature {
+        var linkageName: String
+        var unit: String
+        var subject: String
+        var words: String
+    }
+
+    /// Functions that can't be called any more as they were.
+    private func changedSignatures() -> [ChangedSignature] {
+        pairs.flatMap { pair -> [ChangedSignature] in
             guard let original = pair.original, let new = pair.new else { return [] }
             let after = Dictionary(
                 new.functions.map { ($0.name, $0.signature) }, uniquingKeysWith: { first, _ in first })
             return original.functions.compactMap { function in
-                guard let caller = callers[function.linkageName ?? function.name], let old = function.signature,
-                    let signature = after[function.name] ?? nil,
+                guard let old = function.signature, let signature = after[function.name] ?? nil,
                     !original.acceptsCalls(old, from: signature, in: new)
                 else { return nil }
-                return Refusal(
-                    .changedSignature, subject: "\(function.name) (\(pair.unit.name))",
-                    why:
-                        "it changes from `\(old)` to `\(signature)`, and \(caller), which is in none of the given targets, calls it"
+                return ChangedSignature(
+                    linkageName: function.linkageName ?? function.name, unit: pair.unit.name,
+                    subject: "\(function.name) (\(pair.unit.name))", words: "it changes from `\(old)` to `\(signature)`"
                 )
             }
         }

@@ -1,5 +1,6 @@
 import Diagnostics
 import FoundationEssentials
+import Glibc
 import ObjectFiles
 import SourceChanges
 
@@ -11,26 +12,33 @@ import SourceChanges
 /// units may read the file.
 func guardUnrecorded(_ target: LoadedTarget, sources: CompiledInput) throws -> [Refusal] {
     guard let change = sources.change, !sources.touchedHeaders.isEmpty else { return [] }
-    let recorded = Set(sources.recordedSources.map { tail(of: $0) })
     let mapped = Set(sources.mappedSources.map(components))
-    let units = target.debugInfo?.units.filter { unit in
+    // A source that is gone again can't have been compiled.
+    let gone = sources.recordedSources.filter { access($0, F_OK) != 0 }
+    let known = Set(sources.recordedSources).subtracting(gone)
+    let recorded = Set(known.map { tail(of: $0) })
+    let described = (target.debugInfo?.units ?? []).filter { unit in
         let path = unit.name.hasPrefix("/") ? unit.name : unit.compilationDirectory + "/" + unit.name
         return !recorded.contains(tail(of: path)) && !mapped.contains(components(path))
     }
+    let bare = unrecordedNames(target, recorded: known)
     let headers = change.files.filter { sources.touchedHeaders.contains($0.path) }
-    let copies = (units ?? []).flatMap { unit in headers.flatMap { copiesOf($0, in: unit) } }
+    let copies = described.flatMap { unit in headers.flatMap { copiesOf($0, in: unit) } }
     let free = headers.filter { definitions(of: $0) == nil }
     let bodies = headers.filter { definitions(of: $0) != nil }
-    let all = units.map { $0.map { (name: $0.name, isCPlusPlus: $0.isCPlusPlus) } }
-    let names =
-        all
-        ?? unrecordedNames(target.image, sources).map {
-            (name: $0, isCPlusPlus: Language(file: $0, arguments: []) == .cplusplus)
+    // Templates, and what the compiler has computed away, leave no trace; nor does anything without debug information.
+    let untold = described.filter(\.isCPlusPlus).map(\.name) + bare
+    let names = described.map(\.name) + bare
+    let lost = Set(gone.map(baseName)).union(["<stdin>", "-"])
+    return try copies + readers(of: free, among: names, change, target.image.name)
+        + readers(of: bodies, among: untold, change, target.image.name)
+        + (free.isEmpty ? untold : names).filter { lost.contains(baseName($0)) }.map {
+            Refusal(
+                .noCompileCommand, subject: $0,
+                why:
+                    "\(target.image.name) holds it, and its source is not there any more to tell whether it reads \(headers[0].path), which changes"
+            )
         }
-    let plain = try readers(of: free, among: names.map(\.name), change, target.image.name)
-    // Templates, and what the compiler has computed away, leave no trace either.
-    let others = try readers(of: bodies, among: names.filter(\.isCPlusPlus).map(\.name), change, target.image.name)
-    return copies + plain + others
 }
 
 extension CompileUnit {
@@ -80,10 +88,10 @@ private func copiesOf(_ header: ChangedFile, in unit: DebugUnit) -> [Refusal] {
     return inlined + whole
 }
 
-/// Files that the symbol table names as sources, and that no recorded command compiles.
-private func unrecordedNames(_ target: TargetImage, _ sources: CompiledInput) -> [String] {
-    let recorded = Set(sources.recordedSources.map(baseName))
-    return Set(target.sourceFiles.values).filter { !recorded.contains(baseName($0)) }.sorted()
+/// Files that the symbol table names as sources, that no recorded command compiles and no debug information describes.
+private func unrecordedNames(_ target: LoadedTarget, recorded: Set<String>) -> [String] {
+    let known = Set(recorded.map(baseName)).union((target.debugInfo?.units ?? []).map { baseName($0.name) })
+    return Set(target.image.sourceFiles.values).filter { !known.contains(baseName($0)) }.sorted()
 }
 
 /// Units of the target, found in the tree by their names, that may read one of the files.
