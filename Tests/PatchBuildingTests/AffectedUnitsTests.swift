@@ -76,6 +76,8 @@ private func rules(_ tree: SourceTree, _ change: SourceChange) async -> [String]
     try tree.write("a.o: a.c\n", to: "a.d")
     let unit = tree.units[0]
     #expect(freshDependencies(of: unit, at: path) == ["a.c"])
+    try tree.write("a.o: a.c one.h\n\none.h:\n", to: "a.Po")
+    #expect(freshDependencies(of: unit, at: tree.root + "/a.Tpo") == ["a.c", "one.h"])
     try tree.write("a.o: a.c one.h gone.h\n", to: "a.d")
     #expect(freshDependencies(of: unit, at: path) == nil)
     try tree.write("a.o: a.c\n", to: "a.d")

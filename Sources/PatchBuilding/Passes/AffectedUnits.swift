@@ -139,6 +139,8 @@ func unitDependencies(
 /// The dependency file that the unit's own command wrote, if it is newer than all it names: then it is what the compiler
 /// would say. It may lack system headers, which no change touches.
 func freshDependencies(of unit: CompileUnit, at path: String) -> [String]? {
+    // automake's rules rename `NAME.Tpo` once the object is there.
+    let path = path.hasSuffix(".Tpo") ? path.dropLast(4) + ".Po" : path
     guard let written = modificationTime(path), let data = FileManager.default.contents(atPath: path) else {
         return nil
     }
