@@ -120,6 +120,13 @@ extension CompileUnit {
         }
     }
 
+    /// The arguments that decide what the code means: outputs aside, and how it reaches what it refers to.
+    var variant: [String] {
+        withoutOutputs().filter { argument in
+            !["-fPIC", "-fpic", "-fPIE", "-fpie", "-fno-PIE", "-fno-pie", "-DPIC", "-c"].contains(argument)
+        }
+    }
+
     private func withoutOutputs() -> [String] {
         var kept: [String] = []
         var rest = arguments.dropFirst()

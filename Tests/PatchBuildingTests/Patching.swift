@@ -56,7 +56,8 @@ struct Patching {
             loaded += try units.map { unit in
                 LoadedUnit(
                     name: more.joined() + unit, source: unit, isCPlusPlus: false, plain: try Self.view(plain, unit),
-                    original: try Self.view(original, unit), new: try Self.view(new, unit))
+                    original: try Self.view(original, unit), new: try Self.view(new, unit),
+                    variant: more.filter { $0.hasPrefix("-D") })
             }
         }
         do {

@@ -17,10 +17,13 @@ public struct LoadedUnit: Sendable {
     public var keptLines: KeptLines?
     /// The change adds it: the first two objects are empty.
     public var isNew: Bool
+    /// What of the command decides about the code's meaning: variants of one source that differ in it may be of different
+    /// programs.
+    public var variant: [String]
 
     public init(
         name: String, source: String, isCPlusPlus: Bool, plain: ObjectView, original: ObjectView, new: ObjectView,
-        keptLines: KeptLines? = nil, isNew: Bool = false
+        keptLines: KeptLines? = nil, isNew: Bool = false, variant: [String] = []
     ) {
         self.name = name
         self.source = source
@@ -30,6 +33,7 @@ public struct LoadedUnit: Sendable {
         self.new = new
         self.keptLines = keptLines
         self.isNew = isNew
+        self.variant = variant
     }
 }
 
@@ -43,6 +47,7 @@ public struct UnitObjects: Sendable {
     public var newObject: String
     public var keptLines: KeptLines?
     public var isNew = false
+    public var variant: [String] = []
 }
 
 /// Reads all objects.
@@ -54,14 +59,32 @@ func loadUnits(_ units: [UnitObjects]) throws -> [LoadedUnit] {
         let plain = try readObject(unit.plainObject, name: unit.name)
         refusals += guardLTO(plain, name: unit.name)
         let isSame = unit.originalObject == unit.plainObject
+        let original = isSame ? plain : try readObject(unit.originalObject, name: unit.name)
+        refusals += guardNames(plain, original, name: unit.name)
         return LoadedUnit(
             name: unit.name, source: unit.source, isCPlusPlus: unit.isCPlusPlus, plain: ObjectView(plain),
-            original: ObjectView(isSame ? plain : try readObject(unit.originalObject, name: unit.name)),
-            new: ObjectView(try readObject(unit.newObject, name: unit.name)), keptLines: unit.keptLines,
-            isNew: unit.isNew)
+            original: ObjectView(original), new: ObjectView(try readObject(unit.newObject, name: unit.name)),
+            keptLines: unit.keptLines, isNew: unit.isNew, variant: unit.variant)
     }
     if !refusals.isEmpty { throw Refusals(refusals) }
     return loaded
+}
+
+/// The build may have worked on the object after it was compiled (`objcopy --redefine-sym`): what new code calls by a name
+/// would be another function than the one it has in the target.
+private func guardNames(_ plain: ObjectFile, _ original: ObjectFile, name: String) -> [Refusal] {
+    func names(_ file: ObjectFile) -> Set<String> {
+        Set(file.symbols.filter { $0.binding != .local && $0.name != "_GLOBAL_OFFSET_TABLE_" }.map(\.name))
+    }
+    let (before, after) = (names(plain), names(original))
+    guard let strange = before.symmetricDifference(after).min() else { return [] }
+    return [
+        Refusal(
+            .unmatchedFunction, subject: "\(strange) (\(name))",
+            why:
+                "the object of the build tree and what the recorded command makes of the same source do not have the same names: the build has worked on the object (objcopy), and no command tells how",
+            remedy: "have the compiler do it (-D, asm labels), or restart")
+    ]
 }
 
 private func readObject(_ path: String, name: String) throws -> ObjectFile {

@@ -31,7 +31,7 @@ func matchUnits(
     for (item, matched) in strangers where matched.matched.count > 0 && item.changesOnly(replaced) {
         held.append((ComparedUnit(item, matched), item.unit.source))
     }
-    let found = bestVariants(held)
+    let found = try linkedVariants(of: bestVariants(held), among: changed, in: target, linked)
     // A variant of a unit that is found is not missed.
     let sources = Set(changed.filter { item in found.contains { $0.name == item.unit.name } }.map(\.unit.source))
     let missed = strangers.filter {
