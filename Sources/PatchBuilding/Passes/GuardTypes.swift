@@ -7,17 +7,19 @@ extension ComparedUnit {
         !changes.functions.isEmpty
             || new.entities.indices.contains { new.entities[$0].isGlobal && correlation.originalOf[$0] == nil }
     }
+}
 
-    /// Variables of the file that nothing writes, so that the compiler has made constants of them, before and after: no
-    /// data that the process has made lies there, and those whose content changes travel (`changed-constant-escapes`).
-    fileprivate var tables: [String] {
-        correlation.newOf.compactMap { old, number in
-            let (before, after) = (original.entities[old], new.entities[number])
-            guard before.kind == .data, !before.isWritable, !before.isGlobal, after.kind == .data, !after.isWritable,
-                !after.isGlobal, before.name == after.name
-            else { return nil }
-            return before.name
+extension ObjectView {
+    /// Variables that nothing writes, so that the compiler has made constants of them, by the names that they have in the
+    /// source, where no variable of the same name is another.
+    fileprivate var tables: Set<String> {
+        var (constants, others): (Set<String>, Set<String>) = ([], [])
+        for entity in entities where entity.kind != .function {
+            let isConstant = entity.kind == .data && !entity.isWritable && !entity.isGlobal
+            let name = stem(entity.name)
+            if isConstant { constants.insert(name) } else { others.insert(name) }
         }
+        return constants.subtracting(others)
     }
 }
 
@@ -35,12 +37,22 @@ struct DebugFacts {
         var seen: Set<String> = []
         for unit in units where unit.needsLayouts && seen.insert(unit.name).inserted {
             var original = (try? DebugInfo.read(path: unit.original.file.path))?.units.first
-            for name in unit.tables { original?.variables[name] = nil }
+            // No data that the process has made lies in a constant, and one whose content changes travels.
+            let tables = unit.original.tables.intersection(unit.new.tables)
+            if let all = original?.variables, !unit.isCPlusPlus {
+                original?.variables = all.filter { !tables.contains(plainName($0.key)) }
+            }
             pairs.append(
                 Pair(
                     unit: unit, original: original,
                     new: (try? DebugInfo.read(path: unit.new.file.path))?.units.first))
         }
+    }
+
+    /// `table` of `function()::table#2`.
+    private func plainName(_ key: String) -> String {
+        let name = key.prefix { $0 != "#" }
+        return String(name[(name.lastIndex(of: ":").map { name.index(after: $0) } ?? name.startIndex)...])
     }
 
     /// The compilers and their options, as debug information names them.
