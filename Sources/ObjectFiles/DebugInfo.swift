@@ -41,6 +41,9 @@ public struct DebugUnit: Sendable {
     public var constants: [String: Int64] = [:]
     /// Of all typedefs, the alignment in bytes that they ask for; 0 for none.
     public var alignments: [String: UInt64] = [:]
+    /// Of a unit of C: what typedefs stand for, by name; those local to a function as `function()::name`. One name for two
+    /// types, in two blocks of a function, is left out.
+    public var typedefs: [String: TypeShape] = [:]
     /// Types without a name that can be called, in no order.
     public var closures: [DebugClosure] = []
     public var functions: [DebugFunction]

@@ -34,6 +34,7 @@ struct DebugInfoReader: ~Copyable {
         var isPartial: Bool
         var types: [DwarfEntry] = []
         var variables: [(name: String, entry: DwarfEntry)] = []
+        var typedefs: [(name: String, entry: DwarfEntry)] = []
         /// By index in the unit's functions.
         var signatures: [Int: DwarfEntry] = [:]
         var closures: [(scope: String, entry: DwarfEntry, call: DwarfEntry)] = []
@@ -187,6 +188,8 @@ struct DebugInfoReader: ~Copyable {
     private mutating func noteTypedef(_ entry: DwarfEntry, _ record: inout Found, _ scope: String) {
         if parts.contains(.types), let name = entry.name {
             record.unit.alignments[scope + name] = entry.unsigned(DW_AT_alignment) ?? 0
+            // Those of C++ templates have the same name in each instance.
+            if !record.unit.isCPlusPlus { record.typedefs.append((scope + name, entry)) }
         }
         guard parts.contains(.types), let name = entry.name, let target = entry.reference(DW_AT_type),
             isAggregate(target), target.name == nil, typeNames[target.identity] == nil
@@ -230,6 +233,7 @@ struct DebugInfoReader: ~Copyable {
                 }
             }
             addVariables(of: found[index], to: &unit)
+            addTypedefs(of: imports(of: index), to: &unit)
             addClosures(of: found[index], to: &unit)
             unit.inlined = found[index].inlined.sorted {
                 ($0.container, $0.function, $0.containerStart?.start ?? 0)
@@ -250,6 +254,15 @@ struct DebugInfoReader: ~Copyable {
             seen[name, default: 0] += 1
             unit.variables[seen[name] == 1 ? name : "\(name)#\(seen[name] ?? 0)"] = shape
         }
+    }
+
+    private mutating func addTypedefs(of records: [Int], to unit: inout DebugUnit) {
+        var ambiguous: Set<String> = []
+        for (name, entry) in records.flatMap({ found[$0].typedefs }) {
+            let shape = shape(of: entry, depth: 0)
+            if let other = unit.typedefs.updateValue(shape, forKey: name), other != shape { ambiguous.insert(name) }
+        }
+        for name in ambiguous { unit.typedefs[name] = nil }
     }
 
     private mutating func addClosures(of record: Found, to unit: inout DebugUnit) {

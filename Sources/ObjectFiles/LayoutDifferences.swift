@@ -30,7 +30,7 @@ public func layoutDifferences(original: DebugUnit, new: DebugUnit) -> [LayoutDif
             comparison.compare(old, fresh).map { LayoutDifference(subject: old.name, description: $0) }
         }
     }
-    return types + comparison.variables() + comparison.alignments()
+    return types + comparison.variables() + comparison.typedefs() + comparison.alignments()
 }
 
 /// Several types of one name are told apart by a number, `struct f()::<lambda()> #2`, in the order they stand in.
@@ -101,6 +101,18 @@ struct LayoutComparison {
                 let difference = difference(before, after)
             else { return nil }
             return LayoutDifference(subject: name, description: "the variable's type \(difference)")
+        }
+    }
+
+    /// Memory that has no type of its own (from `malloc`, behind a `void *`) holds what the original's typedef says. How
+    /// functions are called is judged where they are.
+    mutating func typedefs() -> [LayoutDifference] {
+        original.typedefs.sorted { $0.key < $1.key }.compactMap { name, before in
+            guard let after = new.typedefs[name], before != after, !before.isOfFunction, !after.isOfFunction,
+                differsAsTarget(before, after)
+            else { return nil }
+            return LayoutDifference(
+                subject: name, description: "the type that it names changes from `\(before)` to `\(after)`")
         }
     }
 

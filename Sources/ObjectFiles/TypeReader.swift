@@ -76,7 +76,9 @@ extension DebugInfoReader {
         let size = type.unsigned(DW_AT_byte_size)
         switch type.tag {
         case DW_TAG_base_type:
-            let encoding = encoding(type.unsigned(DW_AT_encoding) ?? 0)
+            var encoding = encoding(type.unsigned(DW_AT_encoding) ?? 0)
+            // `scalar_storage_order` of the other kind.
+            if type.unsigned(DW_AT_endianity) == UInt64(DW_END_big) { encoding = .other(1 << 32) }
             return .base(name: type.name ?? "unnamed type", size: size ?? 0, encoding: encoding)
         case DW_TAG_typedef, DW_TAG_const_type, DW_TAG_volatile_type, DW_TAG_restrict_type, DW_TAG_atomic_type,
             DW_TAG_packed_type, DW_TAG_immutable_type, DW_TAG_shared_type:

@@ -37,6 +37,15 @@ public indirect enum TypeShape: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// A function, or a pointer to one.
+    var isOfFunction: Bool {
+        switch self {
+        case .function: true
+        case .pointer(let target, _): target.isOfFunction
+        default: false
+        }
+    }
+
     /// As C would write it, nearly: `struct client *`, `char [16]`, `int (*)(void *)`.
     public var description: String {
         switch self {

@@ -42,6 +42,34 @@ import Testing
         )
     }
 
+    @Test func whatATypedefNamesIsADifference() throws {
+        for (before, after) in [
+            ("typedef char key[16];", "typedef char key[20];"), ("typedef int key;", "typedef long key;"),
+            ("typedef float key;", "typedef int key;"),
+            ("struct a { int x; }; typedef struct a *key;", "struct b { long x; }; typedef struct b *key;"),
+        ] {
+            let use = " int use(key *p) { return sizeof(key) + (p != 0); }"
+            try expectDifference(before + use, after + use, "key", "the type that it names changes from")
+        }
+        for (before, after) in [
+            ("typedef int key;", "typedef unsigned key;"), ("typedef int (*key)(int);", "typedef int (*key)(long);"),
+            ("typedef struct { int a; } key;", "typedef struct { int b; } key;"),
+            ("typedef void *key;", "typedef int *key;"),
+            ("typedef __builtin_va_list key;", "typedef __builtin_va_list key; typedef int other;"),
+        ] {
+            let use = " key *use(key *p) { return p; }"
+            #expect(try differences(before + use, after + use).isEmpty)
+        }
+    }
+
+    @Test func byteOrderOfMembersIsADifference() throws {
+        let type = "struct ORDER s { int a; } x;"
+        try expectDifference(
+            type.replacing("ORDER ", with: ""),
+            type.replacing("ORDER", with: "__attribute__((scalar_storage_order(\"big-endian\")))"), "struct s",
+            "member `a` changes")
+    }
+
     @Test func movedMembersAreOneSentence() throws {
         let found = try differences(
             "struct s { int a, b, c, d; } x;", "struct s { int n, a, b, c, d; } x;")
