@@ -184,7 +184,7 @@ struct SourceLexer {
 
     private mutating func punctuation() {
         if !inDirective {
-            nesting.take(byte())
+            nesting.take(byte(), isEnumeration: byte() == UInt8(ascii: "{") && source.endsWithEnumeration)
         }
         at += 1
     }
@@ -270,11 +270,15 @@ private struct Nesting {
     /// The depth at each open brace.
     private var braces: [Int] = []
 
-    mutating func take(_ byte: UInt8?) {
+    /// - Parameter isEnumeration: the brace opens a list of enumerators. Where these are counted by `__LINE__`, another
+    ///   number would be another value: the list is as whole as what stands in parentheses.
+    mutating func take(_ byte: UInt8?, isEnumeration: Bool) {
         switch byte {
         case UInt8(ascii: "("): depth += 1
         case UInt8(ascii: ")"): depth = max(0, depth - 1)
-        case UInt8(ascii: "{"): braces.append(depth)
+        case UInt8(ascii: "{"):
+            braces.append(depth)
+            if isEnumeration { depth += 1 }
         // Code that is never compiled may lack a parenthesis: none is open where a block ends that began outside of it.
         case UInt8(ascii: "}"): depth = min(depth, braces.popLast() ?? 0)
         default: break

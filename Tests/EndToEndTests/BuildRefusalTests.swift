@@ -65,6 +65,24 @@ extension EndToEnd {
                 "type-layout", [.init(file: "line.h", old: "int state;", new: "int state; int flags;")], program)
         }
 
+        /// A fix that inserts one gives the others other values.
+        @Test func enumeratorsCountedByLines() throws {
+            let sources = [
+                "kind.h": "enum kind {\n BASE = __LINE__,\n DAY = __LINE__ - BASE,\n NIGHT = __LINE__ - BASE\n};\n",
+                "use.c": "#include \"kind.h\"\nint use(int x) { return x > 1 ? NIGHT : DAY; }\n",
+                "main.c": "int use(int);\nint main(int c, char **v) { (void)v; return use(c); }\n",
+            ]
+            let program = try SmallProgram("counted", sources)
+            let use = SmallProgram.Edit(file: "use.c", old: "x > 1", new: "x > 2")
+            let insertion = SmallProgram.Edit(
+                file: "kind.h", old: " NIGHT", new: " DAWN = __LINE__ - BASE,\n NIGHT")
+            try refused("type-layout", [use, insertion], program)
+            let removal = SmallProgram.Edit(file: "kind.h", old: " DAY = __LINE__ - BASE,\n", new: "")
+            try refused(
+                "type-layout", [.init(file: "use.c", old: ": DAY", new: ": 0"), removal], program)
+            #expect(try program.build([use]).status == 0)
+        }
+
         /// GCC describes a class only where its virtual table is, unless it is asked to do so everywhere.
         @Test func classWithTableElsewhere() throws {
             let sources = [

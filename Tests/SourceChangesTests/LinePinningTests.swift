@@ -184,6 +184,22 @@ private func numbers(_ text: String) -> [Int] {
     #expect(!pinned(inside, "n;\nm;\n" + inside).contains("#line 4"))
 }
 
+@Test(arguments: ["enum {", "enum e {", "enum __attribute__((packed)) e\n{", "enum class [[x]] e : std::uint8_t {"])
+func `trap line-pinning: not within a list of enumerators, which may be counted by lines`(_ head: String) {
+    let (list, lines) = ("\nA = __LINE__ - 9,\nB = __LINE__ - 9\n};\n", head.split(separator: "\n").count)
+    let added = list.replacing("\nB", with: "\nN = __LINE__ - 9,\nB")
+    #expect(
+        pinned(head + list + "int b;\n", head + added + "int b;\n").contains(added + "#line \(lines + 4)\nint b;\n"))
+    let removed = list.replacing("\nA = __LINE__ - 9,", with: "")
+    #expect(pinned(head + list + "int b;\n", head + removed + "int b;\n").contains(removed + "#line \(lines + 4)\n"))
+}
+
+@Test(arguments: ["struct s {", "enum e f(enum e x) {", "enum e\nf(int (*x)(int)) {", "enum e x; struct s {"])
+func `lists of other things are pinned within`(_ head: String) {
+    let text = pinned(head + "\na;\nb;\n};\n", head + "\na;\nn;\nb;\n};\n")
+    #expect(text.hasSuffix("n;\n#line \(head.split(separator: "\n").count + 2)\nb;\n};\n"))
+}
+
 @Test func `no text makes the lexer fail`() {
     var state: UInt64 = 88_172_645_463_325_252
     let alphabet = Array("\"'()#\\\n/*R?% aif1L\r".utf8)
