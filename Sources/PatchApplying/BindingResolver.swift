@@ -133,8 +133,8 @@ struct BindingResolver {
         }
     }
 
-    /// Several objects may define a function of vague linkage, and the process uses the first: a patch of another would not
-    /// be called (trap binding-scope).
+    /// Several objects may define a function that a library exports, and the process uses the first: a patch of another
+    /// would not be called (trap binding-scope).
     mutating func requireChosen(_ function: PatchedFunction) throws {
         guard let original = function.original, let symbol = original.chosenAs else { return }
         try requireChosen(symbol, at: original.range.address, "the patch replaces that of \(target.file)")
@@ -143,7 +143,9 @@ struct BindingResolver {
     private mutating func requireChosen(_ symbol: ProcessSymbol, at address: UInt64, _ why: String) throws {
         for object in try scope() {
             let tables = try tables(of: object)
-            guard let index = try tables.lookup(symbol.name, version: symbol.version) else { continue }
+            // The PLT entry that a program has for the function's address is no definition of it.
+            guard let index = try tables.lookup(symbol.name, version: symbol.version), tables.symbols[index].isDefined
+            else { continue }
             if object.bias &+ tables.symbols[index].value == target.bias &+ address { return }
             throw Refusal(
                 .unboundSymbol, subject: symbol.name,

@@ -81,5 +81,42 @@ extension EndToEnd {
             #expect(try answer([], calls: false, hooks: true, uses: "hook(1)") == nil)
             #expect(try answer([], calls: false, hooks: false, uses: "hook(1)") == "5001")
         }
+
+        @Test(
+            "trap binding-scope: a patch of a library's function that the process takes from the program is refused",
+            arguments: ["", "-DOTHER", "-DADDRESS -no-pie -fno-pie"])
+        func unusedDefinition(flags: String) throws {
+            let directory = try Workshop.directory("unused-definition")
+            func gcc(_ arguments: [String]) throws { try runOrThrow("gcc", ["-O2", "-g"] + arguments, in: directory) }
+            func write(_ name: String, _ text: String) throws { try writeText(text, to: directory + "/" + name) }
+            let other = "\n#ifdef OTHER\nint other(int x) { return x + 500; }\n#endif\n#ifdef ADDRESS\n"
+            let kept = "int other(int); int (*const kept)(int) = other;\n#endif\n"
+            try write("program.c", Self.program + other + kept)
+            try write("library.c", Self.library.replacing("OTHER", with: "other"))
+            let definitions = Self.definitions.replacing("return x; }", with: "static volatile int n; n++; return x; }")
+            try write("definitions.c", definitions)
+            try write("changed.c", definitions.replacing("return x; }", with: "return x + 40; }"))
+            try gcc(["-shared", "-fPIC", "library.c", "definitions.c", "-o", "libwork.so"])
+            let run = ["-L.", "-lwork", "-Wl,-rpath,\(directory)"]
+            try gcc(flags.split(separator: " ").map(String.init) + ["program.c", "-o", "program"] + run)
+            for (source, object) in [("definitions.c", "original.o"), ("changed.c", "new.o")] {
+                try gcc(["-fPIC", "-ffunction-sections", "-fdata-sections", "-c", source, "-o", object])
+            }
+            let built = try patchbuild(
+                "build", "--original", "original.o", "--new", "new.o", "--target", "libwork.so", "-o", "fix.lpatch",
+                in: directory)
+            #expect(built.status == 0, "\(built)")
+            try withProcess(directory + "/program") { process in
+                try process.waitForOutput("1\n")
+                let applied = try livepatch(
+                    "apply", directory + "/fix.lpatch", "--pid", "\(process.pid)", "--allow-unsigned")
+                if flags == "-DOTHER" {
+                    #expect(applied.status == 1 && applied.stderr.contains("[binding-scope] other"), "\(applied)")
+                } else {
+                    #expect(applied.status == 0, "\(applied)")
+                    #expect(try process.nextLine() == "41")
+                }
+            }
+        }
     }
 }

@@ -97,7 +97,7 @@ extension Closure {
             return nil
         }
         var function = try? described.get()
-        if old.isVague { function?.chosenAs = target.chosenAs(old.names) }
+        function?.chosenAs = target.chosenAs(old.names, at: address)
         return function
     }
 

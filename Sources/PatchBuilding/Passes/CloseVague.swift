@@ -117,13 +117,13 @@ extension ObjectView {
 }
 
 extension TargetImage {
-    /// How the target itself finds a function of vague linkage, where that may be another object's.
-    func chosenAs(_ names: [String]) -> ProcessSymbol? {
+    /// How the target itself finds a function at `address`, where that may be another object's.
+    func chosenAs(_ names: [String], at address: UInt64) -> ProcessSymbol? {
         guard !isExecutable, !isSymbolic else { return nil }
-        for name in names {
-            guard let own = exports[name], own.visibility == .default, symbolicNames.contains(name) else { continue }
-            return ProcessSymbol(name: name, version: own.version)
+        let own = file.dynamicSymbols.first { symbol in
+            symbol.isDefined && symbol.value == address && symbol.visibility == .default && names.contains(symbol.name)
+                && symbolicNames.contains(symbol.name)
         }
-        return nil
+        return own.map { ProcessSymbol(name: $0.name, version: $0.version) }
     }
 }
