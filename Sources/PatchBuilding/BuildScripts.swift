@@ -27,24 +27,30 @@ struct BuildScripts {
 
     /// A line that makes source from the file: `table.c: table.txt`, or a recipe that runs an interpreter on it.
     func generates(from path: String) -> String? {
-        place(path) { line, _ in
+        place(path) { line, _, _ in
             guard mentions(line, path) else { return false }
             return makesSource(line, from: baseName(path))
         }
     }
 
-    /// A line that names the file, or its kind (`commands/*.json`), other than to install, distribute or link with it.
+    /// A line that names the file, or its kind (`commands/*.json`), other than to install, distribute or link with it, or to
+    /// make pages of a manual that has its name (`FILES += foo.conf` in `doc/Makefile`).
     func names(_ path: String) -> String? {
-        place(path) { line, head in
+        place(path) { line, head, script in
             let word = (head + line).lowercased()
             return !listsForDistribution(head) && mentions(line, path) && !isOfTheLinker(line, head)
+                && (!isOfDocuments(script) || makesSource(line, from: baseName(path)))
                 && !["install", "dist", "clean", "rm -"].contains { word.contains($0) }
         }
     }
 
     /// A line that gives the file to the linker as the list of what a library exports.
     func exports(by path: String) -> String? {
-        place(path) { line, _ in mentions(line, path) && exportOptions.contains { line.contains($0) } }
+        place(path) { line, _, _ in mentions(line, path) && exportOptions.contains { line.contains($0) } }
+    }
+
+    private func isOfDocuments(_ script: String) -> Bool {
+        [.documentation, .tests].contains(FileClass(path: script.dropLast(baseName(script).count) + "x"))
     }
 
     private let exportOptions = ["version-script", "-export-symbols", "-retain-symbols-file"]
@@ -57,8 +63,9 @@ struct BuildScripts {
         return name.hasSuffix("_DEPENDENCIES") || name == "link_depends" || line.contains("LINK_DEPENDS")
     }
 
-    /// The first line that the predicate takes; it gets the line, and the line that this one continues (or itself).
-    private func place(_ path: String, where predicate: (String, String) -> Bool) -> String? {
+    /// The first line that the predicate takes; it gets the line, the line that this one continues (or itself), and the
+    /// script.
+    private func place(_ path: String, where predicate: (String, String, String) -> Bool) -> String? {
         let name = baseName(path)
         let type = name.split(separator: ".").dropFirst().last.map { "*.\($0)" } ?? name
         let patterns = [Array(name.utf8), Array(type.utf8)]
@@ -72,7 +79,8 @@ struct BuildScripts {
                 if !continues { head = line }
                 continues = line.last == UInt8(ascii: "\\")
                 if speaksOfIt(line),
-                    predicate(String(decoding: line, as: UTF8.self), String(decoding: head, as: UTF8.self))
+                    predicate(
+                        String(decoding: line, as: UTF8.self), String(decoding: head, as: UTF8.self), script.path)
                 {
                     return "\(script.path):\(index + 1)"
                 }

@@ -256,6 +256,22 @@ func `a header that the command includes in whatever way affects its unit`(flags
     #expect(await rules(tree, change) == ["unread-source"])
 }
 
+@Test func `a manual's makefile that has a page of the file's name makes no source of it`() async throws {
+    let tree = try tree()
+    defer { tree.remove() }
+    try tree.write("a = 1\n", to: "a.conf")
+    let change = tree.change(["a.conf": "a = 2\n", "c.c": "int c = 1;\n"])
+    for (script, text, expected) in [
+        ("doc/docbook/Makefile", "FILES += a.conf\n", []), ("gen/Makefile", "FILES += a.conf\n", ["unread-source"]),
+        ("doc/Makefile", "../c.c: a.conf\n", ["unread-source"]),
+        ("doc/Makefile", "all:\n\tpython3 gen.py ../a.conf > ../c.c\n", ["unread-source"]),
+    ] {
+        try tree.write(text, to: script)
+        #expect(await rules(tree, change) == expected, "\(script): \(text)")
+        try tree.write("", to: script)
+    }
+}
+
 @Test func `what the autotools made anew in a second tree is ignored unless their input changed`() async throws {
     let tree = try tree()
     defer { tree.remove() }
