@@ -73,9 +73,10 @@ let explanationsOfProcesses: [(rule: Rule, text: RuleExplanation)] = [
     (
         .unboundSymbol,
         RuleExplanation(
-            "A symbol that the module needs is not in the process: the library that has it is not loaded, or lacks the version.",
-            example: "new code calls dlopen'ed code's function before it is loaded",
-            wayOut: "Apply the patch when the library is loaded.")
+            "A symbol that the module needs is not in the process: the library that has it is not loaded, or lacks the version. Or the process found another object's definition before that of the target, which it would go on with.",
+            example:
+                "new code calls dlopen'ed code's function before it is loaded; a program has its own copy of the library's function",
+            wayOut: "Apply the patch when the library is loaded; patch the object whose definition the process uses.")
     ),
     (
         .noHole,

@@ -57,8 +57,8 @@ struct SymbolResolver {
     /// name, or its copy of the variable (`R_X86_64_COPY`). New code may be the first of the library that uses it, so that
     /// there is no slot yet.
     private func preempted(_ name: String, _ address: UInt64, _ type: RelocationType) -> Binding? {
-        guard !target.isExecutable, !target.isSymbolic, type.mayBePreempted, let own = target.exports[name],
-            own.visibility == .default, own.value == address, own.kind == .object || bindsOwnFunctions != true
+        guard !target.isExecutable, !target.isSymbolic, type.mayBePreempted, let own = target.export(name, at: address),
+            own.visibility == .default, own.kind == .object || bindsOwnFunctions != true
         else { return nil }
         if own.kind != .object, bindsOwnFunctions == nil {
             let symbol = ProcessSymbol(name: name, version: own.version)
@@ -170,6 +170,12 @@ struct SymbolResolver {
 }
 
 extension TargetImage {
+    /// Of a name's versions, the one at `address`.
+    fileprivate func export(_ name: String, at address: UInt64) -> Symbol? {
+        guard let own = exports[name], own.value != address else { return exports[name] }
+        return file.dynamicSymbols.first { $0.isDefined && $0.name == name && $0.value == address }
+    }
+
     /// Code of `objects` calls a function that this library exports, and which another might preempt, and the link made no
     /// slot for it; nil where no code that is known calls any.
     func bindsOwnFunctions(of objects: [ObjectFile]) -> Bool? {
