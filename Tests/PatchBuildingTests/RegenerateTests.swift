@@ -105,6 +105,22 @@ private let newFunction = """
         #expect(await refusedRules { _ = try await compile(tree, newHeader) } == ["unread-source"])
     }
 
+    @Test(arguments: [("lone.conf", true), ("lone.dat", false)])
+    func `a configuration that a build script only names is passed over where the build shows no more`(
+        name: String, passes: Bool
+    ) async throws {
+        let tree = try generatedTree()
+        defer { tree.remove() }
+        try tree.write("a\n", to: name)
+        let diff = "--- a/\(name)\n+++ b/\(name)\n@@ -1 +1 @@\n-a\n+b\n"
+        let makefile = readText(tree.root + "/Makefile")
+        try tree.write(makefile + "MODULE = \(name)\n", to: "Makefile")
+        #expect(await refusedRules { _ = try await compile(tree, diff) } == (passes ? [] : ["unread-source"]))
+        // A rule that nobody asks for, or without its prerequisites.
+        try tree.write(makefile + "other.c: \(name)\n\tcp \(name) other.c\n", to: "Makefile")
+        #expect(await refusedRules { _ = try await compile(tree, diff) } == ["unread-source"])
+    }
+
     @Test func `files that the build puts together into one unit need no unit of their own`() async throws {
         var tree = try SourceTree([
             "part.h": "#define PART 1\n", "part.c": "int part(void) { return PART; }\n",

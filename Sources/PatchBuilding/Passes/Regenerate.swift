@@ -77,8 +77,8 @@ func regenerate(
 }
 
 /// A build may know nothing of what its generators read (maintainer mode), and end well without running them: then it
-/// proves nothing. A file that no unit reads must have an effect, unless it is a header that no build script makes source
-/// from; one that units read too, at least make source anew.
+/// proves nothing. A file that no unit reads must have an effect, unless it is a header, or a configuration, that no build
+/// script makes source from; one that units read too, at least make source anew.
 private func generatorsRan(
     _ whole: RegeneratedChange, _ refusals: Refusals, written: Set<String>, scripts: BuildScripts
 ) -> Bool {
@@ -86,10 +86,17 @@ private func generatorsRan(
     if !unread.isEmpty {
         return !whole.generated.isEmpty
             || (unread.count == refusals.refusals.count
-                && unread.allSatisfy { FileClass(path: $0) == .header && scripts.generates(from: $0) == nil })
+                && unread.allSatisfy {
+                    (FileClass(path: $0) == .header || isConfiguration($0)) && scripts.generates(from: $0) == nil
+                })
     }
     let known = Set(whole.change.files.map(\.path)).subtracting(whole.generated)
     return written.subtracting(known).contains { [.source, .header].contains(FileClass(path: $0)) }
+}
+
+/// A program reads it when it runs; build scripts name it to make, install or document it.
+private func isConfiguration(_ path: String) -> Bool {
+    FileClass(path: path) == .data && [".conf", ".cnf", ".cfg", ".ini"].contains { path.hasSuffix($0) }
 }
 
 private func combine(_ change: SourceChange, with generated: [ChangedFile]) -> RegeneratedChange {
