@@ -131,7 +131,7 @@ struct BuildScripts {
             if afterColon, words(String(line[..<colon])).contains(where: isSource) { return true }
         }
         let tools = [
-            "awk", "sed", "perl", "python", "python3", "m4", "gperf", "$(AWK)", "$(SED)", "$(PERL)", "$(PYTHON)",
+            "awk", "sed", "cat", "perl", "python", "python3", "m4", "gperf", "$(AWK)", "$(SED)", "$(PERL)", "$(PYTHON)",
         ]
         let all = line.split { $0 == " " || $0 == "\t" }.map(String.init)
         let runs = all.contains { word in tools.contains { baseName(word) == $0 || word.hasSuffix($0) } }

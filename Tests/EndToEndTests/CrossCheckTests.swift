@@ -152,6 +152,21 @@ extension EndToEnd {
             #expect(own.status == 0, "\(own)")
         }
 
+        @Test("no-compile-command: the target has more units of a source than commands are recorded")
+        func repeated() throws {
+            var sources = Self.sources
+            sources["other.c"] = "#include \"rate.h\"\nint NAME(int x) { return fee(x + 2); }\n"
+            let flags = ["-O2", "-g", "-DNAME=other"]
+            let program = try SmallProgram("cc-repeated", sources, flags: flags)
+            let edit = SmallProgram.Edit(file: "other.c", old: "x + 2", new: "x + 3")
+            #expect(try program.build([edit]).status == 0)
+            try runOrThrow(
+                "gcc", ["-O2", "-g", "-DNAME=again", "-c", "other.c", "-o", "again.o"], in: program.directory)
+            try runOrThrow(
+                "gcc", ["a.o", "main.o", "other.o", "again.o", "-o", "program"], in: program.directory)
+            try expectRefusal("no-compile-command", try program.build([edit]))
+        }
+
         @Test("no-compile-command: templates leave no trace in a unit of C++ without a command, so its text decides")
         func template() throws {
             let sources = [

@@ -137,6 +137,14 @@ func `a header that the command includes in whatever way affects its unit`(flags
     #expect(await rules(tree, tree.change(["one.h": "#define ONE 3\n", "include/uno.h": "#define ONE 3\n"])) == [])
 }
 
+@Test func `trap source-and-generator: a unit that another one is put together from`() async throws {
+    let tree = try tree()
+    defer { tree.remove() }
+    try tree.write("all.o:\n\tcat a.c b.c > all.c\n\tgcc -c all.c\n\tcat c.c\n", to: "Makefile")
+    #expect(await rules(tree, tree.change(["a.c": "int a;\n"])) == ["source-and-generator"])
+    #expect(await rules(tree, tree.change(["c.c": "int d;\n"])) == [])
+}
+
 @Test func `a file whose bytes assembler code takes in affects its unit`() async throws {
     var tree = try tree()
     defer { tree.remove() }

@@ -42,7 +42,10 @@ func guardPatch(
     refusals += debug.signatureRefusals(homeless: homeless, exported: exported)
     refusals += debug.callbackRefusals(homeless: homeless, exported: exported, imported: imported)
     refusals += meaningRefusals(constants)
-    for target in held { refusals += try guardUnrecorded(target.target, sources: sources) }
+    for target in held {
+        refusals += try guardUnrecorded(target.target, sources: sources)
+        refusals += guardRepeated(target.target, sources: sources)
+    }
     return (try decide(refusals, final: final, allowed), values)
 }
 

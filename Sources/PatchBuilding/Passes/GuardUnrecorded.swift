@@ -41,6 +41,25 @@ func guardUnrecorded(_ target: LoadedTarget, sources: CompiledInput) throws -> [
         }
 }
 
+/// One source compiled several times into one object's name, one after the other, leaves one command in the record: the
+/// others' units of the target would stay as they are.
+func guardRepeated(_ target: LoadedTarget, sources: CompiledInput) -> [Refusal] {
+    func counts(_ paths: [String]) -> [String: Int] { Dictionary(paths.map { (tail(of: $0), 1) }, uniquingKeysWith: +) }
+    let linked = counts(
+        (target.debugInfo?.units ?? []).map {
+            $0.name.hasPrefix("/") ? $0.name : $0.compilationDirectory + "/" + $0.name
+        })
+    let recorded = counts(sources.recordedSources)
+    return Set(sources.units.map(\.source)).sorted().compactMap { source in
+        let name = tail(of: source)
+        guard let units = linked[name], let commands = recorded[name], units > commands else { return nil }
+        return Refusal(
+            .noCompileCommand, subject: source,
+            why: "\(target.image.name) holds \(units) units of it, and \(commands) of their commands are recorded",
+            remedy: "have the build give each object a name of its own")
+    }
+}
+
 extension CompileUnit {
     /// What the command has the compiler call the source in debug information; nil where that is its own name.
     var mappedFile: String? {
