@@ -34,7 +34,7 @@ public struct CompileUnit: Sendable, Hashable {
 public enum Language: Sendable, Hashable {
     case c, cplusplus, assembler, preprocessedAssembler
 
-    /// `-x` of the command, else what the compiler makes of the file's extension.
+    /// `-x` of the command, else what the compiler makes of the file's extension: of a header, a precompiled one and no object.
     init?(file: String, arguments: [String]) {
         var name = file.split(separator: ".").count > 1 ? file.split(separator: ".").last.map(String.init) ?? "" : ""
         for (index, argument) in arguments.enumerated() where argument.hasPrefix("-x") {
@@ -42,8 +42,8 @@ public enum Language: Sendable, Hashable {
             name = joined.isEmpty && index + 1 < arguments.count ? arguments[index + 1] : joined
         }
         switch name {
-        case "c", "i", "h": self = .c
-        case "cc", "cp", "cpp", "cxx", "c++", "CPP", "C", "ii", "hh", "hpp": self = .cplusplus
+        case "c", "i": self = .c
+        case "cc", "cp", "cpp", "cxx", "c++", "CPP", "C", "ii": self = .cplusplus
         case "s", "assembler": self = .assembler
         case "S", "sx", "assembler-with-cpp": self = .preprocessedAssembler
         default: return nil

@@ -58,6 +58,15 @@ import Testing
             .units
     }
 
+    @Test func `a header is compiled to no object`() throws {
+        let found = try units(
+            ["all.h -o all.h.gch", "-x c++-header all.hpp", "a.c"].map { words in
+                let file = words.split(separator: " ").first { $0.hasPrefix("a") } ?? ""
+                return #"{"directory": "/t", "file": "\#(file)", "command": "gcc -c \#(words)"}"#
+            })
+        #expect(found.map(\.file) == ["/t/a.c"])
+    }
+
     @Test func `of several files in one command each is a unit`() throws {
         let command = #""command": "gcc -O2 -include z.c -c a.c b.c x.o -Ldir -lz""#
         let found = try units(["a.c", "b.c"].map { #"{"directory": "/t", "file": "\#($0)", \#(command)}"# })

@@ -55,6 +55,20 @@ import Testing
         #expect(try passes(calling, [("+ 4", "+ 5")]).contains("sink"))
     }
 
+    @Test func `trap changed-constant-escapes: the address that only old code has stored`() throws {
+        let unit = """
+            const int *kept; static const int table[4] = {5, 8, 2, 9};
+            int first(int x) { kept = table; return x + table[x & 3]; }
+            int work(int x) { return first(x) * (kept ? *kept : 1) + table[x & 1]; }
+            """
+        let flags = ["-O2", "-fno-pie", "-no-pie"]
+        let loses = ("kept = table; return x", "return x * 2")
+        #expect(try rules(unit, [("{5", "{6"), loses], flags: flags) == ["changed-constant-escapes"])
+        #expect(try passes(unit, [loses], flags: flags) == ["first", "work"])
+        let direct = "static const int table[4] = {5, 8, 2, 9}; int work(int x) { return x + table[x & 3]; }"
+        #expect(try passes(direct, [("{5", "{6")], flags: flags) == ["work"])
+    }
+
     @Test func `constructors: a variable that moves into a section that is read as a whole`() throws {
         let unit = "int cell = 4; int work(int x) { return cell++ + x; }"
         #expect(

@@ -97,6 +97,13 @@ private func escape(of number: Int, _ unit: ComparedUnit) -> String? {
     if !name.hasPrefix(".") { return "it is in the section \(name), which other code reads as a whole" }
     // A table of labels is of no use outside of its function.
     if view.innerPlaces(of: number).contains(where: { unit.changes.functions[$0] != nil }) { return nil }
+    // Old code may have given the address away, too.
+    return addressTaken(of: number, in: view)
+        ?? unit.correlation.originalOf[number].flatMap { addressTaken(of: $0, in: unit.original) }
+}
+
+/// Who may have stored a constant's address, or reads it in another way than by direct loads.
+private func addressTaken(of number: Int, in view: ObjectView) -> String? {
     for section in view.file.sections where section.isAllocated {
         let matching = section.relocations.filter { relocation in
             if case .entity(number, _) = view.referent(of: relocation, in: section) { return true }
