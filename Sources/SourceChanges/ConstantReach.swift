@@ -5,6 +5,9 @@ public struct ConstantReach: Sendable {
     public var functions: [String] = []
     /// Those of them that pass one, or what is computed from one in the same function, to an allocator.
     public var allocating: Set<String> = []
+    /// Those of the latter that also use one outside of the allocation, while what they allocate may outlive the call: the
+    /// next call meets memory that an earlier one has allocated.
+    public var relying: Set<String> = []
 
     /// - Parameter names: the constant's, and those of macros that expand to it (`macros(expandingTo:in:)`).
     public init(of names: Set<String>, in text: [UInt8]) {
@@ -12,7 +15,17 @@ public struct ConstantReach: Sendable {
         for function in SourceOutline(text).functions {
             guard function.tokens.contains(where: { wanted.contains(Array($0.bytes)) }) else { continue }
             functions.append(function.name)
-            if Self.allocates(function.tokens, by: wanted) { allocating.insert(function.name) }
+            let tainted = Self.assigned(function.tokens, from: wanted)
+            let allocations = Allocation.find(in: function.tokens, by: tainted)
+            if allocations.isEmpty { continue }
+            allocating.insert(function.name)
+            let others = allocations.map(\.statement) + Self.sizes(function.tokens, from: tainted)
+            let isUsedElsewhere = function.tokens.indices.contains { index in
+                tainted.contains(Array(function.tokens[index].bytes)) && !others.contains { $0.contains(index) }
+            }
+            if isUsedElsewhere, allocations.contains(where: { $0.mayOutlive(function.tokens) }) {
+                relying.insert(function.name)
+            }
         }
     }
 
@@ -29,23 +42,13 @@ public struct ConstantReach: Sendable {
         }
     }
 
-    private static func allocates(_ tokens: ArraySlice<LexedSource.Token>, by names: Set<[UInt8]>) -> Bool {
-        let tainted = assigned(tokens, from: names)
-        var index = tokens.startIndex
-        while index < tokens.endIndex {
-            defer { index += 1 }
-            guard isAllocator(tokens[index]), index + 1 < tokens.endIndex else { continue }
-            // `new T[N]` ends with its statement, a call with its parenthesis.
-            let isCall = tokens[index + 1].bytes.elementsEqual("(".utf8)
-            var depth = 0
-            for token in tokens[(index + 1)...] {
-                if token.bytes.elementsEqual("(".utf8) { depth += 1 }
-                if token.bytes.elementsEqual(")".utf8) { depth -= 1 }
-                if (isCall && depth == 0) || token.bytes.elementsEqual(";".utf8) { break }
-                if tainted.contains(Array(token.bytes)) { return true }
-            }
-        }
-        return false
+    /// Statements that only give one to a variable: `size = N * 4`.
+    private static func sizes(_ tokens: ArraySlice<LexedSource.Token>, from tainted: Set<[UInt8]>) -> [Range<Int>] {
+        tokens.split(whereSeparator: { $0.bytes.elementsEqual(";".utf8) || $0.bytes.elementsEqual("{".utf8) }).filter {
+            guard let equals = $0.firstIndex(where: { $0.bytes.elementsEqual("=".utf8) }), equals > $0.startIndex
+            else { return false }
+            return tainted.contains(Array($0[equals - 1].bytes)) && $0[..<equals].allSatisfy(\.isIdentifier)
+        }.map(\.indices)
     }
 
     /// The names, and variables that are assigned from them: `size = N * 4`.
@@ -59,12 +62,6 @@ public struct ConstantReach: Sendable {
             tainted.insert(Array(statement[equals - 1].bytes))
         }
         return tainted
-    }
-
-    private static func isAllocator(_ token: LexedSource.Token) -> Bool {
-        guard token.isIdentifier else { return false }
-        let name = String(decoding: token.bytes, as: UTF8.self).lowercased()
-        return name.contains("alloc") || ["new", "g_new", "g_new0", "mmap", "sbrk", "obstack_blank"].contains(name)
     }
 }
 

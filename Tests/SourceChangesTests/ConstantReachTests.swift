@@ -26,6 +26,22 @@ import Testing
         #expect(reach("N", "void *f(int x) { return x > N ? 0 : malloc(x); }").allocating == [])
     }
 
+    @Test func whatOneFunctionKeepsIsMetByItsNextCall() {
+        func relying(_ text: String) -> Set<String> { reach("N", text).relying }
+        let loop = "for (int i = 0; i < N; i++) p[i] = 0;"
+        #expect(relying("void f(void) { static char *p; if (!p) p = malloc(N); \(loop) }") == ["f"])
+        #expect(relying("char *p; void f(void) { if (!p) p = malloc(N); \(loop) }") == ["f"])
+        #expect(relying("void f(struct s *s) { s->p = malloc(N); s->room = N; }") == ["f"])
+        #expect(relying("char *f(void) { char *p = malloc(N); \(loop) return p; }") == ["f"])
+        #expect(relying("void f(struct s *s) { char *p; p = malloc(N); \(loop) s->p = p; }") == ["f"])
+        // A buffer that goes with the call.
+        #expect(relying("int f(int d) { char *p = malloc(N); int n = read(d, p, N); free(p); return n; }").isEmpty)
+        #expect(relying("int f(int d) { char c, *p; p = malloc(N); c = read(d, p, N); free(p); return c; }").isEmpty)
+        #expect(relying("char *f(void) { return malloc(N); }").isEmpty)
+        #expect(relying("char *f(void) { size_t n = N * 4; return malloc(n); }").isEmpty)
+        #expect(relying("void f(void) { size_t n = N; if (!p) p = malloc(n); memset(p, 0, n); }") == ["f"])
+    }
+
     @Test func macrosOfMacros() {
         let text = "#define A (N\\\n * 2)\n  # define B A\n#define C 7\n"
         #expect(ConstantReach.macros(expandingTo: ["N"], in: [Array(text.utf8)]) == ["N", "A", "B"])

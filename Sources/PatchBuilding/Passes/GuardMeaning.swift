@@ -11,6 +11,8 @@ struct ConstantChange: Hashable {
     var new: String
     var functions: [String] = []
     var allocating: [String] = []
+    /// Those that use it in other ways as well, and keep what they allocate.
+    var relying: [String] = []
     /// The constant that had the new value: a renumbering.
     var displaced: String?
 
@@ -28,6 +30,9 @@ struct ConstantChange: Hashable {
         } else if let first = allocating.first, let other = functions.first(where: { $0 != first }) {
             why +=
                 "; \(first) allocates by it and \(other) relies on it, but what is allocated already has the old size"
+        } else if let only = relying.first {
+            why +=
+                "; \(only) allocates by it and relies on it in later calls, but what is allocated already has the old size"
         } else {
             return nil
         }
@@ -76,6 +81,7 @@ func constantChanges(
         for reach in texts.map({ ConstantReach(of: names, in: $0) }) {
             change.functions += reach.functions.filter { !change.functions.contains($0) }
             change.allocating += reach.allocating.sorted().filter { !change.allocating.contains($0) }
+            change.relying += reach.relying.sorted().filter { !change.relying.contains($0) }
         }
         change.displaced =
             changes.first { other in
