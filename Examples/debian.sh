@@ -44,13 +44,26 @@ in_archive() {
         awk -F ' *[|] *' -v version="$2" -v kind="$1" '$2 == version && $3 ~ kind "$" {found = 1} END {exit !found}'
 }
 
-# need_pair SOURCE OLD NEW BINARY...: the archive has both versions of the source and of each binary package.
+# oldest_from VERSION SOURCE: prints the oldest version of a source that the archive has from this one on. What an update
+# adds to the series of patches stays in the later ones.
+oldest_from() {
+    local version
+    for version in $(apt-cache "${apt_options[@]}" madison "$2" | awk -F ' *[|] *' '$3 ~ /Sources$/ {print $2}' | sort -Vu); do
+        if dpkg --compare-versions "$version" ge "$1"; then echo "$version" && return; fi
+    done
+}
+
+# need_pair SOURCE OLD NEW BINARY...: the archive has both versions of the source and of each binary package. Sets $new to
+# a later one where the archive has that in its place.
 need_pair() {
-    local source=$1 old=$2 new=$3 name version
-    shift 3
+    local source=$1 old=$2 name version
     private_apt
-    say "looking for $source $old and $new in the archive"
+    say "looking for $source $old and $3, or later, in the archive"
     quietly apt-get "${apt_options[@]}" update || skip "the package archive can't be reached"
+    new=$(oldest_from "$3" "$source")
+    [ -n "$new" ] || skip "the archive no longer has the source of $source $3, or a later one"
+    [ "$new" = "$3" ] || say "the archive has $new in the place of $3"
+    shift 3
     for version in "$old" "$new"; do
         in_archive Sources "$version" "$source" || skip "the archive no longer has the source of $source $version"
         for name; do
@@ -76,7 +89,7 @@ need_source_and_binaries() {
 unpack_binaries() {
     local directory=$1 version=$2 name
     shift 2
-    [ -f "$directory/.done" ] && return 0
+    [ -f "$directory/.done" ] && [ "$(cat "$directory/.done")" = "$version" ] && return 0
     rm -rf "$directory" "$directory.deb"
     mkdir -p "$directory" "$directory.deb"
     for name; do
@@ -84,7 +97,7 @@ unpack_binaries() {
             skip "the archive lists $name $version, but did not give it"
     done
     for name in "$directory.deb"/*.deb; do dpkg -x "$name" "$directory"; done
-    touch "$directory/.done"
+    echo "$version" >"$directory/.done"
 }
 
 # recorded_build SOURCE VERSION [PATCH...]: sets $tree to a built tree of the source package; $work/compile_commands.json says
@@ -124,12 +137,13 @@ recorded_build() {
 # added_patches SOURCE NEW: sets patches to the files that the new version's series adds, in its order.
 added_patches() {
     local name
-    if [ ! -f "$work/new/.done" ]; then
+    if [ ! -f "$work/new/.done" ] || [ "$(cat "$work/new/.done")" != "$2" ]; then
         rm -rf "$work/new"
         mkdir -p "$work/new"
-        (cd "$work/new" && quietly apt-get "${apt_options[@]}" source --download-only "$1=$2") || die "apt-get source"
+        (cd "$work/new" && quietly apt-get "${apt_options[@]}" source --download-only "$1=$2") ||
+            skip "the archive lists the source of $1 $2, but did not give it"
         tar -xf "$work"/new/*.debian.tar.* -C "$work/new" debian/patches
-        touch "$work/new/.done"
+        echo "$2" >"$work/new/.done"
     fi
     patches=()
     for name in $(grep -vxFf "$tree/debian/patches/series" "$work/new/debian/patches/series"); do
