@@ -45,9 +45,8 @@ struct Allocation {
         let statements = function.split(whereSeparator: { [";", "{", "}"].contains($0.text) })
         guard statements.contains(where: { Self.declares(name, $0) }) else { return true }
         return statements.contains { words in
-            guard let last = words.last, last == name || words.first?.text == "return" else { return false }
             if words.first?.text == "return" { return words.contains { $0.bytes == name.bytes } }
-            return words.dropLast().last?.text == "=" || words.dropLast().last?.text == ")"
+            return words.last?.bytes == name.bytes && ["=", ")"].contains(words.dropLast().last?.text)
         }
     }
 

@@ -34,6 +34,7 @@ import Testing
         #expect(relying("void f(struct s *s) { s->p = malloc(N); s->room = N; }") == ["f"])
         #expect(relying("char *f(void) { char *p = malloc(N); \(loop) return p; }") == ["f"])
         #expect(relying("void f(struct s *s) { char *p; p = malloc(N); \(loop) s->p = p; }") == ["f"])
+        #expect(relying("void f(struct s *s)\n{\n char *p;\n p = malloc(N);\n \(loop)\n s->p = p;\n}") == ["f"])
         // A buffer that goes with the call.
         #expect(relying("int f(int d) { char *p = malloc(N); int n = read(d, p, N); free(p); return n; }").isEmpty)
         #expect(relying("int f(int d) { char c, *p; p = malloc(N); c = read(d, p, N); free(p); return c; }").isEmpty)
