@@ -22,6 +22,9 @@ public struct CompileUnit: Sendable, Hashable {
         self.output = output
     }
 
+    /// What the command makes of what: of two commands with the same the later stands.
+    var place: String { output + "\0" + file }
+
     /// The object's path for messages and the manifest: relative to `root` when it lies there.
     public func name(relativeTo root: String) -> String {
         output.hasPrefix(root + "/") ? String(output.dropFirst(root.utf8.count + 1)) : output
@@ -84,10 +87,10 @@ public struct CompileDatabase: Sendable {
         var places: [String: Int] = [:]
         let base = absolutePath(path).split(separator: "/").dropLast().joined(separator: "/")
         for unit in entries.flatMap({ $0.units(base: "/" + base) }) {
-            if let place = places[unit.output + "\0" + unit.file] {
+            if let place = places[unit.place] {
                 units[place] = unit
             } else {
-                places[unit.output + "\0" + unit.file] = units.count
+                places[unit.place] = units.count
                 units.append(unit)
             }
         }

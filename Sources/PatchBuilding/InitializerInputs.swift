@@ -7,11 +7,7 @@ extension StaticInitializers {
     /// What runs before the initialiser, from the function's entry on.
     func codeBefore(_ region: Region) -> Region? {
         guard let entry = flow.order.first else { return nil }
-        var reached: Set<FunctionFlow.Place> = [region.call]
-        var work = [region.call]
-        while let next = work.popLast() {
-            for other in flow.predecessors(of: next) where reached.insert(other).inserted { work.append(other) }
-        }
+        var reached = closure(of: [region.call]) { flow.predecessors(of: $0) }
         // A loop around it is all before it.
         reached.remove(region.call)
         return Region(guardVariable: nil, call: region.call, start: entry, places: reached)

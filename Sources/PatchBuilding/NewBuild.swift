@@ -33,15 +33,15 @@ struct NewBuild {
     }
 
     private static func difference(_ old: [CompileUnit], _ new: [CompileUnit], _ root: String) -> String? {
-        let known = Dictionary(new.map { ($0.output + "\0" + $0.file, $0) }, uniquingKeysWith: { $1 })
-        let places = Set(old.map { $0.output + "\0" + $0.file })
+        let known = Dictionary(new.map { ($0.place, $0) }, uniquingKeysWith: { $1 })
+        let places = Set(old.map(\.place))
         for unit in old {
-            guard let other = known[unit.output + "\0" + unit.file] else {
+            guard let other = known[unit.place] else {
                 return "the new tree's record has no command for \(unit.name(relativeTo: root))"
             }
             if other != unit { return "it compiles \(unit.name(relativeTo: root)) by another command" }
         }
-        return new.first { !places.contains($0.output + "\0" + $0.file) }.map {
+        return new.first { !places.contains($0.place) }.map {
             "it compiles \($0.name(relativeTo: root)), which the original's record does not"
         }
     }

@@ -57,7 +57,7 @@ struct StaticInitializers {
     func isAcquire(_ place: FunctionFlow.Place) -> Bool { flow.callee(at: place) == "__cxa_guard_acquire" }
     func isRelease(_ place: FunctionFlow.Place) -> Bool { flow.callee(at: place) == "__cxa_guard_release" }
 
-    private func closure(
+    func closure(
         of starts: [FunctionFlow.Place], _ step: (FunctionFlow.Place) -> [FunctionFlow.Place]
     ) -> Set<FunctionFlow.Place> {
         var reached = Set(starts)

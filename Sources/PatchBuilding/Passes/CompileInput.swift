@@ -34,13 +34,14 @@ func compileInput(
     case .diffs(let source, let commands, let diffs):
         let root = try realPath(source)
         let change = try applyDiffs(at: diffs, root: root)
-        return try await compile(change, root: root, commands: commands, nil, launcher, scratch: scratch, &clock)
+        return try await compile(
+            change, root: root, commands: commands, newRoot: nil, launcher, scratch: scratch, &clock)
     case .newSource(let source, let commands, let newSource):
         let root = try realPath(source)
         let newRoot = try realPath(newSource)
         let change = try compareTrees(original: root, new: newRoot)
         return try await compile(
-            change, root: root, commands: commands, newRoot, launcher, scratch: scratch, &clock)
+            change, root: root, commands: commands, newRoot: newRoot, launcher, scratch: scratch, &clock)
     }
 }
 
@@ -56,7 +57,7 @@ private func objects(_ pairs: [BuildOptions.ObjectPair]) -> CompiledInput {
 }
 
 private func compile(
-    _ change: SourceChange, root: String, commands: String?, _ newRoot: String?, _ launcher: [String],
+    _ change: SourceChange, root: String, commands: String?, newRoot: String?, _ launcher: [String],
     scratch: String, _ clock: inout StageClock
 ) async throws -> CompiledInput {
     clock.lap("read sources")

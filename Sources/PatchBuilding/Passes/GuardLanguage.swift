@@ -5,7 +5,7 @@ import ObjectFiles
 func guardConstructors(_ unit: ComparedUnit, _ plan: UnitPlan) -> [Refusal] {
     let (old, new) = (constructors(unit.original), constructors(unit.new))
     let isOfModule = old.isEmpty && plan.initializers.count == new.count
-    if !haveSameConstructors(unit.original, unit.new), !isOfModule {
+    if !areSame(old, new), !isOfModule {
         return [
             Refusal(
                 .constructors, subject: unit.name,
@@ -27,8 +27,8 @@ func guardConstructors(_ unit: ComparedUnit, _ plan: UnitPlan) -> [Refusal] {
     }
 }
 
-func haveSameConstructors(_ original: ObjectView, _ new: ObjectView) -> Bool {
-    constructors(original).map { stem($0.name) + $0.list } == constructors(new).map { stem($0.name) + $0.list }
+func areSame(_ original: [Constructor], _ new: [Constructor]) -> Bool {
+    original.map { stem($0.name) + $0.list } == new.map { stem($0.name) + $0.list }
 }
 
 /// Initialises the thread-locals of a thread, at their first use.

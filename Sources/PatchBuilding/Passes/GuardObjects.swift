@@ -121,7 +121,7 @@ private func movedData(
 
 /// Whether the guard has to look at a unit even if no code and no data of it change.
 func changesLists(_ original: ObjectView, _ new: ObjectView, _ correlation: Correlation) -> Bool {
-    !haveSameConstructors(original, new) || !movedData(original, new, correlation).isEmpty
+    !areSame(constructors(original), constructors(new)) || !movedData(original, new, correlation).isEmpty
         || new.entities.indices.contains { correlation.originalOf[$0] == nil && new.isListed($0) }
         || original.entities.indices.contains { correlation.newOf[$0] == nil && original.isListed($0) }
         || original.lists != new.lists || !movedNames(original, new, correlation).isEmpty

@@ -38,8 +38,8 @@ struct DebugFacts {
         for unit in units where unit.needsLayouts && seen.insert(unit.name).inserted {
             var original = (try? DebugInfo.read(path: unit.original.file.path))?.units.first
             // No data that the process has made lies in a constant, and one whose content changes travels.
-            let tables = unit.original.tables.intersection(unit.new.tables)
             if let all = original?.variables, !unit.isCPlusPlus {
+                let tables = unit.original.tables.intersection(unit.new.tables)
                 original?.variables = all.filter { !tables.contains(plainName($0.key)) }
             }
             pairs.append(

@@ -18,8 +18,7 @@ func guardUnrecorded(_ target: LoadedTarget, sources: CompiledInput) throws -> [
     let known = Set(sources.recordedSources).subtracting(gone)
     let recorded = Set(known.map { tail(of: $0) })
     let described = (target.debugInfo?.units ?? []).filter { unit in
-        let path = unit.name.hasPrefix("/") ? unit.name : unit.compilationDirectory + "/" + unit.name
-        return !recorded.contains(tail(of: path)) && !mapped.contains(components(path))
+        !recorded.contains(tail(of: unit.path)) && !mapped.contains(components(unit.path))
     }
     let bare = unrecordedNames(target, recorded: known)
     let headers = change.files.filter { sources.touchedHeaders.contains($0.path) }
@@ -45,10 +44,7 @@ func guardUnrecorded(_ target: LoadedTarget, sources: CompiledInput) throws -> [
 /// others' units of the target would stay as they are.
 func guardRepeated(_ target: LoadedTarget, sources: CompiledInput) -> [Refusal] {
     func counts(_ paths: [String]) -> [String: Int] { Dictionary(paths.map { (tail(of: $0), 1) }, uniquingKeysWith: +) }
-    let linked = counts(
-        (target.debugInfo?.units ?? []).map {
-            $0.name.hasPrefix("/") ? $0.name : $0.compilationDirectory + "/" + $0.name
-        })
+    let linked = counts((target.debugInfo?.units ?? []).map(\.path))
     let recorded = counts(sources.recordedSources)
     return Set(sources.units.map(\.source)).sorted().compactMap { source in
         let name = tail(of: source)
@@ -58,6 +54,11 @@ func guardRepeated(_ target: LoadedTarget, sources: CompiledInput) -> [Refusal] 
             why: "\(target.image.name) holds \(units) units of it, and \(commands) of their commands are recorded",
             remedy: "have the build give each object a name of its own")
     }
+}
+
+extension DebugUnit {
+    /// Of its source, as the compiler called it.
+    fileprivate var path: String { name.hasPrefix("/") ? name : compilationDirectory + "/" + name }
 }
 
 extension CompileUnit {

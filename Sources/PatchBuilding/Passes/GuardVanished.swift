@@ -2,6 +2,34 @@ import Diagnostics
 import Disassembly
 import ObjectFiles
 
+/// A function that is gone (or renamed) stays in the process. Whoever has its address goes on calling it, as it was.
+func guardVanished(_ unit: ComparedUnit) -> [Refusal] {
+    let view = unit.original
+    let gone = Set(
+        view.entities.indices.filter { number in
+            let entity = view.entities[number]
+            return entity.kind == .function && entity.coldParent == nil && unit.correlation.newOf[number] == nil
+        })
+    guard !gone.isEmpty else { return [] }
+    var refusals: [Refusal] = []
+    for section in view.file.sections where section.isExecutable {
+        for relocation in section.relocations {
+            guard case .entity(let number, let delta) = view.referent(of: relocation, in: section),
+                gone.contains(number),
+                delta == (relocation.type.isPCRelative ? -4 : 0), !isBranch(relocation, section)
+            else { continue }
+            let user = view.entity(section: section.index, offset: Int64(relocation.offset))
+            refusals.append(
+                Refusal(
+                    .vanishedFunction, subject: "\(view.entities[number].name) (\(unit.name))",
+                    why:
+                        "it is gone, but \(user.map { view.entities[$0].name } ?? "code") has given its address away: the process may go on calling it"
+                ))
+        }
+    }
+    return refusals
+}
+
 /// A global that is gone, and that code of the target which does not change still uses. The link of the fix leads that
 /// code to another definition: a weak one, or a library's. In the process it goes on with the old one.
 func guardVanishedGlobals(_ units: [ComparedUnit], in target: TargetImage) -> [Refusal] {
@@ -117,4 +145,14 @@ extension ObjectView {
         }
         return names
     }
+}
+
+private func isBranch(_ relocation: Relocation, _ section: Section) -> Bool {
+    guard relocation.type != .plt32 else { return true }
+    guard relocation.type == .pc32, relocation.offset >= 1, relocation.offset <= UInt64(section.data.count) else {
+        return false
+    }
+    let second = section.data[Int(relocation.offset) - 1]
+    let first = relocation.offset >= 2 ? section.data[Int(relocation.offset) - 2] : 0
+    return second == 0xe8 || second == 0xe9 || (first == 0x0f && second & 0xf0 == 0x80)
 }

@@ -60,7 +60,7 @@ func loadUnits(_ units: [UnitObjects]) throws -> [LoadedUnit] {
         refusals += guardLTO(plain, name: unit.name)
         let isSame = unit.originalObject == unit.plainObject
         let original = isSame ? plain : try readObject(unit.originalObject, name: unit.name)
-        refusals += guardNames(plain, original, name: unit.name)
+        refusals += guardRenaming(plain, original, name: unit.name)
         return LoadedUnit(
             name: unit.name, source: unit.source, isCPlusPlus: unit.isCPlusPlus, plain: ObjectView(plain),
             original: ObjectView(original), new: ObjectView(try readObject(unit.newObject, name: unit.name)),
@@ -72,7 +72,7 @@ func loadUnits(_ units: [UnitObjects]) throws -> [LoadedUnit] {
 
 /// The build may have worked on the object after it was compiled (`objcopy --redefine-sym`): what new code calls by a name
 /// would be another function than the one it has in the target.
-private func guardNames(_ plain: ObjectFile, _ original: ObjectFile, name: String) -> [Refusal] {
+private func guardRenaming(_ plain: ObjectFile, _ original: ObjectFile, name: String) -> [Refusal] {
     func names(_ file: ObjectFile) -> Set<String> {
         Set(file.symbols.filter { $0.binding != .local && $0.name != "_GLOBAL_OFFSET_TABLE_" }.map(\.name))
     }

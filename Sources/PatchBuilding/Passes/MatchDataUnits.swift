@@ -6,9 +6,7 @@ import ObjectFiles
 /// - Returns: nil when the target has none of its variables under their names, or none of those that change.
 func matchData(of item: ChangedUnit, in target: TargetImage) -> MatchedUnit? {
     guard let unit = matchData(item.unit.plain, in: target) else { return nil }
-    let changing = (item.changes.initialValues + item.changes.sizes + item.changes.constants).compactMap {
-        item.correlation.originalOf[$0].map { item.unit.original.entities[$0] }
-    }
+    let changing = item.changedData
     // What is local to the unit may be there without a name.
     let isThere = changing.contains { entity in
         !entity.isGlobal || entity.names.contains { unit.addresses[$0] != nil || unit.mismatches[$0] != nil }

@@ -9,18 +9,19 @@ func newUnits(_ changed: [ChangedUnit], neededBy found: [ComparedUnit]) throws -
     let variants = Dictionary(grouping: changed.filter(\.unit.isNew), by: \.unit.source)
     var needed: [ComparedUnit] = []
     var open = variants.keys.sorted()
-    var users = found.map { (name: $0.name, view: $0.new) }
+    if open.isEmpty { return [] }
+    var users = found.map { (name: $0.name, needs: $0.new.undefinedNames) }
     while true {
         let next = open.compactMap { source in
             users.first { user in
-                (variants[source] ?? []).contains { !$0.globals.isDisjoint(with: user.view.undefinedNames) }
+                (variants[source] ?? []).contains { !$0.globals.isDisjoint(with: user.needs) }
             }.map { (source: source, user: $0) }
         }
         if next.isEmpty { return needed }
         for (source, user) in next {
             let unit = ComparedUnit(try variant(of: variants[source] ?? [], for: user.name), MatchedUnit())
             needed.append(unit)
-            users.append((unit.name, unit.new))
+            users.append((unit.name, unit.new.undefinedNames))
         }
         open.removeAll { source in next.contains { $0.source == source } }
     }

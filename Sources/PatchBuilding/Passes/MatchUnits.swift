@@ -102,6 +102,13 @@ extension ChangedUnit {
         }
     }
 
+    /// Variables and constants that change, as the original has them.
+    var changedData: [Entity] {
+        (changes.initialValues + changes.sizes + changes.constants).compactMap {
+            correlation.originalOf[$0].map { unit.original.entities[$0] }
+        }
+    }
+
     fileprivate var mayMatter: Bool { !changes.isEmpty || addsGlobals || losesVague }
 
     /// A definition of vague linkage is gone, which another unit may bring in another form.
@@ -116,10 +123,7 @@ extension MatchedUnit {
     /// At least one function that changes is in the target as it was compiled; or, where only data changes, any. Data that
     /// changes may be there without the functions that do (`--gc-sections`).
     func holdsChange(of item: ChangedUnit) -> Bool {
-        let data = item.changes.initialValues + item.changes.sizes + item.changes.constants
-        let hasData = data.compactMap { item.correlation.originalOf[$0] }.contains {
-            item.unit.original.entities[$0].names.contains { addresses[$0] != nil }
-        }
+        let hasData = item.changedData.contains { $0.names.contains { addresses[$0] != nil } }
         if hasData, !matched.isEmpty { return true }
         let names = item.changes.functions.keys.compactMap { item.correlation.originalOf[$0] }
             .map { item.unit.original.entities[$0].name }
