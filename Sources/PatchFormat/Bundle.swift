@@ -2,7 +2,7 @@ import Diagnostics
 import Glibc
 
 /// A `.lpatch` file: a ustar archive of `manifest.json`, `modules/<build-id>.so` in the order of the manifest's
-/// targets, and `signatures/*.sig` sorted by name.
+/// targets, perhaps `review.json`, and `signatures/*.sig` sorted by name.
 ///
 /// A value of this type has been checked: members are exactly those the manifest lists, with their digests, and the
 /// manifest has passed `Manifest.validate()`. Signatures are not verified by reading.
@@ -14,12 +14,15 @@ public struct Bundle: Sendable {
     public var manifestDigest: String
     /// By member name, as in `ManifestTarget.module`.
     public var modules: [String: [UInt8]]
+    /// What a reviewer wants to see, and no applier needs: the diffs, and the code before and after.
+    public var review: [UInt8]?
     /// By member name: `signatures/alice.sig`.
     public var signatures: [String: [UInt8]]
 
     /// Larger files are not read.
     public static let maximumSize = 256 << 20
     static let manifestName = "manifest.json"
+    static let reviewName = "review.json"
 
     /// The reference by which another patch names this one.
     public var reference: PatchReference { PatchReference(id: manifest.id, manifestDigest: manifestDigest) }
@@ -47,30 +50,31 @@ public struct Bundle: Sendable {
             throw FormatError(why: "the first member is not \(manifestName)", offset: 0)
         }
         let manifest = try ManifestCoding.decode(first.bytes, at: Ustar.blockSize)
-        let moduleCount = manifest.targets.count
-        let modules = Array(members.dropFirst().prefix(moduleCount))
-        try checkModules(modules, manifest)
-        let signatures = Array(members.dropFirst(1 + moduleCount))
+        let listed = Array(members.dropFirst().prefix(manifest.members.count))
+        try checkListed(listed, manifest)
+        let modules = listed.prefix(manifest.targets.count)
+        let signatures = Array(members.dropFirst(1 + listed.count))
         try checkSignatureNames(signatures)
         return Bundle(
             manifest: manifest, manifestBytes: first.bytes, manifestDigest: Digest.sha256(first.bytes),
             modules: Dictionary(uniqueKeysWithValues: modules.map { ($0.name, $0.bytes) }),
+            review: listed.dropFirst(modules.count).first?.bytes,
             signatures: Dictionary(uniqueKeysWithValues: signatures.map { ($0.name, $0.bytes) }))
     }
 
-    /// The manifest's `members` are known to be the targets' modules, in order.
-    private static func checkModules(_ modules: [ArchiveMember], _ manifest: Manifest) throws(FormatError) {
-        guard modules.count == manifest.members.count else {
-            throw FormatError(why: "a module that the manifest lists is missing", offset: modules.last?.offset ?? 0)
+    /// The manifest's `members` are known to be the targets' modules, in order, and perhaps what a reviewer sees.
+    private static func checkListed(_ members: [ArchiveMember], _ manifest: Manifest) throws(FormatError) {
+        guard members.count == manifest.members.count else {
+            throw FormatError(why: "a member that the manifest lists is missing", offset: members.last?.offset ?? 0)
         }
-        for (module, expected) in zip(modules, manifest.members) {
-            guard module.name == expected.name else {
-                throw FormatError(why: "expected the member \(expected.name)", offset: module.offset)
+        for (member, expected) in zip(members, manifest.members) {
+            guard member.name == expected.name else {
+                throw FormatError(why: "expected the member \(expected.name)", offset: member.offset)
             }
-            guard module.bytes.count == expected.size, Digest.sha256(module.bytes) == expected.digest else {
+            guard member.bytes.count == expected.size, Digest.sha256(member.bytes) == expected.digest else {
                 throw FormatError(
-                    why: "\(module.name) is not the file that the manifest lists: size or digest differs",
-                    offset: module.offset)
+                    why: "\(member.name) is not the file that the manifest lists: size or digest differs",
+                    offset: member.offset)
             }
         }
     }
@@ -100,25 +104,25 @@ public struct Bundle: Sendable {
 
     // MARK: Writing
 
-    /// The bundle of `manifest` and `modules` (by member name). `manifest.members` is computed here. The same input
-    /// gives the same bytes.
+    /// The bundle of `manifest`, `modules` (by member name) and `review`. `manifest.members` is computed here. The same
+    /// input gives the same bytes.
     /// - Throws: `Refusal` if the manifest is not valid or a target's module is missing.
-    public static func write(manifest: Manifest, modules: [String: [UInt8]]) throws -> [UInt8] {
+    public static func write(manifest: Manifest, modules: [String: [UInt8]], review: [UInt8]? = nil) throws -> [UInt8] {
         var manifest = manifest
-        manifest.members = manifest.targets.map { target in
-            let bytes = modules[target.module] ?? []
-            return MemberDigest(name: target.module, size: bytes.count, digest: Digest.sha256(bytes))
-        }
-        return try write(manifestBytes: try ManifestCoding.encode(manifest), modules: modules)
+        let listed =
+            manifest.targets.map { ($0.module, modules[$0.module] ?? []) } + (review.map { [(reviewName, $0)] } ?? [])
+        manifest.members = listed.map { MemberDigest(name: $0, size: $1.count, digest: Digest.sha256($1)) }
+        return try write(manifestBytes: try ManifestCoding.encode(manifest), modules: modules, review: review)
     }
 
     /// The archive of these members, read back and checked: nothing is written that would be refused.
     public static func write(
-        manifestBytes: [UInt8], modules: [String: [UInt8]], signatures: [String: [UInt8]] = [:]
+        manifestBytes: [UInt8], modules: [String: [UInt8]], review: [UInt8]? = nil, signatures: [String: [UInt8]] = [:]
     ) throws -> [UInt8] {
         let names = try Manifest.decode(manifestBytes).targets.map(\.module)
         var members = [ArchiveMember(name: manifestName, bytes: manifestBytes)]
         members += names.map { ArchiveMember(name: $0, bytes: modules[$0] ?? []) }
+        if let review { members.append(ArchiveMember(name: reviewName, bytes: review)) }
         let sorted = signatures.keys.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
         members += sorted.map { ArchiveMember(name: $0, bytes: signatures[$0] ?? []) }
         let archive = Ustar.write(members)
@@ -128,7 +132,7 @@ public struct Bundle: Sendable {
 
     /// The same bundle with these signatures; the manifest's bytes stay as they are.
     public func write(signatures: [String: [UInt8]]) throws -> [UInt8] {
-        try Self.write(manifestBytes: manifestBytes, modules: modules, signatures: signatures)
+        try Self.write(manifestBytes: manifestBytes, modules: modules, review: review, signatures: signatures)
     }
 
     // MARK: The file

@@ -4,7 +4,7 @@
 /// Digests are SHA-256 in lower-case hexadecimal.
 public struct Manifest: Codable, Hashable, Sendable {
     /// `MAJOR.MINOR`; a reader refuses an unknown major version.
-    public var formatVersion = "1.0"
+    public var formatVersion = "1.1"
     public var id: String
     public var sequence = 0
     /// RFC 3339, UTC. Absent when `SOURCE_DATE_EPOCH` is not set: the same inputs give the same bytes.
@@ -19,6 +19,9 @@ public struct Manifest: Codable, Hashable, Sendable {
     /// What no rule can decide, for whoever signs the patch: constants with another value, and what they reach.
     public var review: [String] = []
     public var targets: [ManifestTarget]
+    /// Build-ids of targets that switch together: a process takes each group of which it maps every target. Groups may
+    /// share targets. Absent: one group, of all targets.
+    public var groups: [[String]]?
     /// Every member of the archive but the manifest and the signatures.
     public var members: [MemberDigest] = []
     public var provenance = Provenance()

@@ -15,6 +15,7 @@ enum ManifestRules {
         do throws(Complaint) {
             try checkHead(manifest)
             try checkMembers(manifest)
+            try checkGroups(manifest)
             for target in manifest.targets { try checkTarget(target, of: manifest) }
             return nil
         } catch {
@@ -49,11 +50,27 @@ enum ManifestRules {
         let targets = manifest.targets
         try require((1...maximumTargets).contains(targets.count), "number of targets")
         try require(Set(targets.map(\.buildID)).count == targets.count, "a build-id stands twice")
-        try require(manifest.members.map(\.name) == targets.map(\.module), "members are not the targets' modules")
+        let modules = targets.map(\.module)
+        let names = manifest.members.map(\.name)
+        try require(
+            names == modules || names == modules + [Bundle.reviewName], "members are not the targets' modules")
         for member in manifest.members {
             try require((1...Bundle.maximumSize).contains(member.size), "size of \(member.name)")
             try require(Digest.isDigest(member.digest), "digest of a member")
         }
+    }
+
+    /// No target is left without a group: a process could never take it.
+    private static func checkGroups(_ manifest: Manifest) throws(Complaint) {
+        guard let groups = manifest.groups else { return }
+        let known = Set(manifest.targets.map(\.buildID))
+        try require((1...maximumTargets).contains(groups.count), "number of groups")
+        for group in groups {
+            try require(!group.isEmpty && Set(group).count == group.count, "a group that is empty, or names one twice")
+            try require(known.isSuperset(of: group), "a group names a target that the bundle has not")
+        }
+        try require(Set(groups.map(Set.init)).count == groups.count, "a group stands twice")
+        try require(Set(groups.joined()) == known, "a target belongs to no group")
     }
 
     // MARK: A target

@@ -26,6 +26,21 @@ import Testing
         #expect(try Ustar.read(bytes).map(\.name).suffix(2) == ["signatures/alice.sig", "signatures/bob.sig"])
     }
 
+    @Test func whatAReviewerSeesIsListedAndChecked() throws {
+        let bytes = try Bundle.write(
+            manifest: Samples.manifest(), modules: Samples.modules(), review: Array(#"{"diffs":[]}"#.utf8))
+        let bundle = try Bundle.parse(bytes)
+        #expect(bundle.review == Array(#"{"diffs":[]}"#.utf8))
+        #expect(bundle.manifest.members.map(\.name) == bundle.manifest.targets.map(\.module) + ["review.json"])
+        let signed = try Bundle.parse(try bundle.write(signatures: ["signatures/bob.sig": [1]]))
+        #expect(signed.review == bundle.review)
+        let members = try Ustar.read(bytes)
+        #expect(refusal(Ustar.write(members.dropLast())) == "bad-bundle")
+        let other = ArchiveMember(name: "review.json", bytes: Array(#"{"diffs":[1]}"#.utf8))
+        #expect(refusal(Ustar.write(members.dropLast() + [other])) == "bad-bundle")
+        #expect(refusal(Ustar.write(try Samples.members() + [other])) == "bad-bundle")
+    }
+
     @Test func everyTruncationIsRefused() throws {
         let bytes = try Samples.bundle()
         for length in stride(from: 0, to: bytes.count, by: 512) {

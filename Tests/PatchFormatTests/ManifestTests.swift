@@ -105,6 +105,15 @@ import Testing
         #expect(refusal { $0.members[0].digest = "0" } == "bad-bundle")
     }
 
+    @Test func groupsNameEveryTargetAndNoOther() {
+        #expect(refusal { $0.groups = [[Samples.buildID]] } == nil)
+        #expect(refusal { $0.groups = [] } != nil)
+        #expect(refusal { $0.groups = [[]] } != nil)
+        #expect(refusal { $0.groups = [[Samples.buildID, Samples.buildID]] } != nil)
+        #expect(refusal { $0.groups = [[Samples.buildID], [Samples.buildID]] } != nil)
+        #expect(refusal { $0.groups = [["00"]] } != nil)
+    }
+
     @Test func bindingRecordsAreChecked() throws {
         var table = [UInt8](repeating: 0, count: 24)
         table[0] = 0x10  // place: table + 0x10
