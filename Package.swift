@@ -34,18 +34,22 @@ let package = Package(
         room("Diagnostics"),
         room("PatchFormat", ["Diagnostics", crypto]),
 
-        // ELF and DWARF, and instructions.
+        // ELF and DWARF; instructions for the tool, and as text for people.
         .target(name: "CElfutils", linkerSettings: [.linkedLibrary("elf"), .linkedLibrary("dw")]),
         room("ObjectFiles", ["CElfutils"]),
         .target(name: "CBinutils", linkerSettings: [.linkedLibrary("opcodes"), .linkedLibrary("bfd")]),
         room("Disassembly", ["CBinutils"]),
+        .target(name: "CZydis", linkerSettings: [.linkedLibrary("Zydis")]),
+        room("MachineCode", ["CZydis"]),
 
         // patchbuild: from a diff to a bundle.
         room("Toolchain", ["Diagnostics", subprocess, system]),
         room("SourceChanges", ["Diagnostics"]),
         room(
             "PatchBuilding",
-            ["Toolchain", "SourceChanges", "ObjectFiles", "Disassembly", "PatchFormat", "Diagnostics"]),
+            [
+                "Toolchain", "SourceChanges", "ObjectFiles", "MachineCode", "Disassembly", "PatchFormat", "Diagnostics",
+            ]),
         .executableTarget(
             name: "patchbuild", dependencies: ["PatchBuilding", argumentParser], swiftSettings: strict),
 
@@ -61,6 +65,7 @@ let package = Package(
         tests("PatchFormatTests", ["PatchFormat"]),
         tests("ObjectFilesTests", ["ObjectFiles", "TestSupport"]),
         tests("DisassemblyTests", ["Disassembly", "TestSupport"]),
+        tests("MachineCodeTests", ["MachineCode", "Disassembly", "ObjectFiles", "TestSupport"]),
         tests("ProcessControlTests", ["ProcessControl", "TestSupport"]),
         tests("ToolchainTests", ["Toolchain", "TestSupport"]),
         tests("SourceChangesTests", ["SourceChanges"]),

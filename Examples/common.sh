@@ -41,7 +41,7 @@ need_packages() {
 }
 
 # The libraries patchbuild reads objects and instructions with, and what builds and records a C program.
-build_packages="libelf-dev libdw-dev binutils-dev binutils bear gcc g++ libc6-dev make patch"
+build_packages="libelf-dev libdw-dev binutils-dev libzydis-dev binutils bear gcc g++ libc6-dev make patch"
 
 # Swift from an archive comes without the libraries it needs.
 need_swift() {

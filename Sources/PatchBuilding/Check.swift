@@ -1,5 +1,5 @@
 import Diagnostics
-import Disassembly
+import MachineCode
 import ObjectFiles
 import PatchFormat
 

@@ -1,4 +1,4 @@
-import Disassembly
+import MachineCode
 import ObjectFiles
 
 /// The instructions of a function of an object, its `.cold` halves included, and which follows which.
@@ -83,13 +83,15 @@ struct FunctionFlow {
         guard let node = nodes[place], node.relocations.count == 1, let relocation = node.relocations.first,
             case .entity(let number, let delta) = view.referent(of: relocation, in: view.file.sections[place.section])
         else { return nil }
-        let isSlot = [.gotpcrel, .gotpcrelx, .rexGotpcrelx].contains(relocation.type)
-        let isMove = node.instruction.mnemonic.hasPrefix("mov")
+        let instruction = node.instruction
+        let isMove = instruction.operation == .mov
+        let isConstant = isMove && instruction.explicitOperands.last?.immediate != nil
         switch relocation.type {
-        case .pc32 where node.instruction.takesAddress && delta == -4: return number
-        case .abs32 where isMove && node.instruction.operands.hasPrefix("$") && delta == 0: return number
-        case .abs32s where isMove && node.instruction.operands.hasPrefix("$") && delta == 0: return number
-        default: return isSlot && isMove && relocation.addend == -4 ? number : nil
+        case .pc32 where instruction.takesAddress && delta == -4: return number
+        case .abs32 where isConstant && delta == 0, .abs32s where isConstant && delta == 0: return number
+        case .gotpcrel where isMove, .gotpcrelx where isMove, .rexGotpcrelx where isMove:
+            return relocation.addend == -4 ? number : nil
+        default: return nil
         }
     }
 
@@ -102,9 +104,9 @@ struct FunctionFlow {
                 return true
             }
             guard isUser else { return true }
-            let (instruction, parts) = (node.instruction, node.instruction.parts)
-            if isInstruction(instruction.mnemonic, of: ["cmp", "test"]) { return addressLoaded(at: place) == nil }
-            return instruction.mnemonic.hasPrefix("movz") && parts.count == 2 && parts[0].hasSuffix("(%rip)")
+            let instruction = node.instruction
+            if instruction.operation == .cmp || instruction.operation == .test { return !node.comparesAddress }
+            return instruction.operation == .movzx && instruction.explicitOperands.last?.memory?.isRIPRelative == true
         }
     }
 
@@ -126,59 +128,18 @@ struct FunctionFlow {
     }
 }
 
-/// A general register, whatever part of it is meant.
-struct Register: Hashable {
-    var number: Int
-
-    private static let names = ["ax", "cx", "dx", "bx", "sp", "bp", "si", "di"]
-
-    /// - Parameter name: as in AT&T syntax, with its `%`.
-    init?(_ name: some StringProtocol) {
-        guard name.first == "%" else { return nil }
-        var rest = name.dropFirst()
-        if rest.first == "r", let digits = Int(rest.dropFirst().prefix { $0.isNumber }), (8...15).contains(digits) {
-            number = digits
-            return
-        }
-        if rest.count == 3, "re".contains(rest.first ?? " ") { rest = rest.dropFirst() }
-        if rest.last == "l", rest.count == 3 { rest = rest.dropLast() }
-        let whole = rest.last == "l" || rest.last == "h" ? String(rest.dropLast()) + "x" : String(rest)
-        guard let index = Self.names.firstIndex(of: String(rest)) ?? Self.names.firstIndex(of: whole) else {
-            return nil
-        }
-        number = index
+extension FunctionFlow.Node {
+    /// A relocated field is a number that the instruction works with, not the address of what it reads.
+    fileprivate var comparesAddress: Bool {
+        relocations.contains { $0.offset &- instruction.address == UInt64(instruction.immediate.offset) }
+            && instruction.immediate.size > 0
     }
-
-    /// A function leaves it as it was: `rbx`, `rbp`, `r12` to `r15`.
-    var isPreserved: Bool { [3, 5, 12, 13, 14, 15].contains(number) }
-    static let firstArgument = Register("%rdi")
 }
 
 extension Instruction {
-    /// Operands as AT&T syntax has them, without a disassembler's remarks.
-    var parts: [String] {
-        let text = operands.prefix { $0 != "#" && $0 != "<" }
-        // Without a distance where the encoding has one only because the register asks for it.
-        return splitOperands(text.filter { $0 != " " }).map { $0.hasPrefix("0x0(") ? String($0.dropFirst(3)) : $0 }
-    }
-
-    /// It may give the register another value. Calls leave preserved registers alone.
+    /// It may give the register another value. Calls leave preserved registers alone, and so does the kernel.
     func changes(_ register: Register) -> Bool {
-        if kind == .call { return !register.isPreserved }
-        let parts = parts
-        if mnemonic.hasPrefix("xchg") || mnemonic.hasPrefix("cmpxchg") || mnemonic.hasPrefix("xadd") {
-            return parts.contains { Register($0) == register } || register.number == 0
-        }
-        if isImplicitWriter, !register.isPreserved { return true }
-        guard let last = parts.last, Register(last) == register else { return false }
-        let reads = ["cmp", "test", "push", "bt"].contains { isInstruction(mnemonic, of: [$0]) }
-        return !reads
-    }
-
-    /// Divisions, string instructions and the like have results that no operand names.
-    private var isImplicitWriter: Bool {
-        let writers = ["mul", "imul", "div", "idiv", "cqto", "cltq", "cltd", "cwtl", "cpuid", "rdtsc", "xgetbv", "sys"]
-        return writers.contains { mnemonic.hasPrefix($0) } || mnemonic.hasPrefix("rep") || operands.contains("(%rdi)")
-            || operands.contains("%es:")
+        if kind == .call || kind == .systemCall { return !register.isPreserved }
+        return registersWritten.contains(register)
     }
 }

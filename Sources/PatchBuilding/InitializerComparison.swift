@@ -1,4 +1,4 @@
-import Disassembly
+import MachineCode
 import ObjectFiles
 
 /// Walks an initialiser of the original and one of the new object side by side.
@@ -75,18 +75,14 @@ struct InitializerComparison {
         guard let left = original.flow.nodes[x], let right = new.flow.nodes[y], !left.isOpen, !right.isOpen,
             left.instruction.kind == right.instruction.kind, left.next.count == right.next.count
         else { return nil }
-        let (a, b) = (left.instruction.mnemonic, right.instruction.mnemonic)
+        let (a, b) = (left.instruction.operation, right.instruction.operation)
         if left.instruction.kind == .conditionalJump, left.next.count == 2 {
             if a == b { return Array(zip(left.next, right.next)) }
-            return Self.opposites[a] == b || Self.opposites[b] == a ? Array(zip(left.next, right.next.reversed())) : nil
+            return a.opposite == b ? Array(zip(left.next, right.next.reversed())) : nil
         }
         guard a == b, isSame(left, at: x, right, at: y) else { return nil }
         return original.isRelease(x) && !isBefore ? [] : Array(zip(left.next, right.next))
     }
-
-    private static let opposites = [
-        "je": "jne", "jl": "jge", "jle": "jg", "jb": "jae", "jbe": "ja", "js": "jns", "jp": "jnp", "jo": "jno",
-    ]
 
     private mutating func isSame(
         _ left: FunctionFlow.Node, at x: FunctionFlow.Place, _ right: FunctionFlow.Node, at y: FunctionFlow.Place
@@ -107,16 +103,13 @@ struct InitializerComparison {
     private mutating func haveSameOperands(
         _ a: Instruction, at x: FunctionFlow.Place, _ b: Instruction, at y: FunctionFlow.Place
     ) -> Bool {
-        let (left, right) = (a.parts, b.parts)
-        guard left.count == right.count else { return false }
-        for index in left.indices {
-            let (p, q) = (pieces(left[index]), pieces(right[index]))
-            guard p.count == q.count else { return false }
-            for (one, other) in zip(p, q) where one != other || Register(one)?.isPreserved == true {
-                guard let r = Register(one), let s = Register(other), r.isPreserved, s.isPreserved,
-                    width(one) == width(other)
-                else { return false }
-                let isDefined = index == left.count - 1 && p.count == 1 && a.sets(r) && b.sets(s)
+        let (left, right) = (a.explicitOperands, b.explicitOperands)
+        guard left.count == right.count, a.hasRepeatOrLock == b.hasRepeatOrLock else { return false }
+        for (index, (p, q)) in zip(left, right).enumerated() {
+            guard p.shape == q.shape else { return false }
+            for (r, s) in zip(p.registers, q.registers) where r != s || r.isPreserved {
+                guard r.isPreserved, s.isPreserved else { return false }
+                let isDefined = index == 0 && p.register != nil && a.sets(r) && b.sets(s)
                 guard mayPair(r, at: x, s, at: y, isDefined: isDefined) else { return false }
             }
         }
@@ -129,7 +122,7 @@ struct InitializerComparison {
         if let known = registers[r] { return known == s }
         if registers.values.contains(s) { return false }
         if !isDefined {
-            let isFrame = r == s && r == Register("%rbp") && original.hasFramePointer && new.hasFramePointer
+            let isFrame = r == s && r == .rbp && original.hasFramePointer && new.hasFramePointer
             let isAddress = !isFrame && isSameAddress(r, at: x, s, at: y)
             if !isFrame, !isAddress, r != s, isBefore { return false }
             if !isFrame, !isAddress { inputs[r] = s }
@@ -144,46 +137,42 @@ struct InitializerComparison {
         guard let held = original.address(in: r, at: x), let other = new.address(in: s, at: y) else { return false }
         return comparer.correlation.newOf[held] == other
     }
-
-    /// `8(%rsp,%rbx,2)` as its registers and what stands between them.
-    private func pieces(_ operand: String) -> [String] {
-        var parts: [String] = []
-        for letter in operand {
-            let isName = letter.isLetter || letter.isNumber
-            if letter == "%" || parts.isEmpty || (!isName && parts.last?.first == "%") {
-                parts.append(String(letter))
-            } else {
-                parts[parts.count - 1].append(letter)
-            }
-        }
-        return parts
-    }
-
 }
 
-/// Bytes of the part of a general register that its name means.
-private func width(_ register: String) -> Int {
-    switch (register.dropFirst().first, register.last) {
-    case ("e", _), (_, "d"): 4
-    case (_, "l"), (_, "b"): 1
-    case (_, "w"): 2
-    case ("r", _): 8
-    default: 2
+extension Operand {
+    /// General registers that it names, in order.
+    fileprivate var registers: [Register] {
+        switch value {
+        case .register(let part): [part.register]
+        case .memory(let memory): [memory.base, memory.index].compactMap { $0 }
+        case .otherRegister, .immediate, .pointer: []
+        }
+    }
+
+    /// The operand without the names of its registers: they are all called rax.
+    fileprivate var shape: Operand {
+        var shape = self
+        switch value {
+        case .register(var part):
+            part.register = .rax
+            shape.value = .register(part)
+        case .memory(var memory):
+            if memory.base != nil { memory.base = .rax }
+            if memory.index != nil { memory.index = .rax }
+            shape.value = .memory(memory)
+        case .otherRegister, .immediate, .pointer: break
+        }
+        return shape
     }
 }
 
 extension Instruction {
     /// It gives the register a value that does not depend on the one it had.
     fileprivate func sets(_ register: Register) -> Bool {
-        let parts = parts
-        guard parts.count == 2, Register(parts[1]) == register, width(parts[1]) >= 4,
-            isInstruction(mnemonic, of: ["mov"]) || takesAddress || mnemonic.hasPrefix("movz")
-                || mnemonic.hasPrefix("movs")
+        let explicit = explicitOperands
+        guard explicit.count == 2, let part = explicit[0].register, part.register == register, part.clearsRest,
+            Operation.moves.contains(operation) || operation == .lea
         else { return false }
-        return !Self.mentions(register, in: parts[0])
-    }
-
-    private static func mentions(_ register: Register, in operand: String) -> Bool {
-        operand.split(whereSeparator: { "(),$ ".contains($0) }).contains { Register($0) == register }
+        return !explicit[1].registers.contains(register)
     }
 }

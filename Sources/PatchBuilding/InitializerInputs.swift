@@ -1,4 +1,4 @@
-import Disassembly
+import MachineCode
 import ObjectFiles
 
 /// Whether an initialiser of a static variable may work on what its function has computed before it: an argument, a local
@@ -24,7 +24,7 @@ extension StaticInitializers {
         let written = before.filter { !isCanary($0) }.flatMap { flow.nodes[$0]?.instruction.stackOperands ?? [] }
         return used.contains { place in
             guard let instruction = flow.nodes[place]?.instruction else { return false }
-            if instruction.takesAddress || instruction.parts.first == "%rsp" {
+            if instruction.takesAddress || instruction.explicitOperands.last?.register?.register == .rsp {
                 return instruction.stackOperands.contains { operand in
                     written.contains { operand.distance == nil || $0.distance == nil || $0.mayLieBehind(operand) }
                 }
@@ -53,28 +53,27 @@ extension StaticInitializers {
 
     /// `mov %rax, 0x18(%rsp)` of what was read from `%fs:0x28`: nobody reads it but the check at the end.
     private func isCanary(_ place: FunctionFlow.Place) -> Bool {
-        guard let instruction = flow.nodes[place]?.instruction, isInstruction(instruction.mnemonic, of: ["mov"]),
-            let source = instruction.parts.first.flatMap({ Register($0) }),
+        guard let instruction = flow.nodes[place]?.instruction, instruction.operation == .mov,
+            let source = instruction.explicitOperands.last?.register?.register,
             let origins = flow.definitions(of: source, at: place)
         else { return false }
-        return origins.allSatisfy { flow.nodes[$0]?.instruction.operands.contains("%fs:") == true }
+        return origins.allSatisfy { origin in
+            flow.nodes[origin]?.instruction.operands.contains { $0.memory?.segment == .fs } == true
+        }
     }
 
     /// The function addresses its stack by `%rbp`, which does not change.
     var hasFramePointer: Bool {
-        let frame = Register("%rbp")
-        let changes = flow.order.filter { place in
-            guard let frame, let instruction = flow.nodes[place]?.instruction else { return false }
-            return instruction.changes(frame) && !["pop", "leave"].contains { instruction.mnemonic.hasPrefix($0) }
+        let changes = flow.order.compactMap { flow.nodes[$0]?.instruction }.filter {
+            $0.changes(.rbp) && $0.operation != .pop && $0.operation != .leave
         }
-        return changes.count == 1
-            && changes.allSatisfy { flow.nodes[$0].map { $0.instruction.parts == ["%rsp", "%rbp"] } ?? false }
+        return changes.count == 1 && changes.allSatisfy(\.setsFramePointer)
     }
 }
 
 /// `-0x14(%rbp)`: a place of the stack.
 private struct StackOperand: Hashable {
-    var base: String
+    var base: Register
     /// nil: with an index.
     var distance: Int64?
 
@@ -83,39 +82,49 @@ private struct StackOperand: Hashable {
         base != other.base || (distance ?? 0) + 8 > (other.distance ?? 0)
     }
 
-    init?(_ operand: String) {
-        if operand == "%rsp" {
-            (base, distance) = (operand, 0)
-            return
+    init?(_ operand: Operand) {
+        switch operand.value {
+        case .register(let part) where part.register == .rsp: (base, distance) = (.rsp, 0)
+        case .memory(let memory):
+            // The stack may be addressed by the index as well.
+            let found = [memory.base, memory.index].compactMap { $0 }.first { $0 == .rsp || $0 == .rbp }
+            guard let found else { return nil }
+            base = found
+            distance = memory.base == found && memory.index == nil ? memory.displacement : nil
+        default: return nil
         }
-        guard let open = operand.firstIndex(of: "(") else { return nil }
-        let registers = operand[operand.index(after: open)...].prefix { $0 != ")" }.split(
-            separator: ",", omittingEmptySubsequences: false)
-        guard let first = registers.first, ["%rsp", "%rbp"].contains(first) else { return nil }
-        base = String(first)
-        let text = operand[..<open]
-        let digits = text.drop { $0 == "-" || $0 == "*" }.dropFirst(text.contains("0x") ? 2 : 0)
-        let value = text.contains("0x") ? Int64(digits, radix: 16) : (digits.isEmpty ? 0 : Int64(digits))
-        distance = registers.count > 1 ? nil : value.map { text.contains("-") ? -$0 : $0 }
     }
 }
 
 extension Instruction {
     fileprivate var stackOperands: [StackOperand] {
         if kind == .nop { return [] }
-        let parts = parts
-        return (parts.last == "%rsp" ? parts.dropLast() : parts[...]).compactMap { StackOperand($0) }
+        let explicit = explicitOperands
+        return (explicit.first?.register?.register == .rsp ? explicit.dropFirst() : explicit[...]).compactMap {
+            StackOperand($0)
+        }
     }
 
     /// All it does is to store there.
     fileprivate func stores(to operand: StackOperand) -> Bool {
-        let parts = parts
-        return mnemonic.hasPrefix("mov") && parts.count == 2 && StackOperand(parts[1]) == operand
+        let explicit = explicitOperands
+        guard explicit.count == 2, let place = explicit.first, place.memory != nil, !hasRepeatOrLock else {
+            return false
+        }
+        return place.access == .write && StackOperand(place) == operand
     }
 
     /// Operands relative to `%rsp` mean other places behind it.
     fileprivate var movesStack: Bool {
-        if mnemonic.hasPrefix("push") || mnemonic.hasPrefix("pop") || mnemonic.hasPrefix("leave") { return true }
-        return parts.count > 1 && parts.last == "%rsp"
+        if operation == .push || operation == .pop || operation == .leave { return true }
+        let explicit = explicitOperands
+        return explicit.count > 1 && explicit[0].register?.register == .rsp
+    }
+
+    /// `mov %rsp, %rbp`.
+    fileprivate var setsFramePointer: Bool {
+        let explicit = explicitOperands
+        return operation == .mov && explicit.count == 2 && explicit[0].register?.register == .rbp
+            && explicit[1].register?.register == .rsp && explicit.allSatisfy { $0.register?.isWhole == true }
     }
 }

@@ -1,5 +1,5 @@
-import Disassembly
 import Glibc
+import MachineCode
 import ObjectFiles
 
 /// A place of 4 bytes in linked code whose value depends on where the linker put something outside of the function.

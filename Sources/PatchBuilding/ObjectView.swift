@@ -1,4 +1,4 @@
-import Disassembly
+import MachineCode
 import ObjectFiles
 
 /// A named function or data object of a relocatable object; all names of one address are one entity.

@@ -1,4 +1,4 @@
-import Disassembly
+import MachineCode
 import ObjectFiles
 
 /// The code of an official file, divided into what the rebuilt file has, too, and what it lacks.

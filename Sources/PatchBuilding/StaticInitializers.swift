@@ -1,4 +1,4 @@
-import Disassembly
+import MachineCode
 import ObjectFiles
 
 /// The code of a function that gives static variables of functions their first value: what runs between
@@ -43,7 +43,8 @@ struct StaticInitializers {
     private func idleRegisters(of region: Region) -> Set<Register> {
         var (changed, used): (Set<Register>, Set<Register>) = ([], [])
         for instruction in region.places.compactMap({ flow.nodes[$0]?.instruction }) {
-            let mentioned = instruction.registers.filter(\.isPreserved)
+            let named = instruction.registersRead.union(instruction.registersWritten)
+            let mentioned = Set(named.registers.filter(\.isPreserved))
             if let result = instruction.onlyResult, result.isPreserved {
                 changed.insert(result)
                 used.formUnion(mentioned.subtracting([result]))
@@ -70,8 +71,7 @@ struct StaticInitializers {
 
     /// What the call's argument is the address of.
     private func guardVariable(at call: FunctionFlow.Place) -> Int? {
-        guard let argument = Register.firstArgument else { return nil }
-        return address(in: argument, at: call)
+        address(in: .rdi, at: call)
     }
 
     /// The entity whose address a register holds, through one move.
@@ -97,25 +97,20 @@ struct StaticInitializers {
 
     /// `mov %rbx, %rdi`: where the value comes from.
     private func moved(at place: FunctionFlow.Place) -> Register? {
-        guard let instruction = flow.nodes[place]?.instruction, isInstruction(instruction.mnemonic, of: ["mov"]),
-            let first = instruction.parts.first, first.hasPrefix("%r")
+        guard let instruction = flow.nodes[place]?.instruction, instruction.operation == .mov,
+            let source = instruction.explicitOperands.last?.register, source.isWhole
         else { return nil }
-        return Register(first)
+        return source.register
     }
 }
 
 extension Instruction {
-    /// General registers that its operands name.
-    fileprivate var registers: Set<Register> {
-        Set(operands.split(whereSeparator: { "(),*:$ ".contains($0) }).compactMap { Register($0) })
-    }
-
     /// The preserved register that all its effect, flags aside, is on.
     var onlyResult: Register? {
-        let parts = parts
-        guard kind == .other, parts.count > 1, let last = parts.last, let result = Register(last), result.isPreserved,
-            isInstruction(mnemonic, of: ["mov", "add", "sub", "and", "or", "xor", "lea", "imul", "shl", "shr", "sar"])
-                || mnemonic.hasPrefix("movz") || mnemonic.hasPrefix("movs")
+        let explicit = explicitOperands
+        let plain = Operation.moves.union(Operation.arithmetic).union(Operation.shifts).union([.lea, .imul])
+        guard kind == .other, explicit.count > 1, let result = explicit[0].register?.register, result.isPreserved,
+            plain.contains(operation)
         else { return nil }
         return result
     }

@@ -1,5 +1,5 @@
 import Diagnostics
-import Disassembly
+import MachineCode
 import PatchFormat
 
 /// Describes a function of the target as the applier needs it: ranges, digest, and how its entry takes a jump.

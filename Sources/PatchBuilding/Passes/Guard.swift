@@ -1,5 +1,5 @@
 import Diagnostics
-import Disassembly
+import MachineCode
 import ObjectFiles
 
 /// Rules about what one unit changes that no compiler message and no linker error would tell of.

@@ -1,5 +1,5 @@
 import Diagnostics
-import Disassembly
+import MachineCode
 import ObjectFiles
 
 /// What the target's copy of a definition can't be used as any more, though its content is the same.

@@ -1,5 +1,5 @@
 import Diagnostics
-import Disassembly
+import MachineCode
 import ObjectFiles
 
 /// A function that is gone (or renamed) stays in the process. Whoever has its address goes on calling it, as it was.

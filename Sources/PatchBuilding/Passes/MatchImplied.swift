@@ -1,4 +1,4 @@
-import Disassembly
+import MachineCode
 import ObjectFiles
 
 extension ObjectView {

@@ -16,9 +16,9 @@ struct CodeFacts {
 
     init(_ function: FunctionCode) {
         self.function = function
-        instructions = disassemble(function.main.bytes, at: function.main.address)
+        instructions = decode(function.main.bytes, at: function.main.address)
         note(instructions)
-        for part in function.coldParts { note(disassemble(part.bytes, at: part.address)) }
+        for part in function.coldParts { note(decode(part.bytes, at: part.address)) }
         let body = instructions.first?.kind == .endbr64 ? instructions.dropFirst() : instructions[...]
         pad = Array(body.prefix { $0.kind == .nop })
         fallsThrough = CodeFacts.runsOn(instructions)
@@ -40,7 +40,7 @@ struct CodeFacts {
     var nopsBefore: Int {
         let bytes = function.before
         return (0..<bytes.count).first { start in
-            disassemble(Array(bytes[start...]), at: 0).allSatisfy { $0.kind == .nop }
+            decode(Array(bytes[start...]), at: 0).allSatisfy { $0.kind == .nop }
         }.map { bytes.count - $0 } ?? 0
     }
 
@@ -115,7 +115,7 @@ struct CodeFacts {
 
 /// Bytes of nops and `int3` that `bytes` begins with.
 private func paddingLength(_ bytes: [UInt8]) -> Int {
-    disassemble(bytes, at: 0).prefix { $0.kind == .nop || $0.mnemonic == "int3" }.reduce(0) { $0 + $1.length }
+    decode(bytes, at: 0).prefix { $0.kind == .nop || $0.operation == .int3 }.reduce(0) { $0 + $1.length }
 }
 
 /// Bytes of the longest instruction there is.

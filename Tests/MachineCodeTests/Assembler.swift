@@ -1,4 +1,4 @@
-import Disassembly
+import MachineCode
 import TestSupport
 
 /// A few bytes of machine code with the labels in it.

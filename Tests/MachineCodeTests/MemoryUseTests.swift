@@ -1,4 +1,4 @@
-import Disassembly
+import MachineCode
 import Testing
 
 /// Trap changed-constant-escapes: what is not a plain load lets the constant's address out.

@@ -1,4 +1,4 @@
-import Disassembly
+import MachineCode
 import TestSupport
 import Testing
 
@@ -25,6 +25,8 @@ struct AddressFlowTests {
             "push %rbx\n mov %rcx, %rbx\n xor %ecx, %ecx\n call f_end\n mov (%rbx), %eax\n pop %rbx\n ret",
             "cmpb $3, (%rcx,%rdi)\n sete %al\n ret",
             "ud2",
+            "cmove %rdi, %rcx\n mov (%rcx), %eax\n ret",
+            "lea 8(%rcx,%rdi,8), %rsi\n mov (%rsi), %eax\n xor %esi, %esi\n ret",
         ])
     func loads(_ source: String) throws { #expect(try use(source) == .load) }
 
@@ -51,6 +53,11 @@ struct AddressFlowTests {
             "syscall\n ret",
             "mov (%rcx), %eax\n",
             "mov %rcx, %rax\n mulq %rdi\n xor %eax, %eax\n ret",
+            "cmove %rdi, %rcx\n mov %rcx, (%rsi)\n ret",
+            "cmove %rcx, %rdi\n mov %rdi, (%rsi)\n ret",
+            "mov $1, %cl\n mov %rcx, (%rsi)\n ret",
+            "mov %rcx, %rsi\n rep movsb\n xor %eax, %eax\n ret",
+            "bsf %rdi, %rcx\n mov %rcx, (%rsi)\n ret",
             ".byte 0x06\n ret",
         ])
     func escapes(_ source: String) throws { #expect(try use(source) == .address) }

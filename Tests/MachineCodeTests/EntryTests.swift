@@ -1,4 +1,4 @@
-import Disassembly
+import MachineCode
 import TestSupport
 import Testing
 

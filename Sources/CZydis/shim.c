@@ -1,0 +1,2 @@
+// Swift packages want a source in every C target.
+#include "CZydis.h"
