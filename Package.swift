@@ -64,7 +64,6 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         tests("PatchFormatTests", ["PatchFormat"]),
         tests("ObjectFilesTests", ["ObjectFiles", "TestSupport"]),
-        tests("DisassemblyTests", ["Disassembly", "TestSupport"]),
         tests("MachineCodeTests", ["MachineCode", "Disassembly", "ObjectFiles", "TestSupport"]),
         tests("ProcessControlTests", ["ProcessControl", "TestSupport"]),
         tests("ToolchainTests", ["Toolchain", "TestSupport"]),
