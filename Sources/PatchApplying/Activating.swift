@@ -7,7 +7,10 @@ extension Session {
     /// - Returns: false when the patch is active already.
     mutating func activate(_ reference: PatchReference) throws -> Bool {
         guard let patch = patch(reference) else { throw notLoaded(reference.id) }
-        if patch.state == .active, try isInPlace(patch) { return false }
+        if patch.state == .active, try isInPlace(patch) {
+            try refuseUnpatched(patch)
+            return false
+        }
         guard patch.state == .loaded || patch.state == .resident || patch.state == .active else {
             throw Refusal(
                 .patchState, subject: patch.id, why: "it is \(patch.state.rawValue) in \(subject), not loaded")
@@ -34,10 +37,17 @@ extension Session {
         }
         try registry?.update { RegistryState.markActive(reference, outcomes, in: &$0) }
         noteValues(reference)
+        noteUnpatched(reference)
         return true
     }
 
     private func checkBeforeActivation(_ patch: RegisteredPatch) throws {
+        try refuseUnpatched(patch)
+        if patch.state == .resident, let late = patch.leftOut?.first(where: { isMapped($0.buildID) }) {
+            throw Refusal(
+                .patchState, subject: "\(late.file) in \(subject)",
+                why: "it was mapped after \(patch.id) was loaded, and is not patched", remedy: "apply the bundle again")
+        }
         for needed in patch.requires where self.patch(needed)?.state != .active {
             throw Refusal(
                 .missingRequirement, subject: patch.id,

@@ -8,34 +8,48 @@ public struct Discovery: Sendable {
     public var forbidden: [Int32] = []
     /// Reading their memory did not come to an end.
     public var blocked: [Int32] = []
+    /// They map a target, and no group of targets as a whole.
+    public var incomplete: [Int32] = []
     public init(pids: [Int32] = []) { self.pids = pids }
 }
 
-/// Every process that maps a target of the bundle, by build-id; for an id, every process that holds the patch.
+/// Every process that maps all targets of at least one of the bundle's groups, by build-id; for an id, every process that
+/// holds the patch.
 public func discover(_ selector: PatchSelector) throws -> Discovery {
     try discover { view in
         switch selector {
-        case .bundle(let bundle):
-            let wanted = Set(bundle.manifest.targets.map(\.buildID))
-            return view.findObjects().contains { $0.buildID.map(wanted.contains) ?? false }
+        case .bundle(let bundle): return concern(of: bundle.manifest, for: view)
         case .id(let id):
-            return try Registry.find(in: view)?.state.patches.contains { $0.id == id } ?? false
+            return try Registry.find(in: view)?.state.patches.contains { $0.id == id } == true ? .meant : .none
         }
     }
 }
 
 /// Every process that has a registry.
 public func discoverPatched() throws -> Discovery {
-    try discover { try Registry.find(in: $0) != nil }
+    try discover { try Registry.find(in: $0) != nil ? .meant : .none }
+}
+
+/// How a command concerns a process; the raw value is what the tracer answers.
+private enum Concern: UInt8 { case none, meant, incomplete }
+
+private func concern(of manifest: Manifest, for view: ProcessView) -> Concern {
+    let mapped = Set(view.findObjects().compactMap(\.buildID)).intersection(manifest.targets.map(\.buildID))
+    if mapped.isEmpty { return .none }
+    return manifest.taken(byMapping: mapped).isEmpty ? .incomplete : .meant
 }
 
 /// A process that ends while it is looked at, or has no memory of its own (kernel threads), is not meant.
-private func discover(_ isMeant: (ProcessView) throws -> Bool) throws -> Discovery {
+private func discover(_ concern: (ProcessView) throws -> Concern) throws -> Discovery {
     var result = Discovery()
     for pid in try allProcessIDs() {
         do {
             let view = try ProcessView(pid: pid)
-            if try isMeantInTime(view, isMeant) { result.pids.append(pid) }
+            switch try concernInTime(view, concern) {
+            case .meant: result.pids.append(pid)
+            case .incomplete: result.incomplete.append(pid)
+            case .none: continue
+            }
         } catch let error as ProcessError {
             switch error {
             case .noPermission: result.forbidden.append(pid)
@@ -49,12 +63,12 @@ private func discover(_ isMeant: (ProcessView) throws -> Bool) throws -> Discove
 
 /// In a tracer: a read blocks without end on memory that the process's owner does not provide (trap blocked-read).
 /// - Throws: `ProcessError`.
-private func isMeantInTime(_ view: ProcessView, _ isMeant: (ProcessView) throws -> Bool) throws -> Bool {
+private func concernInTime(_ view: ProcessView, _ concern: (ProcessView) throws -> Concern) throws -> Concern {
     let answer = try runTracer(deadline: .seconds(5)) {
         // A registry out of order: the command itself says so.
-        do { return try isMeant(view) ? [1] : [] } catch is Refusal { return [1] }
+        do { return [try concern(view).rawValue] } catch is Refusal { return [Concern.meant.rawValue] }
     }
-    return !answer.isEmpty
+    return answer.first.flatMap(Concern.init) ?? .none
 }
 
 /// Whether there is nothing left of the process to work on.

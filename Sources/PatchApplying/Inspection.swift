@@ -9,7 +9,7 @@ public func status(pid: Int32, id: String?, options: ApplyOptions) -> ProcessRes
         let patches = session.state.patches.filter { id == nil || $0.id == id }
         if let id, patches.isEmpty { throw session.notLoaded(id) }
         var report = ProcessReport(pid: pid, state: patches.isEmpty ? "clean" : "patched")
-        report.patches = patches.map(describe)
+        report.patches = patches.map { session.describe($0) }
         report.functions = patches.filter { $0.state == .active }.reduce(0) { $0 + $1.functions.count }
         return report
     }
@@ -23,26 +23,13 @@ public func verify(pid: Int32, id: String?, options: ApplyOptions) -> ProcessRes
         if let id, patches.isEmpty { throw session.notLoaded(id) }
         var report = ProcessReport(pid: pid, state: patches.isEmpty ? "clean" : "patched")
         report.patches = try patches.map { patch in
-            var description = describe(patch)
+            var description = session.describe(patch)
             description.problems = try session.problems(of: patch)
             return description
         }
         if report.patches?.contains(where: { !$0.problems.isEmpty }) == true { report.state = "damaged" }
         return report
     }
-}
-
-private func describe(_ patch: RegisteredPatch) -> PatchReport {
-    var report = PatchReport(
-        id: patch.id, manifestDigest: patch.manifestDigest, sequence: patch.sequence, state: patch.state,
-        targets: patch.modules.map(\.file), functions: patch.functions.map(\.name), advice: advice(patch))
-    if let calls = patch.calls, patch.state != .loading, patch.state != .initialising, calls.failure == nil {
-        if calls.registrations > 0 { report.notes.append("the unwinder knows its functions") }
-        if calls.initialisers > 0 { report.notes.append("initialisers that have run: \(calls.initialisers)") }
-    }
-    report.notes += patch.values.compactMap(\.note)
-    report.values = patch.values.isEmpty ? nil : patch.values.map(ValueReport.init)
-    return report
 }
 
 private func advice(_ patch: RegisteredPatch) -> String? {
@@ -63,6 +50,22 @@ private func advice(_ patch: RegisteredPatch) -> String? {
 }
 
 extension Session {
+    fileprivate func describe(_ patch: RegisteredPatch) -> PatchReport {
+        let late = unpatched(patch).map(\.file)
+        var report = PatchReport(
+            id: patch.id, manifestDigest: patch.manifestDigest, sequence: patch.sequence, state: patch.state,
+            targets: patch.modules.map(\.file), leftOut: patch.leftOut?.map(\.file),
+            unpatched: late.isEmpty ? nil : late, functions: patch.functions.map(\.name), advice: advice(patch))
+        if let calls = patch.calls, patch.state != .loading, patch.state != .initialising, calls.failure == nil {
+            if calls.registrations > 0 { report.notes.append("the unwinder knows its functions") }
+            if calls.initialisers > 0 { report.notes.append("initialisers that have run: \(calls.initialisers)") }
+        }
+        report.notes += patch.values.compactMap(\.note)
+        report.values = patch.values.isEmpty ? nil : patch.values.map(ValueReport.init)
+        if report.advice == nil, !late.isEmpty { report.advice = unpatchedRemedy(patch) }
+        return report
+    }
+
     /// Everything about a patch that is not as its record says.
     func problems(of patch: RegisteredPatch) throws -> [String] {
         var problems: [String] = []
@@ -72,6 +75,9 @@ extension Session {
         let isOn = try view.read(patch.switchAddress, 1).bytes == [1]
         if isOn != (patch.state == .active), !patch.state.isIntent {
             problems.append("its switch is \(isOn ? "on" : "off"), its state \(patch.state.rawValue)")
+        }
+        if patch.state == .active {
+            problems += unpatched(patch).map { "\($0.file) was mapped after it was loaded, and is not patched" }
         }
         for module in patch.modules {
             guard isPresent(module) else {

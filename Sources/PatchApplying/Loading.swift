@@ -17,26 +17,29 @@ struct PlannedModule {
 extension Session {
     /// Maps and fills the modules of a bundle; the program does not notice. Nothing jumps to them yet.
     /// - Returns: false when the patch was loaded already.
-    mutating func load(_ bundle: Bundle) throws -> Bool {
-        let manifest = bundle.manifest
-        if let known = patch(bundle.reference), known.state != .resident {
+    mutating func load(_ whole: Bundle) throws -> Bool {
+        if let known = patch(whole.reference), known.state != .resident {
             if let failure = known.calls?.failure {
                 throw Refusal(.patchState, subject: known.id, why: failure, remedy: "restart the process")
             }
-            try checkAgainstBundle(known, bundle)
+            try checkAgainstBundle(known, whole)
+            try refuseUnpatched(known, whole)
             return false
         }
-        try checkIdentity(bundle)
+        try checkIdentity(whole)
+        let taken = try take(whole)
+        let (bundle, manifest) = (taken.bundle, taken.bundle.manifest)
         let objects = try manifest.targets.map { try object(for: $0) }
         for (target, object) in zip(manifest.targets, objects) { try checkDigests(of: target, in: object) }
         for (target, object) in zip(manifest.targets, objects) { try checkValuePlaces(target, object) }
         try checkRelations(bundle, objects)
         try checkValues(manifest, objects)
-        if try reuseResident(bundle, objects) { return true }
+        notes += noteOtherBuilds(whole, taken)
+        if try reuseResident(taken, objects) { return true }
 
         for attempt in 1...8 {
             do {
-                try loadNew(bundle, objects)
+                try loadNew(taken, objects)
                 break
             } catch ProcessError.remoteCall("mmap", EEXIST) where attempt < 8 && patch(bundle.reference) == nil {
                 // The program mapped memory in the hole after we had found it.
@@ -46,9 +49,10 @@ extension Session {
         return true
     }
 
-    private mutating func loadNew(_ bundle: Bundle, _ objects: [LoadedObject]) throws {
+    private mutating func loadNew(_ taken: TakenBundle, _ objects: [LoadedObject]) throws {
+        let bundle = taken.bundle
         let modules = try plan(bundle, objects)
-        let record = try describe(bundle, modules)
+        let record = try describe(taken, modules)
         try ensureRegistry(for: record)
         try registry?.update { $0.patches.append(record) }
         do {
@@ -102,7 +106,7 @@ extension Session {
         for function in module.target.functions { try resolver.requireChosen(function) }
         let values = try bindings.map { try resolver.value(of: $0, moduleBase: base) }
         try module.image.relocate(base: base, bindings: bindings, values: values) { try resolver.value(of: $0) }
-        // One switch for all targets: the first target's.
+        // One switch for all targets that the process takes: the first one's.
         if let pointer = module.target.layout.switchPointer {
             try module.image.memory.store(first.base &+ first.target.layout.switchAddress, size: 8, at: pointer)
         }
@@ -118,8 +122,8 @@ extension Session {
         }
     }
 
-    func describe(_ bundle: Bundle, _ modules: [PlannedModule]) throws -> RegisteredPatch {
-        let manifest = bundle.manifest
+    func describe(_ taken: TakenBundle, _ modules: [PlannedModule]) throws -> RegisteredPatch {
+        let (bundle, manifest) = (taken.bundle, taken.bundle.manifest)
         let resident = manifest.targets.compactMap(\.layout.resident).first
         let records = try modules.map { try describe($0, manifest) }
         let link = Digest.sha256(Array(modules.map { Digest.sha256($0.image.memory.bytes) }.joined().utf8))
@@ -127,6 +131,7 @@ extension Session {
             id: manifest.id, manifestDigest: bundle.manifestDigest, sequence: manifest.sequence, state: .loading,
             consistency: manifest.consistency, requires: manifest.requires, supersedes: manifest.supersedes,
             resident: resident, linkDigest: link, modules: records,
+            leftOut: taken.leftOut.isEmpty ? nil : taken.leftOut,
             switchAddress: modules[0].base &+ modules[0].target.layout.switchAddress, calls: describeCalls(modules))
     }
 

@@ -105,7 +105,7 @@ extension Session {
         default: break
         }
         let reference = try reference(selector)
-        let functions = patch(reference)?.functions.count ?? 0
+        let before = report(reference)
         switch operation {
         case .activate:
             if try !activate(reference) { notes.append("it was active already") }
@@ -121,7 +121,7 @@ extension Session {
             }
         }
         var report = report(reference)
-        report.functions = functions
+        (report.functions, report.targets) = (before.functions, before.targets)
         return report
     }
 
@@ -165,6 +165,7 @@ extension Session {
         let known = patch(reference)
         var report = ProcessReport(pid: pid, state: known?.state.rawValue ?? "unloaded")
         report.functions = known?.functions.count ?? 0
+        report.targets = known?.modules.map(\.file)
         (report.stopMicroseconds, report.threads, report.attempts) = (stop.microseconds, stop.threads, stop.attempts)
         report.notes = notes
         return report

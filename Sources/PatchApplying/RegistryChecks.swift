@@ -29,6 +29,10 @@ extension Registry {
         guard patch.id.utf8.count <= RegistryLimit.text, patch.manifestDigest.utf8.count == 64,
             patch.modules.count <= RegistryLimit.modules, !patch.modules.isEmpty
         else { throw refuse("its name, digest or number of modules is out of range") }
+        let targets = patch.modules.map(\.buildID) + (patch.leftOut ?? []).map(\.buildID)
+        guard targets.count <= RegistryLimit.modules, Set(targets).count == targets.count,
+            (patch.leftOut ?? []).allSatisfy({ $0.file.utf8.count <= RegistryLimit.text })
+        else { throw refuse("it has too many targets, or one of them twice") }
         // Of these, what is mapped is what an unfinished command has left: `leftovers` looks at each mapping.
         let isMapped = patch.state != .loading && patch.state != .unloading
         for module in patch.modules {

@@ -4,8 +4,8 @@ import PatchFormat
 ///
 /// All addresses are addresses in the process.
 struct RegistryState: Codable, Hashable, Sendable {
-    /// 2: calls; 3: values; 4: choices. What an older program does not know of, it would lose.
-    static let currentFormat = 4
+    /// 2: calls; 3: values; 4: choices; 5: targets that were left out. What an older program does not know of, it would lose.
+    static let currentFormat = 5
     var format = RegistryState.currentFormat
     /// Counts the states written.
     var generation: UInt64 = 0
@@ -58,7 +58,10 @@ struct RegisteredPatch: Codable, Hashable, Sendable {
     var resident: String?
     /// Digest of all modules' bytes as relocated: equal only if everything outside still lies where it lay.
     var linkDigest: String
+    /// One for each target that the process took, in the manifest's order.
     var modules: [RegisteredModule]
+    /// The bundle's other targets; nil when there are none, and in records of formats before 5.
+    var leftOut: [RegisteredTarget]?
     /// The one byte.
     var switchAddress: UInt64
     /// Nil when nothing had to be called.
@@ -69,6 +72,14 @@ struct RegisteredPatch: Codable, Hashable, Sendable {
     var values: [RegisteredValue] { modules.flatMap { $0.values ?? [] } }
     /// Whether the entries of the target hold (or may hold) this patch's jumps.
     var mayHoldEntries: Bool { state == .active || state == .activating || state == .deactivating }
+}
+
+/// A target of the bundle that the process did not take.
+struct RegisteredTarget: Codable, Hashable, Sendable {
+    var buildID: String
+    var file: String
+
+    init(_ target: ManifestTarget) { (buildID, file) = (target.buildID, target.file) }
 }
 
 struct RegisteredModule: Codable, Hashable, Sendable {

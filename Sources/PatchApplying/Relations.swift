@@ -30,6 +30,7 @@ extension Session {
                         "it requires \(needed.id) (\(needed.manifestDigest.prefix(16))), which is not active in \(subject)"
                 ))
         }
+        refusals += manifest.requires.compactMap { partial($0, for: manifest.id) }
         for other in state.patches where !other.state.isLeftOver && manifest.conflicts.contains(other.id) {
             refusals.append(
                 Refusal(
@@ -55,6 +56,15 @@ extension Session {
                     why: "\(manifest.id) would supersede it, but \(other.id) in \(subject) was built on it"))
         }
         if !refusals.isEmpty { throw Refusals(refusals) }
+    }
+
+    /// What a patch is built on must be all there: a target that was mapped after it was loaded has nothing of it.
+    private func partial(_ needed: PatchReference, for id: String) -> Refusal? {
+        guard let lower = patch(needed), lower.state == .active, let late = unpatched(lower).first else { return nil }
+        return Refusal(
+            .missingRequirement, subject: "\(late.file) in \(subject)",
+            why: "\(id) requires \(needed.id), but it was mapped after that patch was loaded, and is not patched",
+            remedy: "revert \(needed.id) and apply it again first")
     }
 
     private func firstOverlap(_ manifest: Manifest, _ objects: [LoadedObject], _ other: RegisteredPatch) -> String? {
@@ -94,10 +104,12 @@ extension Session {
                 .hostileMemory, subject: "\(patch.id) in \(subject)",
                 why: "its registry does not fit the bundle: \(why)")
         }
-        guard patch.modules.map(\.buildID) == bundle.manifest.targets.map(\.buildID) else {
-            throw refuse("other targets")
-        }
-        for (module, target) in zip(patch.modules, bundle.manifest.targets) {
+        let taken = patch.modules.map(\.buildID)
+        guard bundle.manifest.canTake(taken) else { throw refuse("no process takes exactly these targets") }
+        let targets = bundle.manifest.targets.filter { taken.contains($0.buildID) }
+        let others = bundle.manifest.targets.filter { !taken.contains($0.buildID) }
+        guard (patch.leftOut ?? []) == others.map(RegisteredTarget.init) else { throw refuse("other targets left out") }
+        for (module, target) in zip(patch.modules, targets) {
             let functions = target.functions.filter { $0.original != nil }
             guard module.functions.map(\.name) == functions.map(\.name),
                 module.functions.map(\.digest) == functions.compactMap(\.original?.digest)

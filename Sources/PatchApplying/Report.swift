@@ -15,6 +15,8 @@ public struct ProcessReport: Codable, Hashable, Sendable {
     public var attempts = 0
     /// Functions that the patch replaces.
     public var functions = 0
+    /// Files of the bundle's targets that the process took; nil where the report is not of one patch.
+    public var targets: [String]?
     public var notes: [String] = []
     /// For `status` and `verify`.
     public var patches: [PatchReport]?
@@ -31,7 +33,12 @@ public struct PatchReport: Codable, Hashable, Sendable {
     public var manifestDigest: String
     public var sequence: Int
     public var state: PatchState
+    /// Files of the targets that the process took.
     public var targets: [String]
+    /// Those of the bundle's targets that it did not take, since it did not map them; nil when it took all.
+    public var leftOut: [String]?
+    /// Of those, what is mapped by now, and so runs unpatched.
+    public var unpatched: [String]?
     public var functions: [String]
     /// What to do about a command that did not finish.
     public var advice: String?

@@ -5,11 +5,16 @@ import ProcessControl
 extension Session {
     /// Uses the mapped module of the same bundle again, so that memory does not grow with every cycle.
     /// - Returns: false when there is none, or when something it was bound to lies elsewhere by now.
-    mutating func reuseResident(_ bundle: Bundle, _ objects: [LoadedObject]) throws -> Bool {
-        let reference = bundle.reference
+    mutating func reuseResident(_ taken: TakenBundle, _ objects: [LoadedObject]) throws -> Bool {
+        let reference = taken.bundle.reference
         guard let known = patch(reference), known.state == .resident else { return false }
-        let modules = try plan(bundle, objects, at: known.modules.map(\.base))
-        var record = try describe(bundle, modules)
+        guard known.modules.map(\.buildID) == taken.bundle.manifest.targets.map(\.buildID) else {
+            notes.append("an older copy of the module stays mapped, inactive: the process takes other targets now")
+            try registry?.update { $0.patches.removeAll { $0.reference == reference } }
+            return false
+        }
+        let modules = try plan(taken.bundle, objects, at: known.modules.map(\.base))
+        var record = try describe(taken, modules)
         guard record.linkDigest == known.linkDigest, try isIntact(record), try haveCallsBeenMade(known) else {
             // What it was bound to lies elsewhere by now (a library closed and opened again): it stays mapped, as
             // whatever points into it expects, and is forgotten.

@@ -12,13 +12,7 @@ extension Session {
                 why: "it is mapped \(matching.count) times, and one patch can't tell which copy is meant")
         }
         if let found = matching.first { return found }
-        if let other = linkMap.objects.first(where: { $0.file == target.file }) {
-            throw Refusal(
-                .wrongBuild, subject: "\(target.file) in \(subject)",
-                why: "the process runs build-id \(other.buildID ?? "(none)"), the bundle is for \(target.buildID)")
-        }
-        throw Refusal(
-            .notMapped, subject: "\(target.file) in \(subject)", why: "no mapped file has build-id \(target.buildID)")
+        throw missing(target)
     }
 
     /// The bytes of the target as its file has them: the saved bytes of every patch's entries put back (trap

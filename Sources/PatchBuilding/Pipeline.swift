@@ -59,15 +59,15 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     let constants =
         held.contains { $0.1.contains { !$0.changes.functions.isEmpty } }
         ? constantChanges(compiled, constants: debug.constants) : []
+    let guarded = held.map { target, units in
+        HeldTarget(target: target, units: units, uncovered: guardCoverage(changed, held: units, in: target))
+    }
     let verdict = try guardPatch(
-        held.map { target, units in
-            HeldTarget(
-                target: target, units: units, uncovered: guardCoverage(changed, held: units, in: target))
-        }, plans: plans, debug: debug, sources: compiled,
-        homeless: homeless, constants: constants, allowed: options.allowed)
+        guarded, plans: plans, debug: debug, sources: compiled, homeless: homeless, constants: constants,
+        allowed: options.allowed)
     clock.lap("guard")
 
-    // A bundle is only applied where all of its targets are: those in which it does nothing are left out.
+    // Targets in which the patch does nothing are left out.
     let patched = try requireEffect(of: plans, values: verdict.values)
     var linked: [(plan: ModulePlan, linked: LinkedModule)] = []
     for index in patched {
@@ -81,10 +81,15 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     var metadata = try describeRequest(options, decisions: verdict.decisions, compiled: compiled, matched: matched)
     metadata.provenance.compilers = debug.producers
     metadata.review = reviewNotes(held.flatMap(\.1), constants: constants) + debug.layoutRemarks
+    // A process takes each group of targets that it maps as a whole.
+    metadata.groups = groupTargets(
+        groupMembers(
+            patched.map { guarded[$0] }, plans: linked.map(\.plan), decisions: verdict.decisions, debug: debug,
+            constants: constants))
     let (manifest, bytes) = try makeBundle(id: options.bundleID, targets: linked, metadata: metadata)
     clock.lap("pack")
     let notes =
         compiled.notes + foreign + homeless.map { "\($0.unit.name): changes, but is not part of any given target" }
-        + noteTargets(held.map(\.0.image), patched: patched) + metadata.review
+        + noteTargets(held.map(\.0.image), patched: patched) + describeGroups(manifest) + metadata.review
     return BuiltBundle(manifest: manifest, bytes: bytes, stages: clock.stages, notes: notes)
 }

@@ -23,6 +23,7 @@ public enum Show {
         lines += manifest.supersedes.map { field("supersedes", "\($0.id) (\($0.manifestDigest.prefix(16)))") }
         if !manifest.conflicts.isEmpty { lines.append(field("conflicts", manifest.conflicts.joined(separator: ", "))) }
         lines.append(field("switches", consistency(manifest.consistency)))
+        lines += describeGroups(manifest).map { field("targets", $0) }
         lines += manifest.decisions.map { field("allowed", "\($0.rule)=\($0.subject): \($0.why)") }
         lines += manifest.review.map { field("review", $0) }
         let signers = bundle.signatures.keys.sorted().map { $0.dropFirst("signatures/".count).dropLast(4) }

@@ -14,7 +14,9 @@ struct ChangeOptions: ParsableArguments {
     var pid: [Int32] = []
 
     @Flag(
-        help: "Every process that maps a target of the bundle (with an id, or to take it back: that holds the patch).")
+        help:
+            "Every process that maps all that is patched together (with an id, or to take it back: that holds it)."
+    )
     var all = false
 
     @Flag(help: "Print one JSON object.")
@@ -61,7 +63,8 @@ struct ChangeOptions: ParsableArguments {
             // A process that ended meanwhile is not one that was left out.
             if all { results.removeAll { $0.status != .done && hasEnded($0.report.pid) } }
             if results.isEmpty {
-                throw Refusal(.notMapped, subject: selector.id, why: "no process maps a target of it, or holds it")
+                throw Refusal(
+                    .notMapped, subject: selector.id, why: "no process maps all that it patches together, or holds it")
             }
             throw ExitCode(presentation.show(results, patch: selector.id).rawValue)
         } catch let error where !(error is ExitCode) && !(error is UsageError) {

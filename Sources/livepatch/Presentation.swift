@@ -41,7 +41,10 @@ struct Presentation {
     }
 
     func warn(_ discovery: Discovery) {
-        for (what, pids) in [("no permission to look at", discovery.forbidden), ("can't read", discovery.blocked)] {
+        for (what, pids) in [
+            ("no permission to look at", discovery.forbidden), ("can't read", discovery.blocked),
+            ("left out, since what is patched together is not all there (--pid says more)", discovery.incomplete),
+        ] {
             if pids.isEmpty { continue }
             print("livepatch: \(what): \(pids.map(String.init).joined(separator: ", "))", to: .standardError)
         }
@@ -99,7 +102,8 @@ struct Presentation {
     private func showText(_ report: ProcessReport, _ patch: String) {
         if let patches = report.patches { return showPatches(report, patches) }
         var details: [String] = []
-        if report.functions > 0 { details.append(count(report.functions, "function")) }
+        let targets = report.targets.map { " of " + $0.joined(separator: ", ") } ?? ""
+        if report.functions > 0 { details.append(count(report.functions, "function") + targets) }
         if report.threads > 0 {
             details.append("stopped \(milliseconds(report.stopMicroseconds)) ms")
             details.append(count(report.threads, "thread"))
@@ -117,6 +121,13 @@ struct Presentation {
             print(
                 "  \(patch.id): \(patch.state.rawValue), \(count(patch.functions.count, "function")) of \(targets), "
                     + "manifest \(patch.manifestDigest.prefix(16))", to: .standardOutput)
+            let absent = (patch.leftOut ?? []).filter { !(patch.unpatched ?? []).contains($0) }
+            if !absent.isEmpty {
+                print("    not mapped here: \(absent.joined(separator: ", "))", to: .standardOutput)
+            }
+            for file in patch.unpatched ?? [] {
+                print("    \(file) was mapped after it was loaded, and is not patched", to: .standardOutput)
+            }
             for note in patch.notes { print("    \(note)", to: .standardOutput) }
             if let advice = patch.advice { print("    \(advice)", to: .standardOutput) }
             for problem in patch.problems { print("    problem: \(problem)", to: .standardOutput) }

@@ -14,6 +14,7 @@ struct PatchMetadata {
     var consistency: Consistency = .stack
     var decisions: [Decision] = []
     var review: [String] = []
+    var groups: [[String]]?
     var provenance = Provenance()
 }
 
@@ -31,6 +32,7 @@ func describe(id: String, targets: [(plan: ModulePlan, linked: LinkedModule)], _
     manifest.consistency = metadata.consistency
     manifest.decisions = metadata.decisions
     manifest.review = metadata.review
+    manifest.groups = metadata.groups
     manifest.provenance = metadata.provenance
     return manifest
 }

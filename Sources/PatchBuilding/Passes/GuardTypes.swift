@@ -132,6 +132,16 @@ struct DebugFacts {
         }
     }
 
+    /// Functions that can't be called any more as they were, by the unit of each.
+    var changedSignatureNames: [(unit: String, function: String, isHandedOn: Bool)] {
+        let handedOn = Dictionary(
+            pairs.map { ($0.unit.name, $0.unit.original.addressTakenFunctions) },
+            uniquingKeysWith: { first, _ in first })
+        return changedSignatures().map {
+            ($0.unit, $0.linkageName, handedOn[$0.unit]?.contains($0.linkageName) ?? false)
+        }
+    }
+
     private struct ChangedSignature {
         var linkageName: String
         var unit: String

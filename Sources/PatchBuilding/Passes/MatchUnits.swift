@@ -171,8 +171,7 @@ func requireEffect(of plans: [ModulePlan], values: [[ValuePatch]]) throws -> [In
     return patched
 }
 
-/// What the symbols of another link were worth, and what a bundle with several programs in it means for whoever applies
-/// it.
+/// Targets without a patch, and what the symbols of another link were worth.
 func noteTargets(_ targets: [TargetImage], patched: [Int]) -> [String] {
     let idle = targets.indices.filter { !patched.contains($0) }.map {
         "\(targets[$0].name): left out of the bundle, since none of its code changes"
@@ -186,10 +185,5 @@ func noteTargets(_ targets: [TargetImage], patched: [Int]) -> [String] {
                 + (translated.firstUnknown.map { " (the first that was not: \($0))" } ?? "")
         }
     }
-    let programs = targets.filter(\.isExecutable).map(\.name)
-    guard programs.count > 1 else { return idle + translations }
-    return idle + translations + [
-        "\(programs.joined(separator: ", ")) are different programs, and a bundle is only applied to a process that has"
-            + " all of its targets: make one bundle for each"
-    ]
+    return idle + translations
 }

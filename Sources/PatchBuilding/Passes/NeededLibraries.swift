@@ -77,6 +77,9 @@ final class NeededLibraries {
     /// Of `DT_NEEDED`, in order.
     static func names(in file: ObjectFile) -> [String] { entries(tagged: [1], in: file) }
 
+    /// `DT_SONAME`.
+    static func soname(of file: ObjectFile) -> String? { entries(tagged: [14], in: file).first }
+
     /// The strings of these tags in the dynamic section, in order.
     private static func entries(tagged tags: Set<UInt64>, in file: ObjectFile) -> [String] {
         guard let strings = file.section(named: ".dynstr") else { return [] }
