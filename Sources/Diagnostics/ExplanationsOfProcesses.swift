@@ -16,9 +16,11 @@ let explanationsOfProcesses: [(rule: Rule, text: RuleExplanation)] = [
     (
         .notMapped,
         RuleExplanation(
-            "The process has none of the bundle's targets mapped.",
+            "The process has none of the bundle's targets mapped, or a part of what is patched together: code that relies on the fix would run beside code without it.",
             example: "a patch of libxslt.so, a process that has never loaded it",
-            wayOut: "Compare `patchbuild show FIX.lpatch` with /proc/PID/maps.")
+            wayOut:
+                "Compare the targets that `patchbuild show FIX.lpatch` lists with /proc/PID/maps. Where a part is missing, restart."
+        )
     ),
     (
         .wrongBuild,

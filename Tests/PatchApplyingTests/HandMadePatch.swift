@@ -25,6 +25,8 @@ struct HandMadePatch {
     var values: [ValuePatch] = []
     /// Further targets of the same bundle.
     var more: [HandMadePatch] = []
+    /// By places in the list of targets; nil for one group of all.
+    var groups: [[Int]]?
     /// Libraries that the module is linked against.
     var linkFlags: [String] = []
 
@@ -41,8 +43,17 @@ struct HandMadePatch {
         var manifest = Manifest(id: id, targets: targets)
         manifest.requires = requires
         manifest.supersedes = supersedes
+        manifest.groups = try groups?.map { try $0.map { try #require(targets[atOrNil: $0]).buildID } }
         try writeBytes(try Bundle.write(manifest: manifest, modules: modules), to: path)
         return path
+    }
+
+    /// Made one of several targets: its stubs may test their own switch where no other target is taken with it.
+    var amongOthers: HandMadePatch {
+        var patch = self
+        patch.source +=
+            ".data\n.balign 8\n.type switch_pointer, @object\n.size switch_pointer, 8\nswitch_pointer: .quad 0\n"
+        return patch
     }
 
     private func link() throws -> String {
@@ -253,4 +264,8 @@ enum Programs {
             + Assembly.replacement("second", new: "lea \(addend)(%rdi), %eax\nret", old: "lea 10(%rdi), %eax\nret")
         return HandMadePatch(id: id, target: try plain(), source: source, functions: ["answer", "second"])
     }
+}
+
+extension Array {
+    subscript(atOrNil index: Int) -> Element? { indices.contains(index) ? self[index] : nil }
 }

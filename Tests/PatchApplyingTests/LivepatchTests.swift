@@ -41,18 +41,12 @@ import Testing
     @Test("after a revert every byte of the text is the original")
     func textIsRestored() throws {
         try withPatched(try Programs.plainPatch()) { process, bundle in
-            let before = try textOf(process)
+            let before = try text(of: process, "plain")
             try expectStatus(0, try livepatch("apply", bundle, "--pid", process.id, "--allow-unsigned"))
-            #expect(try textOf(process) != before)
+            #expect(try text(of: process, "plain") != before)
             try expectStatus(0, try livepatch("revert", "fix", "--pid", process.id))
-            #expect(try textOf(process) == before)
+            #expect(try text(of: process, "plain") == before)
         }
-    }
-
-    private func textOf(_ process: RunningProcess) throws -> [UInt8] {
-        let map = try MemoryMap.read(pid: process.pid)
-        let text = try #require(map.mappings.first { $0.isExecutable && $0.path.hasSuffix("/plain") })
-        return try RemoteMemory(pid: process.pid).read(text.start, count: Int(text.range.count))
     }
 
     @Test("memory does not grow with cycles of apply and revert under 64 threads")

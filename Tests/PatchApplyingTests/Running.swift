@@ -1,5 +1,6 @@
 import Glibc
 import PatchFormat
+import ProcessControl
 import TestSupport
 import Testing
 
@@ -78,4 +79,11 @@ extension Fixture {
         }
         return result
     }
+}
+
+/// The code of a file that a process has mapped, as its memory holds it.
+func text(of process: RunningProcess, _ file: String) throws -> [UInt8] {
+    let map = try MemoryMap.read(pid: process.pid)
+    let text = try #require(map.mappings.first { $0.isExecutable && $0.path.hasSuffix("/" + file) })
+    return try RemoteMemory(pid: process.pid).read(text.start, count: Int(text.range.count))
 }

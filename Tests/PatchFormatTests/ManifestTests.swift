@@ -114,6 +114,25 @@ import Testing
         #expect(refusal { $0.groups = [["00"]] } != nil)
     }
 
+    @Test func aProcessTakesWholeGroups() {
+        func target(_ name: String) -> ManifestTarget {
+            var target = Samples.manifest().targets[0]
+            (target.file, target.buildID) = (name, name)
+            return target
+        }
+        var manifest = Manifest(id: "fix", targets: ["a", "b", "c"].map(target))
+        func taken(_ mapped: Set<String>) -> [String] { manifest.taken(byMapping: mapped).map(\.buildID) }
+        #expect(taken(["a", "b"]) == [] && taken(["c", "b", "a", "z"]) == ["a", "b", "c"])
+        #expect(manifest.canTake(["a", "b", "c"]) && !manifest.canTake(["a"]))
+        manifest.groups = [["b", "a"], ["b"], ["c", "b"]]
+        #expect(taken([]) == [] && taken(["a"]) == [] && taken(["a", "c"]) == [])
+        #expect(
+            taken(["b"]) == ["b"] && taken(["a", "b"]) == ["a", "b"] && taken(["a", "b", "c"]) == ["a", "b", "c"])
+        #expect(manifest.canTake(["b"]) && manifest.canTake(["b", "c"]) && manifest.canTake(["a", "b"]))
+        #expect(!manifest.canTake([]) && !manifest.canTake(["a", "c"]) && !manifest.canTake(["b", "a"]))
+        #expect(!manifest.canTake(["b", "b"]) && !manifest.canTake(["b", "z"]))
+    }
+
     @Test func bindingRecordsAreChecked() throws {
         var table = [UInt8](repeating: 0, count: 24)
         table[0] = 0x10  // place: table + 0x10
