@@ -71,9 +71,14 @@ import Testing
         #expect(built.notes.contains("served is patched together with libx.so"))
     }
 
-    @Test func `what changes elsewhere in the library does not couple`() async throws {
+    @Test func `what it calls may stay and call what changes`() async throws {
         let built = try await groups([("x.c", "x >> 2", "x >> 3"), ("served.c", "f(x) + 1", "f(x + 1) + 2")])
-        #expect(built.groups == [["served"], ["libx.so"]])
+        #expect(built.groups == [["served", "libx.so"], ["libx.so"]])
+    }
+
+    @Test func `new code that calls nothing of the library is taken alone`() async throws {
+        let built = try await groups([("x.c", "x >> 2", "x >> 3"), ("unit.c", "x << 4", "x << 5")])
+        #expect(built.groups == [["served"], ["libx.so"], ["other"]])
     }
 
     @Test func `a function that is called in another way couples the library to its program`() async throws {

@@ -12,11 +12,11 @@ import Testing
     }
 
     private func library(
-        _ name: String, provides: Set<String> = [], broken: Set<String> = [], uses: Set<String> = []
+        _ name: String, exports: Set<String> = [], broken: Set<String> = [], uses: Set<String> = []
     ) -> GroupMember {
         var member = GroupMember(buildID: name, isExecutable: false, soname: name)
-        (member.provides, member.broken) = (provides.union(broken), broken)
-        (member.exports, member.uses, member.imports) = (provides.union(broken), uses, uses)
+        (member.exports, member.broken) = (exports.union(broken), broken)
+        (member.uses, member.imports) = (uses, uses)
         return member
     }
 
@@ -31,21 +31,21 @@ import Testing
         #expect(groupTargets([day, night]) == [["day"], ["night"]])
     }
 
-    @Test func `new code that uses what a library changes needs the library, which does not need it`() {
-        let members = [program("served", uses: ["f"]), library("libx", provides: ["f"])]
+    @Test func `new code that uses what a library has needs the library, which does not need it`() {
+        let members = [program("served", uses: ["f"]), library("libx", exports: ["f"])]
         #expect(groupTargets(members) == [["served", "libx"], ["libx"]])
         #expect(groupTargets([members[1], members[0]]) == [["libx"], ["libx", "served"]])
     }
 
     @Test func `old code that uses it does not`() {
-        let members = [program("served", imports: ["f"]), library("libx", provides: ["f"])]
+        let members = [program("served", imports: ["f"]), library("libx", exports: ["f"])]
         #expect(groupTargets(members) == [["served"], ["libx"]])
     }
 
     @Test func `what is needed needs others in turn`() {
         let members = [
-            program("served", uses: ["f"]), library("libx", provides: ["f"], uses: ["g"]),
-            library("liby", provides: ["g"]),
+            program("served", uses: ["f"]), library("libx", exports: ["f"], uses: ["g"]),
+            library("liby", exports: ["g"]),
         ]
         #expect(groupTargets(members) == [["served", "libx", "liby"], ["libx", "liby"], ["liby"]])
     }
@@ -75,7 +75,7 @@ import Testing
         user.needed = ["libx"]
         let members = [
             program("one", imports: ["f"]), program("two", imports: ["f"]),
-            library("libx", provides: ["g"], broken: ["f"]), user,
+            library("libx", exports: ["g"], broken: ["f"]), user,
         ]
         #expect(
             groupTargets(members) == [
@@ -100,7 +100,7 @@ import Testing
     }
 
     @Test func `a callback that is called in another way couples those that call each other`() {
-        var (caller, callee) = (library("libx", provides: []), program("one", imports: ["each"]))
+        var (caller, callee) = (library("libx", exports: []), program("one", imports: ["each"]))
         caller.exports = ["each"]
         callee.handsOnBroken = true
         #expect(groupTargets([callee, caller, program("two")]) == [["one", "libx"], ["two"]])
@@ -110,7 +110,7 @@ import Testing
 
     @Test func `of libraries that have the same name for it, the one that is needed counts`() {
         var user = program("one", uses: ["f"])
-        let libraries = [library("libx", provides: ["f"]), library("liby", provides: ["f"])]
+        let libraries = [library("libx", exports: ["f"]), library("liby", exports: ["f"])]
         #expect(groupTargets([user] + libraries) == [["one", "libx", "liby"], ["libx"], ["liby"]])
         user.needed = ["liby"]
         #expect(groupTargets([user] + libraries) == [["one", "liby"], ["libx"], ["liby"]])
@@ -118,7 +118,7 @@ import Testing
 
     @Test func `a library may use what one of several programs has`() {
         var (one, two) = (program("one"), program("two"))
-        (one.provides, two.provides) = (["register"], ["register"])
+        (one.exports, two.exports) = (["register"], ["register"])
         #expect(
             groupTargets([one, two, library("plugin", uses: ["register"])]) == [
                 ["one"], ["two"], ["one", "plugin"], ["two", "plugin"],
@@ -128,7 +128,7 @@ import Testing
     @Test func `what no process can have together is never taken in part`() {
         let members = [
             program("one", imports: ["f"]), program("two", imports: ["g"]),
-            library("libx", provides: ["p"], broken: ["f"]), library("liby", provides: ["q"], broken: ["g"]),
+            library("libx", exports: ["p"], broken: ["f"]), library("liby", exports: ["q"], broken: ["g"]),
             library("libz", uses: ["p", "q"]),
         ]
         #expect(groupTargets(members) == [["one", "libx"], ["two", "liby"], ["one", "two", "libx", "liby", "libz"]])

@@ -5,15 +5,14 @@ struct GroupMember {
     /// Its name as others need it (`DT_SONAME`, or the file's), and the names of what it needs itself.
     var soname: String
     var needed: Set<String> = []
-    /// Names that other objects may use, and whose code or content the patch changes.
-    var provides: Set<String> = []
+    /// Names that other objects may use.
+    var exports: Set<String> = []
     /// Of those, functions that can't be called any more as they were.
     var broken: Set<String> = []
+    /// Names that it takes from other objects.
+    var imports: Set<String> = []
     /// Names that its new code takes from other objects.
     var uses: Set<String> = []
-    /// All names that it has, or takes, from outside, in code that changes or not.
-    var exports: Set<String> = []
-    var imports: Set<String> = []
     /// Types, constants and variables that the patch changes in it.
     var subjects: Set<String> = []
     /// It hands on the address of a function that can't be called any more as it was.
@@ -25,7 +24,8 @@ struct GroupMember {
 /// A process takes each group of which it maps every target, and is refused when it maps a target besides. So a group says
 /// what must be there for a target's new code to be right:
 ///
-/// - what it uses of another target's that changes: the new code was built against the new meaning;
+/// - what its new code uses of another target: it was built against the new meaning of that, and a function that stays may
+///   call one that changes. Old code gets along with both, as it does with an upgraded library;
 /// - who shares a changed type, constant or variable with it;
 /// - of who calls a function in a way that has become wrong: every library, since that may be mapped later, and one of
 ///   the programs, since a process has one. A library whose callers are programs has no group without one of them.
@@ -62,7 +62,7 @@ private struct Needs {
 
     /// Who has what `index` uses: the libraries that it names itself, or else every one; programs only where no library does.
     private mutating func addProviders(of name: String, for index: Int) {
-        let providers = members.indices.filter { canMeet($0, index) && members[$0].provides.contains(name) }
+        let providers = members.indices.filter { canMeet($0, index) && members[$0].exports.contains(name) }
         let libraries = providers.filter { !members[$0].isExecutable }
         let named = libraries.filter { members[index].needed.contains(members[$0].soname) }
         if libraries.isEmpty {

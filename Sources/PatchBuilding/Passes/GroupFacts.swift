@@ -31,33 +31,11 @@ extension GroupMember {
         needed = Set(NeededLibraries.names(in: image.file))
         exports = Set(image.exports.keys)
         imports = Set(image.imports.keys)
-        provides = Self.provided(by: plan, held.units, image)
         uses = Self.used(by: plan, image)
         let units = Set(held.units.map(\.name))
         let changed = debug.changedSignatureNames.filter { units.contains($0.unit) }
         broken = Set(changed.map(\.function)).intersection(exports)
         handsOnBroken = changed.contains(where: \.isHandedOn)
-    }
-
-    /// Exported names of what is replaced, written, or has another content.
-    private static func provided(by plan: ModulePlan, _ units: [ComparedUnit], _ image: TargetImage) -> Set<String> {
-        let originals = plan.functions.compactMap(\.description.original)
-        let ranges =
-            originals.map(\.range)
-            + plan.values.map { AddressRange(address: $0.address, size: UInt64($0.new.utf8.count / 2)) }
-        let exported = image.file.dynamicSymbols.filter(\.isDefined)
-        var names = Set(
-            exported.filter { symbol in
-                ranges.contains { $0.address < symbol.value &+ max(1, symbol.size) && symbol.value < $0.end }
-            }.map(\.name))
-        for unit in units {
-            let changed =
-                unit.changes.functions.keys + Array(unit.changes.constants) + unit.changes.initialValues
-                + unit.changes.sizes
-            names.formUnion(changed.flatMap { unit.new.entities[$0].names })
-            names.formUnion(unit.changes.commonSizes)
-        }
-        return names.intersection(exported.map(\.name))
     }
 
     /// Names that travelling code takes from outside of the target.
