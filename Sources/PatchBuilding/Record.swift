@@ -22,7 +22,7 @@ public struct RecordedBuild: Sendable, Hashable {
 /// - Parameters:
 ///   - progress: called about twice a second with the units compiled so far, those of the earlier record (nil: none),
 ///     and the seconds since the start.
-/// - Throws: `Failure` when Bear is missing; `Refusal` no-compile-command when the build compiled nothing.
+/// - Throws: `Failure` when Bear is missing or can't talk to itself; `Refusal` no-compile-command when the build compiled nothing.
 public func record(
     command: [String], output: String, progress: (@Sendable (Int, Int?, Double) -> Void)? = nil
 ) async throws -> RecordedBuild {
@@ -30,6 +30,7 @@ public func record(
     guard findProgram("bear") != nil else {
         throw Failure("bear is not installed; it watches the build for its compile commands (apt install bear)")
     }
+    try requireLoopback()
     // The build may change or clean directories, so everything is named absolutely and Bear writes elsewhere.
     let output = absolutePath(output)
     let directory = try ScratchDirectory()
@@ -37,7 +38,9 @@ public func record(
     let scratch = directory.path
     let earlier = readEntries(output)
     let job = Job(
-        "bear", ["--output", scratch + "/compile_commands.json", "--"] + command, title: "record the build")
+        "bear", ["--output", scratch + "/compile_commands.json", "--"] + command,
+        // gRPC would ask a name server what localhost is, and send what is for it through a proxy that the environment names.
+        environment: ["GRPC_DNS_RESOLVER": "native", "no_grpc_proxy": "localhost"], title: "record the build")
     let watcher = progress.map { report in
         Task { await watch(scratch + "/compile_commands.events.json", total: earlier?.count, report) }
     }
