@@ -15,12 +15,14 @@ struct ThreadSelection {
         self.map = map
     }
 
-    /// The first fit thread, seized and standing. Throws `noSuitableThread` with a reason for each.
+    /// The first fit thread, seized and standing. Throws `noSuitableThread` with a reason for each, `unsupported` where
+    /// trying again can't help.
     mutating func borrow(
         _ unfitness: (StoppedThread) throws(ProcessError) -> String?
     ) throws(ProcessError) -> BorrowedThread {
         let candidates = try threadIDs(of: pid).map { (tid: $0, rank: rank($0)) }
         var reasons: [String] = []
+        var hidden = 0
         for allowsSleepers in [false, true] {
             for candidate in candidates.sorted(by: { $0.rank < $1.rank }) {
                 guard candidate.rank < unfit else {
@@ -29,11 +31,26 @@ struct ThreadSelection {
                 }
                 switch try examine(candidate.tid, allowsSleepers: allowsSleepers, unfitness) {
                 case .success(let thread): return thread
-                case .failure(let reason): if allowsSleepers { reasons.append(reason.text) }
+                case .failure(let reason):
+                    if allowsSleepers { reasons.append(reason.text) }
+                    if allowsSleepers, reason.text.hasSuffix(Self.hiddenFilters) { hidden += 1 }
                 }
             }
         }
+        if hidden > 0, hidden == reasons.count { throw .unsupported(pid: pid, what: try whyFiltersAreHidden()) }
         throw .noSuitableThread(pid: pid, reasons: Array(reasons.prefix(8)))
+    }
+
+    private static let hiddenFilters = "has seccomp filters that can't be read"
+
+    /// The kernel shows filters to CAP_SYS_ADMIN only, and to nobody who is under a filter.
+    private func whyFiltersAreHidden() throws(ProcessError) -> String {
+        if try ProcessInformation.read(pid: getpid()).seccomp == 0 {
+            return
+                "its seccomp filters can't be read without CAP_SYS_ADMIN: run livepatch as root, outside of containers"
+        }
+        return "its seccomp filters can't be read by a process that is under a filter itself, as in a container: "
+            + "run livepatch on the host, or start the container with --security-opt seccomp=unconfined"
     }
 
     /// Lets go, as soon as they stop, the threads that took too long. What still does not stop within a second is let go
@@ -138,7 +155,7 @@ struct ThreadSelection {
         let sleeps = Int64(bitPattern: thread.registers.rax) == RestartCode.block && thread.registers.systemCall != nil
         if sleeps, !allowsSleepers { return "sleeps" }
         if try ProcessInformation.read(pid: thread.tid).hasShadowStack { return "has a shadow stack" }
-        guard let filters = thread.filters else { return "has seccomp filters that can't be read" }
+        guard let filters = thread.filters else { return Self.hiddenFilters }
         let signalReturn = 15
         if !filters.allow(signalReturn, [], at: gadgets.call.rawValue + 2) { return "may not return from a signal" }
         if try isInRestartableSequence(thread.tid) { return "is in a restartable sequence" }
