@@ -28,8 +28,10 @@ struct Launcher: Sendable {
     /// Compiles a file that nobody has seen before, in a layer over the tree.
     /// - Throws: `Refusal` compile-failed when the launcher does not see it.
     func check(_ view: SourceView, scratch: String, compilers: Set<String>) async throws {
-        guard let program = words.first, case .namespace = view.method else { return }
+        guard let program = words.first else { return }
         guard findProgram(program) != nil else { throw UsageError("--launcher: there is no program \(program)") }
+        // A copy of the tree is there for everybody.
+        guard case .namespace = view.method else { return }
         let compiler = compilers.sorted().first { !["env", "nice"].contains(baseName($0)) }
         guard let compiler else { return }
         let mark = "patchbuild_probe_\(UInt64.random(in: 0 ... .max))"

@@ -60,7 +60,10 @@ public struct SourceView: Sendable {
         case .copies:
             let copy = copyPath(layer)
             return Job(
-                executable, copyArguments(arguments, copy: copy), directory: moved(directory, to: copy),
+                executable,
+                copyArguments(
+                    arguments.map { relativePath(in: $0, from: directory, copy: copy) }, copy: copy),
+                directory: moved(directory, to: copy),
                 environment: environment, title: title)
         }
     }
@@ -139,7 +142,7 @@ extension SourceView {
 
     private func copyPath(_ layer: SourceLayer?) -> String { scratch + "/copy-" + (layer?.name ?? "original") }
 
-    private func moved(_ path: String, to copy: String) -> String {
+    func moved(_ path: String, to copy: String) -> String {
         if path == root { return copy }
         return path.hasPrefix(root + "/") ? copy + path.dropFirst(root.utf8.count) : path
     }

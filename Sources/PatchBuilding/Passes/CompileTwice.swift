@@ -202,20 +202,34 @@ private struct Compilation {
     }
 
     private func runJobs(_ planned: [(role: Role, unit: Int)], layer: SourceLayer?) async throws -> [JobResult] {
-        try await run(
+        let results = try await run(
             planned.map { role, index in
                 let unit = units[index]
                 let added = role == .plain ? [] : unit.sectionArguments
                 let isEmpty = unit.isNew && role != .new
                 let arguments = unit.compileArguments(
                     output: object(role, index), adding: added, of: isEmpty ? emptySource(index) : nil)
-                let command = launcher.command([unit.compiler] + arguments)
+                let command = launcher.command([unit.compiler] + view.telling(arguments))
                 return view.job(
                     command[0], Array(command.dropFirst()),
                     directory: unit.directory, layer: role == .new ? layer : isEmpty ? raw : nil,
                     environment: environment,
                     title: "compile \(name(index))")
             })
+        return results.map(failingWhereTheTreeIsRead)
+    }
+
+    /// Without namespaces the change is in a copy of the tree: a unit that reads the tree itself would lose it.
+    private func failingWhereTheTreeIsRead(_ result: JobResult) -> JobResult {
+        guard result.status == 0, let file = view.readsOfTree(result).first else { return result }
+        var result = result
+        result.status = 1
+        result.errors = Array(
+            """
+            error: it reads \(file) by a path that leads out of the copy which stands for the tree: no mount namespace can be \
+            made here, in which it would see the change; build the patch as root, or where namespaces are allowed
+            """.utf8)
+        return result
     }
 
     private func object(_ role: Role, _ index: Int) -> String { "\(scratch)/objects/\(index)-\(role.rawValue).o" }
