@@ -6,6 +6,7 @@ need_debian() {
     # shellcheck disable=SC1091
     [ "$(. /etc/os-release && echo "${ID:-} ${VERSION_CODENAME:-}")" = "debian $1" ] || skip "this is not Debian $1"
     codename=$1
+    need_patchable
     need_packages ca-certificates dpkg-dev fakeroot
 }
 
@@ -109,7 +110,8 @@ recorded_build() {
         rm -rf "$work/built"
         mkdir -p "$work/built"
         say "what $source needs to be built"
-        quietly as_root apt-get "${apt_options[@]}" -y --no-install-recommends build-dep "$source=$version" ||
+        can_be_root || skip "only root can install what $source needs to be built"
+        apt_get "${apt_options[@]}" -y --no-install-recommends build-dep "$source=$version" ||
             die "apt-get build-dep $source"
         say "building $source $version as the distribution does, recorded (some minutes)"
         # An archive may list versions whose files are gone.
