@@ -79,7 +79,7 @@ struct CallServer {
 
         func apply(_ bundle: String, _ more: String...) throws -> Output {
             let arguments = ["apply", bundle, "--pid", pid, "--allow-unsigned", "--json"] + more
-            return try run(toolPath("livepatch"), arguments, seconds: 60)
+            return try livepatch(arguments)
         }
 
         func revert(_ bundle: String) throws -> Output { try livepatch("revert", bundle, "--pid", pid, "--json") }

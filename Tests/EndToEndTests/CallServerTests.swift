@@ -33,8 +33,7 @@ extension EndToEnd {
                 ]
                 for (step, answer) in steps {
                     let trust = step == "load" ? ["--allow-unsigned"] : []
-                    let output = try run(
-                        toolPath("livepatch"), [step, fixture.bundle, "--pid", server.pid] + trust, seconds: 60)
+                    let output = try livepatch([step, fixture.bundle, "--pid", server.pid] + trust)
                     #expect(output.status == 0, "\(step): \(output)")
                     #expect(try server.answer() == answer, "after \(step)")
                 }
@@ -94,7 +93,7 @@ extension EndToEnd {
         private func carryOn(
             _ arguments: [String], until answer: CallServer.Serving.Answer, _ server: CallServer.Serving, round: Int
         ) throws {
-            let output = try run(toolPath("livepatch"), arguments + ["--json"], seconds: 60)
+            let output = try livepatch(arguments + ["--json"])
             // 1: the killed command had done its work already.
             let known = try output.status == 0 || (output.status == 1 && refusedRules(output) != [])
             try #require(known, "round \(round) \(arguments[0]): \(output)")

@@ -19,7 +19,7 @@ extension EndToEnd {
         }
 
         private static func clang(_ kind: String, _ flags: String..., link: [String] = []) -> Build {
-            Build(compiler: "clang-14", kind: kind, flags: flags, link: link)
+            Build(compiler: Machine.clang, kind: kind, flags: flags, link: link)
         }
 
         static let always = [
@@ -51,6 +51,8 @@ extension EndToEnd {
         static var builds: [Build] { getenv("PATCHBUILD_MATRIX") == nil ? always : always + more }
 
         @Test(arguments: builds) func patchedAndReverted(_ build: Build) throws {
+            if !isInstalled(build.compiler) { try Test.cancel("\(build.compiler) is not installed") }
+            if build.link.contains("-fuse-ld=lld"), !isInstalled("ld.lld") { try Test.cancel("lld is not installed") }
             let kinds: [String: MatrixProgram.Kind] = ["pie": .pie, "fixed": .fixed, "shared": .shared]
             let kind = try #require(kinds[build.kind])
             let program = try MatrixProgram(

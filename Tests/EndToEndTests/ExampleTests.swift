@@ -32,7 +32,7 @@ extension EndToEnd {
         @Test func stockLibmodbus() throws { try example("stock-libmodbus") }
 
         /// Real fixes from the archive's source packages, each compared with what it is known to change.
-        @Test func shortCorpus() throws {
+        @Test(.needs("python3")) func shortCorpus() throws {
             let tools = String(toolPath("").dropLast())
             try check(
                 try run("python3", [packageRoot + "/Tests/corpus", "--short", "--tools", tools], seconds: 600))

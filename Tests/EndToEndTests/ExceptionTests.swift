@@ -74,7 +74,7 @@ extension EndToEnd {
                 for round in 0..<3 {
                     for (verb, line) in expected {
                         let trust = verb == "load" ? ["--allow-unsigned"] : []
-                        let output = try run(toolPath("livepatch"), [verb, program.bundle, "--pid", pid] + trust)
+                        let output = try livepatch([verb, program.bundle, "--pid", pid] + trust)
                         try #require(output.status == 0, "round \(round): \(verb): \(output)")
                         #expect(try process.nextLine() == line, "round \(round): after \(verb)")
                         if verb == "load" {
@@ -120,7 +120,7 @@ extension EndToEnd {
                         }
                         let between = try process.nextLine()
                         try #require([Self.old, Self.new].contains(between), "round \(round) \(command): \(between)")
-                        let output = try run(toolPath("livepatch"), arguments + ["--json"], seconds: 60)
+                        let output = try livepatch(arguments + ["--json"])
                         let known = try output.status == 0 || (output.status == 1 && !refusedRules(output).isEmpty)
                         try #require(known, "round \(round) \(command): \(output)")
                         try #require(try process.nextLine() == line, "round \(round) \(command): \(output)")

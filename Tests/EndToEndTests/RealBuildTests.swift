@@ -132,7 +132,7 @@ struct Project {
         #expect(replaced.count == 2)
         #expect(replaced["day"] == ["report"], "\(replaced)")
         #expect(replaced.first { $0.key != "day" }?.value == ["bill", "rate"], "\(replaced)")
-        try check(day[0], before: "day 110 10", after: "day 200 20")
+        try check(day.at(0), before: "day 110 10", after: "day 200 20")
         let other = try buildPatch(commands, targets: [night])
         #expect(other.status == 0, "\(other)")
         #expect(try functions() == ["night": ["rate", "report"]])
@@ -161,7 +161,7 @@ extension EndToEnd {
             """
 
         /// The template gives pads; it is added without a change to the project.
-        @Test func cmakeWithNinja() throws {
+        @Test(.needs("cmake", "ninja")) func cmakeWithNinja() throws {
             let project = try Project("ninja", ["CMakeLists.txt": Self.cmake])
             let template = packageRoot + "/Templates/cmake/patchable.cmake"
             try runOrThrow(
@@ -178,7 +178,7 @@ extension EndToEnd {
         }
 
         /// Response files, a precompiled header, and no debug information.
-        @Test func cmakeWithMakefiles() throws {
+        @Test(.needs("cmake", "ccache")) func cmakeWithMakefiles() throws {
             let project = try Project("makefiles", ["CMakeLists.txt": Self.cmake])
             try runOrThrow(
                 "cmake",
@@ -197,7 +197,7 @@ extension EndToEnd {
         }
 
         /// With a launcher in the recorded commands.
-        @Test func meson() throws {
+        @Test(.needs("meson", "ninja", "ccache")) func meson() throws {
             let project = try Project(
                 "meson",
                 [
@@ -222,7 +222,7 @@ extension EndToEnd {
         }
 
         /// libtool compiles `rates.c` twice, for the library and for the program.
-        @Test func configureWithLibtool() throws {
+        @Test(.needs("autoconf", "libtool")) func configureWithLibtool() throws {
             let project = try Project(
                 "libtool",
                 [

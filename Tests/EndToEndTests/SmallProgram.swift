@@ -58,12 +58,16 @@ struct SmallProgram {
     private static func compiler(_ unit: String) -> String { unit.hasSuffix(".cpp") ? "g++" : "gcc" }
 
     /// `patchbuild build` for a diff that makes the edits; `--json` is given.
-    func build(_ edits: [Edit], _ more: [String] = [], target: String? = nil) throws -> Output {
+    /// - Parameter wrapper: a command that gets the tool's.
+    func build(
+        _ edits: [Edit], _ more: [String] = [], target: String? = nil, by wrapper: [String] = []
+    ) throws -> Output {
         let diff = try diff(edits)
         return try run(
-            toolPath("patchbuild"),
-            [
-                "build", "--source", directory, "--compile-commands", directory + "/compile_commands.json", "--diff",
+            "env",
+            wrapper + [
+                toolPath("patchbuild"), "build", "--source", directory, "--compile-commands",
+                directory + "/compile_commands.json", "--diff",
                 diff,
                 "--target", target ?? program, "--id", "fix", "-o", bundle, "--json",
             ] + more)

@@ -11,7 +11,14 @@ func patchbuild(_ arguments: String..., in directory: String? = nil) throws -> O
 }
 
 @discardableResult
-func livepatch(_ arguments: String...) throws -> Output { try run(toolPath("livepatch"), arguments, seconds: 60) }
+func livepatch(_ arguments: String...) throws -> Output { try livepatch(arguments) }
+
+@discardableResult
+func livepatch(_ arguments: [String]) throws -> Output {
+    let output = try run(toolPath("livepatch"), arguments, seconds: 60)
+    try cancelIfForbidden(output)
+    return output
+}
 
 /// Applies an unsigned bundle to a process.
 func expectApplied(_ bundle: String, _ pid: Int32, sourceLocation: SourceLocation = #_sourceLocation) throws {
@@ -44,9 +51,9 @@ func expectRefusal(
 /// Where fixtures lie whose paths must not change: removed when the tests end.
 enum Workshop {
     private static let root: String = {
-        let path = "/tmp/patchbuild-e2e.\(getpid())"
+        let path = "\(temporaryDirectory)/patchbuild-e2e.\(getpid())"
         try? makeDirectory(path)
-        atexit { removeTree("/tmp/patchbuild-e2e.\(getpid())") }
+        atexit { removeTree("\(temporaryDirectory)/patchbuild-e2e.\(getpid())") }
         return path
     }()
 

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The rule of layouts beside another judge: what `abidiff` reports of a type that a function takes, we report.
-@Suite(.enabled(if: hasAbidiff, "abidiff is not installed")) struct AbidiffTests {
+@Suite(.needs("abidiff")) struct AbidiffTests {
     enum Verdict: Sendable {
         /// `type-layout`.
         case refused
@@ -165,5 +165,3 @@ import Testing
         }
     }
 }
-
-private let hasAbidiff: Bool = fileExists("/usr/bin/abidiff") || fileExists("/usr/local/bin/abidiff")

@@ -1,5 +1,6 @@
 import Glibc
 import ObjectFiles
+import TestSupport
 
 struct CommandFailed: Error, CustomStringConvertible {
     var description: String
@@ -38,7 +39,7 @@ func readAll(_ path: String) throws -> [UInt8] {
 
 /// A directory that goes away when the closure ends.
 func withScratch<Result>(_ body: (String) throws -> Result) throws -> Result {
-    var template = Array("/tmp/objectfiles.XXXXXX".utf8CString)
+    var template = Array("\(temporaryDirectory)/objectfiles.XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { throw CommandFailed(description: "mkdtemp") }
     let directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     defer { try? run(["rm", "-rf", directory]) }

@@ -201,8 +201,8 @@ extension Programs {
         try withPatched(patch) { process, bundle in
             try expectStatus(0, try livepatch("apply", bundle, "--pid", process.id, "--allow-unsigned"))
             try process.waitForNew("answer=6 ")
-            let registry = try #require(try Registry.find(in: ProcessView(pid: process.pid)))
-            #expect(registry.state.patches[0].calls == nil)
+            let registry = try filledRegistry(of: process)
+            #expect(try registry.state.patches.at(0).calls == nil)
         }
     }
 

@@ -145,10 +145,10 @@ extension Programs {
         try withPatched(patch) { process, bundle in
             try expectStatus(0, try apply(bundle, process))
             try process.waitForNew("answer=7")
-            let registry = try #require(try Registry.find(in: ProcessView(pid: process.pid)))
-            let (known, module) = (registry.state.patches[0], registry.state.patches[0].modules[0])
-            let code = known.functions[0].newRanges[0]
-            let object = try #require(known.calls?.unwind[0].object)
+            let registry = try filledRegistry(of: process)
+            let (known, module) = try (registry.state.patches.at(0), registry.state.patches.at(0).modules.at(0))
+            let code = try known.functions.at(0).newRanges.at(0)
+            let object = try #require(known.calls?.unwind.first?.object)
             // As GCC 13's libgcc would have it; or a callback with something beside it.
             try registry.memory.write(
                 [code.address, code.size, isNode ? object : 5].flatMap(littleEndian),
@@ -339,8 +339,8 @@ extension Programs {
         let patch = try Programs.throwingPatch(initialisers: (1...3).map(Programs.noting))
         try withPatched(patch) { process, bundle in
             try expectStatus(0, try livepatch("load", bundle, "--pid", process.id, "--allow-unsigned"))
-            var registry = try #require(try Registry.find(in: ProcessView(pid: process.pid)))
-            let calls = try #require(registry.state.patches[0].calls)
+            var registry = try filledRegistry(of: process)
+            let calls = try #require(registry.state.patches.at(0).calls)
             #expect(calls.registrations == 1 && calls.initialisers == 3)
             // As if only the registration and so many initialisers had been called.
             try registry.update { $0.patches[0].state = .initialising }
@@ -358,8 +358,8 @@ extension Programs {
         let patch = try Programs.throwingPatch(initialisers: [Programs.noting(1)])
         try withPatched(patch) { process, bundle in
             try expectStatus(0, try livepatch("load", bundle, "--pid", process.id, "--allow-unsigned"))
-            var registry = try #require(try Registry.find(in: ProcessView(pid: process.pid)))
-            let calls = try #require(registry.state.patches[0].calls)
+            var registry = try filledRegistry(of: process)
+            let calls = try #require(registry.state.patches.at(0).calls)
             try registry.update { $0.patches[0].state = .initialising }
             try registry.memory.write(
                 littleEndian(2) + littleEndian(1), at: RemoteAddress(calls.load + CallList.begunOffset))
@@ -373,7 +373,7 @@ extension Programs {
     func damagedUnwindData() throws {
         try withTemporaryDirectory { directory in
             let bundle = try Bundle.read(path: try Programs.throwingPatch().write(to: directory))
-            let target = bundle.manifest.targets[0]
+            let target = try bundle.manifest.targets.at(0)
             let good = try #require(bundle.modules[target.module])
             _ = try ModuleImage.read(good, target: target)
             let unwind = try #require(target.layout.unwind)

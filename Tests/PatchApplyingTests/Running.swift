@@ -9,7 +9,17 @@ import Testing
 /// Runs the `livepatch` tool.
 @discardableResult
 func livepatch(_ arguments: String...) throws -> Output {
-    try run(toolPath("livepatch"), arguments, seconds: 60)
+    let output = try run(toolPath("livepatch"), arguments, seconds: 60)
+    try cancelIfForbidden(output)
+    return output
+}
+
+/// The registry in a process. It holds a patch, with a module and a function: tests change the first of them.
+func filledRegistry(of process: RunningProcess) throws -> Registry {
+    let registry = try #require(try Registry.find(in: try ProcessView(pid: process.pid)))
+    try #require(registry.state.patches.allSatisfy { $0.modules.first?.functions.first?.ranges.isEmpty == false })
+    try #require(!registry.state.patches.isEmpty)
+    return registry
 }
 
 func expectStatus(_ status: Int32, _ output: Output, sourceLocation: SourceLocation = #_sourceLocation) throws {
@@ -44,7 +54,7 @@ func withPatches(
             try makeDirectory(directory + "/\(index)")
             return try patch.write(to: directory + "/\(index)")
         }
-        try withProcess(patches[0].target, arguments) { process in
+        try withProcess(patches.at(0).target, arguments) { process in
             try process.waitForOutput("ready")
             try body(process, bundles)
         }

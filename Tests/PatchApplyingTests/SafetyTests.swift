@@ -35,8 +35,8 @@ import Testing
         try withPatched(try Programs.plainPatch()) { process, bundle in
             try expectStatus(0, try livepatch("load", bundle, "--pid", process.id, "--allow-unsigned"))
             let view = try ProcessView(pid: process.pid)
-            var registry = try #require(try Registry.find(in: view))
-            let entry = registry.state.patches[0].functions[0]
+            var registry = try filledRegistry(of: process)
+            let entry = try registry.state.patches.at(0).functions.at(0)
             if state == .activating || state == .deactivating {
                 // One of two entries is written: with the switch off it leads to the copy of the old code.
                 try view.memory.writeForced(try #require(bytesOfHex(entry.jump)), at: RemoteAddress(entry.entry))
@@ -55,7 +55,7 @@ import Testing
     func savedBytes() throws {
         try withPatched(try Programs.plainPatch()) { process, bundle in
             try expectStatus(0, try livepatch("apply", bundle, "--pid", process.id, "--allow-unsigned"))
-            var registry = try #require(try Registry.find(in: try ProcessView(pid: process.pid)))
+            var registry = try filledRegistry(of: process)
             try registry.update { $0.patches[0].modules[0].functions[0].saved = "cccccccccc" }
             let output = try livepatch("revert", bundle, "--pid", process.id)
             try expectStatus(1, output)
@@ -67,7 +67,7 @@ import Testing
     func controlCharacters() throws {
         try withPatched(try Programs.plainPatch()) { process, bundle in
             try expectStatus(0, try livepatch("load", bundle, "--pid", process.id, "--allow-unsigned"))
-            var registry = try #require(try Registry.find(in: try ProcessView(pid: process.pid)))
+            var registry = try filledRegistry(of: process)
             try registry.update { $0.patches[0].modules[0].file = "\u{1b}[2Jclean" }
             let output = try livepatch("status", "--pid", process.id)
             #expect(output.stdout.contains("[2Jclean") && !output.stdout.contains("\u{1b}"), "\(output)")
@@ -87,7 +87,7 @@ import Testing
         ]
         try withPatched(try Programs.plainPatch()) { process, bundle in
             try expectStatus(0, try livepatch("load", bundle, "--pid", process.id, "--allow-unsigned"))
-            var registry = try #require(try Registry.find(in: try ProcessView(pid: process.pid)))
+            var registry = try filledRegistry(of: process)
             let good = registry.state
             for change in changes {
                 try registry.update(change)
@@ -124,7 +124,7 @@ import Testing
                 try expectStatus(0, output)
                 #expect(output.stdout.contains("resident"), "\(output)")
                 try process.waitForNew("answer=1 second=11")
-                let registry = try #require(try Registry.find(in: try ProcessView(pid: process.pid)))
+                let registry = try filledRegistry(of: process)
                 bases.formUnion(registry.state.patches.flatMap(\.modules).map(\.base))
             }
             #expect(bases.count == 1)
@@ -192,7 +192,7 @@ import Testing
             try process.waitForNew("answer=2 second=22")
             let output = try livepatch("revert", bundle, "--pid", process.id)
             #expect(output.stdout.contains("unloaded"), "\(output)")
-            let registry = try #require(try Registry.find(in: try ProcessView(pid: process.pid)))
+            let registry = try filledRegistry(of: process)
             #expect(registry.state.patches.isEmpty)
         }
     }

@@ -176,7 +176,7 @@ extension Programs {
         try withPatched(patch) { process, bundle in
             try expectStatus(0, try livepatch("load", bundle, "--pid", process.id, "--allow-unsigned"))
             let view = try ProcessView(pid: process.pid)
-            let entry = try #require(try Registry.find(in: view)).state.patches[0].functions[0]
+            let entry = try #require(try Registry.find(in: view)).state.patches.at(0).functions.at(0)
             // The jump alone changes nothing.
             try view.memory.writeForced(try #require(bytesOfHex(entry.jump)), at: RemoteAddress(entry.entry))
             try process.waitForNew("answer=1 second=11")
@@ -213,7 +213,7 @@ extension Programs {
     func mutations() throws {
         try withTemporaryDirectory { directory in
             let bundle = try Bundle.read(path: try Programs.boundPatch(["-pie", "-fPIE"]).write(to: directory))
-            let target = bundle.manifest.targets[0]
+            let target = try bundle.manifest.targets.at(0)
             let good = try #require(bundle.modules[target.module])
             var seed: UInt64 = 42
             func random(_ limit: Int) -> Int {

@@ -69,8 +69,8 @@ import Testing
         let patch = try Self.patch()
         try withPatched(patch) { process, bundle in
             try expectStatus(0, try livepatch("apply", bundle, "--pid", process.id, "--allow-unsigned"))
-            let registry = try #require(try Registry.find(in: try ProcessView(pid: process.pid)))
-            let limit = try #require(registry.state.patches[0].values.first)
+            let registry = try filledRegistry(of: process)
+            let limit = try #require(registry.state.patches.at(0).values.first)
             try registry.memory.write([77, 0, 0, 0], at: RemoteAddress(limit.address))
             let reverted = try livepatch("revert", bundle, "--pid", process.id)
             try expectStatus(0, reverted)
@@ -84,8 +84,8 @@ import Testing
         try withPatched(try Self.patch()) { process, bundle in
             for state in [PatchState.activating, .deactivating] {
                 try expectStatus(0, try livepatch("apply", bundle, "--pid", process.id, "--allow-unsigned"))
-                var registry = try #require(try Registry.find(in: try ProcessView(pid: process.pid)))
-                let level = try #require(registry.state.patches[0].values.last)
+                var registry = try filledRegistry(of: process)
+                let level = try #require(registry.state.patches.at(0).values.last)
                 try registry.memory.write([30, 0, 0, 0], at: RemoteAddress(level.address))
                 try registry.update { registry in
                     registry.patches[0].state = state
@@ -164,7 +164,7 @@ import Testing
             let output = try apply(1)
             try expectRefusal("patches-undo-each-other", output)
             #expect(output.stderr.contains("writes its value too"), "\(output)")
-            var registry = try #require(try Registry.find(in: try ProcessView(pid: process.pid)))
+            var registry = try filledRegistry(of: process)
             let good = registry.state
             try registry.update {
                 $0.patches[0].modules[0].values?[0].address = good.patches[0].functions[0].entry & ~7

@@ -421,7 +421,8 @@ import Testing
 
     @Test func `an initialiser that changes has run already`() throws {
         var sources = Self.initialised
-        sources["a.cc"]! += "\n#include <stdlib.h>\nint seed = atoi(\"35\"); int last(int x) { return seed + x; }"
+        sources["a.cc", default: ""] +=
+            "\n#include <stdlib.h>\nint seed = atoi(\"35\"); int last(int x) { return seed + x; }"
         let patching = try Patching(sources, ["a.cc": [("atoi(\"35\")", "atoi(\"36\")")]])
         #expect(patching.rules.contains("constructors"))
     }

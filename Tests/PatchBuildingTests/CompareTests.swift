@@ -45,7 +45,7 @@ func changes(
         #expect(Set(result.changed.keys) == ["f"])
     }
 
-    @Test(arguments: ["gcc", "clang-14"])
+    @Test(arguments: ["gcc", Machine.clang])
     func `another part of the same literal is a change`(_ compiler: String) throws {
         let source =
             "int puts(const char *); int f(void) { return puts(\"--one\" + 1); }"
@@ -54,7 +54,7 @@ func changes(
         #expect(Set(result.changed.keys) == ["f"])
     }
 
-    @Test(arguments: ["gcc", "clang-14"])
+    @Test(arguments: ["gcc", Machine.clang])
     func `numbers of literals say nothing`(_ compiler: String) throws {
         let source =
             "int puts(const char *); double h(double x) { return x * 2.5; }"

@@ -54,7 +54,7 @@ import Testing
         print("DamagedInputTests: \(path.split(separator: "/").last ?? ""): seed \(seed)")
         var random = SplitMix(state: seed)
         let whole = readBytes(path)
-        let file = "/tmp/patchbuild-damaged-\(seed)"
+        let file = "\(temporaryDirectory)/patchbuild-damaged-\(seed)"
         defer { removeTree(file) }
         for round in 0..<count {
             try writeBytes(damage(whole, &random), to: file, mode: 0o755)
@@ -103,7 +103,7 @@ import Testing
     @Test func `a damaged bundle is shown, or refused`() async throws {
         let files = try files()
         let bundle = try await build(files.original, files.new, files.target)
-        let whole = "/tmp/patchbuild-whole-\(UInt64.random(in: 0 ... .max)).lpatch"
+        let whole = "\(temporaryDirectory)/patchbuild-whole-\(UInt64.random(in: 0 ... .max)).lpatch"
         defer { removeTree(whole) }
         try writeBytes(bundle, to: whole)
         #expect(throws: Never.self) { _ = Show.text(try Bundle.read(path: whole)) }

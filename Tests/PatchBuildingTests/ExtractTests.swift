@@ -1,6 +1,7 @@
 import Diagnostics
 import ObjectFiles
 import PatchFormat
+import TestSupport
 import Testing
 
 @testable import PatchBuilding
@@ -23,7 +24,7 @@ import Testing
             replaced: ["get": 0x1000])
         let refusals = try refused(fixture)
         #expect(refusals.map(\.rule) == ["pie-library-data"])
-        #expect(refusals[0].subject == "get" && refusals[0].why.contains("optarg"))
+        #expect(try refusals.at(0).subject == "get" && refusals.at(0).why.contains("optarg"))
     }
 
     @Test("trap pie-library-data: an address of a library's data comes from a slot, whatever is added to it")

@@ -1,5 +1,6 @@
 import ObjectFiles
 import PatchFormat
+import TestSupport
 import Testing
 
 @testable import PatchBuilding
@@ -73,7 +74,7 @@ import Testing
         #expect(found.count == ranges.count)
         let personality = module.importAddress("__gxx_personality_v0")
         let work = try #require(linked.functions.first { $0.name == "_Z4worki" })
-        for range in [work.newRanges[0], work.oldRanges[0]] {
+        for range in try [work.newRanges.at(0), work.oldRanges.at(0)] {
             let frame = try #require(found.first { $0.start == range.address })
             #expect(frame.size == range.size && frame.table != 0)
             #expect(module.load(frame.personality, 8) == personality)

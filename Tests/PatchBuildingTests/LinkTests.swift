@@ -2,6 +2,7 @@ import Diagnostics
 import Glibc
 import ObjectFiles
 import PatchFormat
+import TestSupport
 import Testing
 
 @testable import PatchBuilding
@@ -39,13 +40,13 @@ import Testing
                     "keep": target("keep", 0x1900),
                 ]))
         #expect(module.file.dynamicSymbols.dropFirst().isEmpty)
-        for field in module.fields("local", in: "get", plan) {
+        for field in try module.fields("local", in: "get", plan) {
             #expect(module.reached(field) == Loaded.targetBase + 0x1800)
         }
-        for field in module.fields("hidden", in: "get", plan) {
+        for field in try module.fields("hidden", in: "get", plan) {
             #expect(module.reached(field) == Loaded.targetBase + 0x4010)
         }
-        let fields = module.fields("shared", in: "get", plan)
+        let fields = try module.fields("shared", in: "get", plan)
         #expect(!fields.isEmpty)
         for field in fields {
             let reached = module.reached(field)
@@ -64,10 +65,10 @@ import Testing
                     "shared": Binding(kind: .slot, symbol: "shared", address: 0x3fe0),
                     "other": Binding(kind: .slot, symbol: "other", address: 0x3fe8),
                 ]))
-        let data = try #require(module.fields("shared", in: "get", plan).first)
+        let data = try #require(try module.fields("shared", in: "get", plan).first)
         #expect(module.word(at: module.reached(data)) == 0x7eee_0000_3fe0)
         // The call goes by a jump of the module's own, because the other library may be far away.
-        let call = try #require(module.fields("other", in: "get", plan).first)
+        let call = try #require(try module.fields("other", in: "get", plan).first)
         let jump = module.reached(call) - Loaded.base
         #expect(module.load(jump, 3) == 0x25ff3e)
         #expect(module.word(at: module.reached(jump + 3)) == 0x7eee_0000_3fe8)
@@ -84,7 +85,7 @@ import Testing
             PlanFixture(
                 new: source, options: ["-fPIE"], replaced: ["get": 0x1000, "step": 0x1200],
                 bindings: ["hook": target("hook", 0x4000)]))
-        let fields = module.fields(".text.step", in: "get", plan)
+        let fields = try module.fields(".text.step", in: "get", plan)
         #expect(fields.count == 2)
         for field in fields { #expect(module.reached(field) == Loaded.targetBase + 0x1200) }
         #expect(module.linked.layout.resident == nil)
@@ -105,9 +106,9 @@ import Testing
         for option in ["-fPIC", "-fPIE", "-fno-pie"] {
             let (plan, module) = try await load(
                 PlanFixture(new: source, options: [option], replaced: ["get": 0x1000, "pick": 0x1200]))
-            let ranges = module.function("pick").newRanges
+            let ranges = try module.function("pick").newRanges
             #expect(ranges.count == 2)
-            let unit = plan.units[0].new
+            let unit = try plan.units.at(0).new
             let table = try #require(unit.sections.first { $0.name.hasPrefix(".rodata") && !$0.relocations.isEmpty })
             let address = try address(ofNew: table.index, plan, module)
             for relocation in table.relocations {
@@ -126,14 +127,14 @@ import Testing
 
     /// Address in the module of a travelling section of the new object.
     private func address(ofNew section: Int, _ plan: ModulePlan, _ module: LoadedModule) throws -> UInt64 {
-        let bytes = plan.units[0].new.sections[section].size
+        let bytes = try plan.units.at(0).new.sections.at(section).size
         let extraction = try extract(plan)
-        let name = plan.units[0].new.sections[section].name
+        let name = try plan.units.at(0).new.sections.at(section).name
         let number = try #require(
             extraction.object.sections.first { $0.name == name && $0.size == bytes }?.index)
         let index = try #require(extraction.mapIndex[number])
         let map = try #require(module.file.section(named: ".livepatch.map")?.data)
-        return (0..<8).reversed().reduce(0) { $0 << 8 | UInt64(map[index * 8 + $1]) }
+        return try (0..<8).reversed().reduce(0) { $0 << 8 | UInt64(try map.at(index * 8 + $1)) }
     }
 
     // MARK: Libraries
@@ -149,11 +150,11 @@ import Testing
         #expect(Set(module.file.dynamicSymbols.dropFirst().map(\.name)) == ["puts", "fputs", "stderr", "rand"])
         let types = Set(module.file.dynamicRelocations.map(\.type))
         #expect(types == [.jumpSlot, .globDat, .abs64, .relative])
-        let call = try #require(module.fields("puts", in: "get", plan).first)
+        let call = try #require(try module.fields("puts", in: "get", plan).first)
         let plt = module.reached(call) - Loaded.base
         let jump = module.load(plt, 2) == 0x25ff ? plt + 2 : plt + 3
         #expect(module.word(at: module.reached(jump)) == module.importAddresses["puts"])
-        let data = try #require(module.fields("stderr", in: "get", plan).first)
+        let data = try #require(try module.fields("stderr", in: "get", plan).first)
         #expect(module.word(at: module.reached(data)) == module.importAddresses["stderr"])
         let bindings = module.linked.bindings.filter { $0.kind == .imported }
         #expect(bindings.contains(PlanFixture.imported("puts")) && bindings.count == 4)
@@ -171,9 +172,9 @@ import Testing
                 original: "int get(int i) { return i; }", new: source, options: ["-fno-pie"],
                 replaced: ["get": 0x1000], added: ["own"],
                 bindings: ["numbers": target("numbers", 0x4040)]))
-        let number = try #require(module.fields("numbers", in: "get", plan).first)
+        let number = try #require(try module.fields("numbers", in: "get", plan).first)
         #expect(module.load(number, 4) == (Loaded.targetBase + 0x4040) & 0xffff_ffff)
-        let own = module.fields(".rodata.own", in: "get", plan)
+        let own = try module.fields(".rodata.own", in: "get", plan)
         let address = UInt64(UInt32(truncatingIfNeeded: Loaded.base)) + module.load(try #require(own.first), 4)
         #expect(module.load(address & 0xffff, 4) == 5)
         #expect(module.linked.bindings.contains { $0.kind == .module && $0.symbol == ".rodata.own" && $0.address > 0 })
@@ -198,8 +199,8 @@ import Testing
                     "outer": Binding(kind: .threadLocal, symbol: "outer", address: 16),
                 ]))
         #expect(!module.file.segments.contains { $0.type == 7 })
-        let outer = try #require(module.fields("outer", in: "get", plan).first)
-        let first = try #require(module.fields("first", in: "get", plan).first)
+        let outer = try #require(try module.fields("outer", in: "get", plan).first)
+        let first = try #require(try module.fields("first", in: "get", plan).first)
         let slot = module.reached(outer)
         if option == "-fPIE" {
             #expect(Int64(bitPattern: module.word(at: slot)) == 16 + Loaded.threadOffset)
@@ -261,7 +262,7 @@ import Testing
             fixture.sharesSwitch = shares
             let linked = try await link(try fixture.plan())
             let memory = try ExecutableCopy(linked)
-            let stub = try #require(linked.functions[0].stub)
+            let stub = try #require(linked.functions.at(0).stub)
             #expect(memory.call(stub, 10) == 31)
             memory.store(linked.layout.switchAddress, 1)
             #expect(memory.call(stub, 10) == 52)
@@ -273,34 +274,37 @@ import Testing
 
     @Test func copiesOfOriginalBodiesAreNamedAndPlaced() async throws {
         let (_, module) = try await load(pair)
-        let function = module.function("get")
+        let function = try module.function("get")
         let names = module.file.symbols.filter { $0.kind == .function }
-        #expect(names.first { $0.name == "get" }?.value == function.newRanges[0].address)
-        #expect(names.first { $0.name == "get.original" }?.value == function.oldRanges[0].address)
+        #expect(try names.first { $0.name == "get" }?.value == function.newRanges.at(0).address)
+        #expect(try names.first { $0.name == "get.original" }?.value == function.oldRanges.at(0).address)
         #expect(names.first { $0.name == "get.stub" }?.value == function.stub)
         #expect(names.allSatisfy { $0.binding == .local })
-        #expect(module.load(function.oldSlot!, 8) == Loaded.base + function.oldRanges[0].address)
+        let slot = try #require(function.oldSlot)
+        #expect(try module.load(slot, 8) == Loaded.base + function.oldRanges.at(0).address)
     }
 
     @Test func paddedEntriesGoOnBehindTheirPad() async throws {
         var fixture = pair
         fixture.entry = Entry(kind: .padded, jumpOffset: 4, resumeOffset: 9)
         let (_, module) = try await load(fixture)
-        let function = module.function("get")
+        let function = try module.function("get")
         #expect(function.oldRanges.isEmpty)
-        #expect(module.load(function.oldSlot!, 8) == Loaded.targetBase + 0x1009)
+        let slot = try #require(function.oldSlot)
+        #expect(module.load(slot, 8) == Loaded.targetBase + 0x1009)
     }
 
     @Test("trap ipa-contract: the stub uses no register")
     func ipaContract() async throws {
         let (_, module) = try await load(pair)
-        let stub = module.function("get").stub!
+        let stub = try #require(try module.function("get").stub)
         #expect(
             module.load(stub, 2) == 0x3d80 && module.load(stub + 6, 3) == 0x850f00
                 && module.load(stub + 13, 3) == 0x25ff3e)
         #expect(module.reached(stub + 2, trailing: 1) == Loaded.base + module.linked.layout.switchAddress)
-        #expect(module.reached(stub + 9) == Loaded.base + module.function("get").newRanges[0].address)
-        #expect(module.reached(stub + 16) == Loaded.base + module.function("get").oldSlot!)
+        #expect(try module.reached(stub + 9) == Loaded.base + module.function("get").newRanges.at(0).address)
+        let slot = try #require(try module.function("get").oldSlot)
+        #expect(module.reached(stub + 16) == Loaded.base + slot)
     }
 
     // MARK: The file
@@ -312,7 +316,7 @@ import Testing
         plan.functions[1].unit = 1
         plan.functions[1].description.original!.range.address = 0x2000
         let linked = try await link(plan)
-        #expect(linked.functions[0].newRanges != linked.functions[1].newRanges)
+        #expect(try linked.functions.at(0).newRanges != linked.functions.at(1).newRanges)
     }
 
     @Test func unitsReferToEachOthersNewFunctions() async throws {
@@ -332,7 +336,8 @@ import Testing
         let linked = try await link(other)
         let memory = try ExecutableCopy(linked)
         memory.store(linked.layout.switchAddress, 1)
-        #expect(memory.call(linked.functions[0].stub!, 20) == 42)
+        let stub = try #require(linked.functions.first?.stub)
+        #expect(memory.call(stub, 20) == 42)
         #expect(try LoadedModule(linked).file.dynamicSymbols.count <= 1)
     }
 
@@ -366,7 +371,7 @@ import Testing
         let bundle = try Bundle.parse(bytes)
         #expect(bundle.manifest == manifest)
         #expect(bundle.modules[manifest.targets[0].module] == linked.bytes)
-        #expect(manifest.targets[0].data.contains { $0.name.hasPrefix(".rodata") && !$0.writable })
+        #expect(try manifest.targets.at(0).data.contains { $0.name.hasPrefix(".rodata") && !$0.writable })
         let text = Show.text(bundle)
         for word in ["FIX", "CVE-2099-0001", "get  changed  [src/unit.o]", "puts@GLIBC_2.2.5", "bare entry"] {
             #expect(text.contains(word))

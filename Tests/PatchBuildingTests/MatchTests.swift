@@ -151,10 +151,10 @@ private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) 
             UncompiledSource(path: path, refusal: Refusal(.unreadSource, subject: path, why: ""))
         }
         let known = LoadedTarget(image: image, debugInfo: info)
-        #expect(try requireForeign([unread[1]], to: [known]).count == 1)
+        #expect(try requireForeign([unread.at(1)], to: [known]).count == 1)
         #expect(throws: Refusals.self) { try requireForeign(unread, to: [known]) }
         #expect(throws: Refusals.self) {
-            try requireForeign([unread[1]], to: [known, LoadedTarget(image: image, debugInfo: nil)])
+            try requireForeign([unread.at(1)], to: [known, LoadedTarget(image: image, debugInfo: nil)])
         }
     }
 

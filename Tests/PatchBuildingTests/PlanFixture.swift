@@ -1,6 +1,7 @@
 import ObjectFiles
 import PatchFormat
 import TestSupport
+import Testing
 
 @testable import PatchBuilding
 
@@ -124,8 +125,9 @@ struct LoadedModule {
 
     mutating func importAddress(_ name: String) -> UInt64 {
         if let known = importAddresses[name] { return known }
-        importAddresses[name] = 0x7fff_0000_0000 + UInt64(importAddresses.count) * 0x1000
-        return importAddresses[name]!
+        let made = 0x7fff_0000_0000 + UInt64(importAddresses.count) * 0x1000
+        importAddresses[name] = made
+        return made
     }
 
     private mutating func apply(_ relocation: Relocation) {
@@ -160,12 +162,21 @@ struct LoadedModule {
         }
     }
 
+    /// Whether the module has the bytes; a wrong module must not end the test process.
+    private func holds(_ address: UInt64, _ size: Int) -> Bool {
+        let isInside = address <= UInt64(memory.count) && UInt64(memory.count) - address >= UInt64(size)
+        if !isInside { Issue.record("the module has no \(size) bytes at \(address)") }
+        return isInside
+    }
+
     private mutating func store(_ address: UInt64, _ value: UInt64, _ size: Int) {
+        guard holds(address, size) else { return }
         for index in 0..<size { memory[Int(address) + index] = UInt8(truncatingIfNeeded: value >> (8 * index)) }
     }
 
     func load(_ address: UInt64, _ size: Int) -> UInt64 {
-        (0..<size).reversed().reduce(0) { $0 << 8 | UInt64(memory[Int(address) + $1]) }
+        guard holds(address, size) else { return 0 }
+        return (0..<size).reversed().reduce(0) { $0 << 8 | UInt64(memory[Int(address) + $1]) }
     }
 
     /// The 64-bit word at a place in the module, given as it is mapped.
@@ -177,15 +188,19 @@ struct LoadedModule {
         return Self.base &+ address &+ 4 &+ trailing &+ UInt64(bitPattern: distance)
     }
 
-    func function(_ name: String) -> PatchedFunction { linked.functions.first { $0.name == name }! }
+    func function(_ name: String) throws -> PatchedFunction {
+        try #require(linked.functions.first { $0.name == name })
+    }
 
     /// Fields of relocations against `symbol` in a new body: addresses in the module.
-    func fields(_ symbol: String, in function: String, _ plan: ModulePlan) -> [UInt64] {
-        let unit = plan.units[0].new
-        let body = unit.symbols.first { $0.name == function && $0.kind == .function }!
-        return unit.sections[body.sectionIndex!].relocations.filter {
-            let named = unit.symbols[$0.symbol]
-            return (named.kind == .section ? unit.sections[named.sectionIndex!].name : named.name) == symbol
-        }.map { self.function(function).newRanges[0].address + $0.offset - body.value }
+    func fields(_ symbol: String, in function: String, _ plan: ModulePlan) throws -> [UInt64] {
+        let unit = try plan.units.at(0).new
+        let body = try #require(unit.symbols.first { $0.name == function && $0.kind == .function })
+        let start = try self.function(function).newRanges.at(0).address
+        return try unit.sections.at(#require(body.sectionIndex)).relocations.filter {
+            let named = try unit.symbols.at($0.symbol)
+            let section = named.kind == .section ? named.sectionIndex : nil
+            return try (section.map { try unit.sections.at($0).name } ?? named.name) == symbol
+        }.map { start + $0.offset - body.value }
     }
 }

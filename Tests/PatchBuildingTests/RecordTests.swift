@@ -1,11 +1,8 @@
 import Diagnostics
 import TestSupport
 import Testing
-import Toolchain
 
 @testable import PatchBuilding
-
-private let hasBear = findProgram("bear") != nil
 
 private func sources() throws -> SourceTree { try SourceTree(["a.c": "int a;\n", "b.c": "int b;\n"]) }
 
@@ -14,7 +11,7 @@ private func recorded(_ tree: SourceTree, _ script: String) async throws -> Reco
         command: ["sh", "-c", "cd \(tree.root) && \(script)"], output: tree.root + "/compile_commands.json")
 }
 
-@Test(.enabled(if: hasBear, "bear is not installed")) func `a build is recorded`() async throws {
+@Test(.needs("bear")) func `a build is recorded`() async throws {
     let tree = try sources()
     defer { tree.remove() }
     let build = try await recorded(tree, "gcc -O2 -c a.c && gcc -c b.c -o c.o")
@@ -23,7 +20,7 @@ private func recorded(_ tree: SourceTree, _ script: String) async throws -> Reco
     #expect(Set(units.map { $0.name(relativeTo: tree.root) }) == ["a.o", "c.o"])
 }
 
-@Test(.enabled(if: hasBear, "bear is not installed")) func `a failed build keeps its status and the earlier record`()
+@Test(.needs("bear")) func `a failed build keeps its status and the earlier record`()
     async throws
 {
     let tree = try sources()
@@ -33,13 +30,13 @@ private func recorded(_ tree: SourceTree, _ script: String) async throws -> Reco
     #expect(readText(tree.root + "/compile_commands.json") == "earlier")
 }
 
-@Test(.enabled(if: hasBear, "bear is not installed")) func `a build that compiles nothing is refused`() async throws {
+@Test(.needs("bear")) func `a build that compiles nothing is refused`() async throws {
     let tree = try sources()
     defer { tree.remove() }
     #expect(await refusedRules { _ = try await recorded(tree, "true") } == ["no-compile-command"])
 }
 
-@Test(.enabled(if: hasBear, "bear is not installed")) func `an incremental build keeps what it did not compile again`()
+@Test(.needs("bear")) func `an incremental build keeps what it did not compile again`()
     async throws
 {
     let tree = try sources()

@@ -66,7 +66,8 @@ private let newFunction = """
     """
 
 @Suite struct RegenerateTests {
-    @Test func `trap source-and-generator: the recorded build makes anew what a generator makes of the change`()
+    @Test(.needsOverlay)
+    func `trap source-and-generator: the recorded build makes anew what a generator makes of the change`()
         async throws
     {
         let tree = try generatedTree()
@@ -84,14 +85,18 @@ private let newFunction = """
         #expect(await refusedRules { _ = try await compile(tree, newTable) } == ["unread-source"])
     }
 
-    @Test func `trap source-and-generator: a build that does not run the generator proves nothing`() async throws {
+    @Test(.needsOverlay) func `trap source-and-generator: a build that does not run the generator proves nothing`()
+        async throws
+    {
         // A build without a rule for the table: make ends well, and the change would be lost.
         let tree = try generatedTree(command: ["make", "-s", "-o", "table.h"])
         defer { tree.remove() }
         #expect(await refusedRules { _ = try await compile(tree, newTable) } == ["unread-source"])
     }
 
-    @Test func `a header that no unit reads waits for the target's units, unless a generator reads it`() async throws {
+    @Test(.needsOverlay) func `a header that no unit reads waits for the target's units, unless a generator reads it`()
+        async throws
+    {
         let tree = try generatedTree()
         defer { tree.remove() }
         try tree.write("#define OTHER 1\n", to: "lone.h")
@@ -105,7 +110,7 @@ private let newFunction = """
         #expect(await refusedRules { _ = try await compile(tree, newHeader) } == ["unread-source"])
     }
 
-    @Test(arguments: [("lone.conf", true), ("lone.dat", false)])
+    @Test(.needsOverlay, arguments: [("lone.conf", true), ("lone.dat", false)])
     func `a configuration that a build script only names is passed over where the build shows no more`(
         name: String, passes: Bool
     ) async throws {
@@ -121,7 +126,9 @@ private let newFunction = """
         #expect(await refusedRules { _ = try await compile(tree, diff) } == ["unread-source"])
     }
 
-    @Test func `files that the build puts together into one unit need no unit of their own`() async throws {
+    @Test(.needsOverlay) func `files that the build puts together into one unit need no unit of their own`()
+        async throws
+    {
         var tree = try SourceTree([
             "part.h": "#define PART 1\n", "part.c": "int part(void) { return PART; }\n",
             "Makefile": "all.o: all.c\n\tgcc -O2 -c -o all.o all.c\nall.c: part.h part.c\n\tcat $^ > $@\n",
@@ -144,7 +151,7 @@ private let newFunction = """
         #expect(try changes(input) == ["part"])
     }
 
-    @Test(arguments: [("cp", ["one", "two"]), ("test -e include/one.h || cp", [])])
+    @Test(.needsOverlay, arguments: [("cp", ["one", "two"]), ("test -e include/one.h || cp", [])])
     func `trap source-and-generator: a header that the build copies for some units`(copy: String, expected: [String])
         async throws
     {
@@ -175,7 +182,8 @@ private let newFunction = """
         }
     }
 
-    @Test func `trap source-and-generator: a new function's prototype is generated before its callers are compiled`()
+    @Test(.needsOverlay)
+    func `trap source-and-generator: a new function's prototype is generated before its callers are compiled`()
         async throws
     {
         let tree = try generatedTree()
@@ -185,7 +193,9 @@ private let newFunction = """
         #expect(try changes(input) == ["half"])
     }
 
-    @Test func `trap source-and-generator: new code that calls what nothing declares is refused`() async throws {
+    @Test(.needsOverlay) func `trap source-and-generator: new code that calls what nothing declares is refused`()
+        async throws
+    {
         let tree = try generatedTree(command: nil)
         defer { tree.remove() }
         let call = newFunction.replacing("(name(x)[0])", with: "name(x)").replacing(
@@ -195,8 +205,8 @@ private let newFunction = """
         #expect(await refusedRules { _ = try await compile(tree, call) } == ["source-and-generator"])
     }
 
-    @Test func `a repeated build can write nothing but its private view of the tree`() async throws {
-        let outside = "/tmp/patchbuild-outside-\(getpid())"
+    @Test(.needsOverlay) func `a repeated build can write nothing but its private view of the tree`() async throws {
+        let outside = "\(temporaryDirectory)/patchbuild-outside-\(getpid())"
         let tree = try generatedTree(command: ["make", "-s", "EXTRA=touch \(outside)"])
         defer { tree.remove() }
         try writeText("", to: outside)

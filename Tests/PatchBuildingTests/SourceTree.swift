@@ -14,7 +14,7 @@ struct SourceTree {
     var units: [CompileUnit] = []
 
     init(_ files: [String: String]) throws {
-        base = "/tmp/patchbuild-source-\(UInt64.random(in: 0 ... .max))"
+        base = "\(temporaryDirectory)/patchbuild-source-\(UInt64.random(in: 0 ... .max))"
         root = base + "/tree"
         scratch = base + "/scratch"
         try makeDirectory(root)

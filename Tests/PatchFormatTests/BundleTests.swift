@@ -10,7 +10,7 @@ import Testing
         #expect(bundle.manifest.targets == Samples.manifest().targets)
         #expect(bundle.modules == Samples.modules())
         #expect(bundle.manifestDigest == Digest.sha256(bundle.manifestBytes))
-        #expect(bundle.manifest.members[0].digest == Digest.sha256(Samples.module))
+        #expect(bundle.manifest.members.first?.digest == Digest.sha256(Samples.module))
     }
 
     @Test func sameInputsGiveSameBytes() throws {

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 extension ProcessControl {
-    @Suite struct Borrowing {
+    @Suite(.needsPatching) struct Borrowing {
         /// getpid on a borrowed thread, again and again.
         private func call(_ pid: Int32, times: Int) throws -> [UInt8] {
             try runTracer(deadline: .seconds(20)) {

@@ -54,7 +54,7 @@ extension ProcessControl {
             // A call that is interrupted at that moment may see EINTR. No signal may be lost.
             let numbers = output.stdout.split { $0 == " " || $0 == "\n" }.compactMap { Int($0) }
             try #require(numbers.count == 4, "\(output)")
-            #expect(numbers[0] == 0 && numbers[1] == numbers[2], "\(output)")
+            #expect(try numbers.at(0) == 0 && numbers.at(1) == numbers.at(2), "\(output)")
         }
 
         @Test("the process stands still while it is stopped")

@@ -111,7 +111,8 @@ extension ProcessControl {
                 """
             let stacks = try unwind(source, ["-O2"])
             #expect(
-                stacks[0].filter { $0 != "?" } == ["handled", "handler", "victim", "main", "_start", "end"], "\(stacks)"
+                try stacks.at(0).filter { $0 != "?" } == ["handled", "handler", "victim", "main", "_start", "end"],
+                "\(stacks)"
             )
         }
 
@@ -131,7 +132,7 @@ extension ProcessControl {
                 }
                 """
             let stacks = try unwind(source, ["-O2"])
-            #expect(stacks[0].first == "?" && stacks[0].contains("no"), "\(stacks)")
+            #expect(try stacks.at(0).first == "?" && stacks.at(0).contains("no"), "\(stacks)")
         }
     }
 }

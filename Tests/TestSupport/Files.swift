@@ -42,9 +42,17 @@ public func makeDirectory(_ path: String) throws {
 
 public func fileExists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
+/// Where tests put what they make: `TMPDIR`, or `/tmp`; symbolic links resolved. `Tests/run` sees to it that programs can run there.
+public let temporaryDirectory: String = {
+    let given = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+    guard let resolved = realpath(given, nil) else { return given }
+    defer { free(resolved) }
+    return String(cString: resolved)
+}()
+
 /// Runs `body` with a new directory, which is removed afterwards.
 public func withTemporaryDirectory<Result>(_ body: (String) throws -> Result) throws -> Result {
-    var template = Array("/tmp/patchbuild-test.XXXXXX".utf8CString)
+    var template = Array("\(temporaryDirectory)/patchbuild-test.XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { throw SystemFailure("mkdtemp", errno: errno) }
     let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     defer { removeTree(path) }
@@ -66,4 +74,23 @@ public func removeTree(_ path: String) {
     }
     closedir(directory)
     rmdir(path)
+}
+
+/// What a symbolic link says; nil when there is none.
+public func linkTarget(_ path: String) -> String? {
+    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+    let length = readlink(path, &buffer, buffer.count)
+    guard length > 0 else { return nil }
+    return String(decoding: buffer[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}
+
+extension Collection {
+    /// The element at an offset.
+    /// - Throws: `SystemFailure` when there is none: a wrong answer of a product must not end the test process.
+    public func at(_ offset: Int, file: StaticString = #fileID, line: UInt = #line) throws -> Element {
+        guard let place = index(startIndex, offsetBy: offset, limitedBy: endIndex), place < endIndex else {
+            throw SystemFailure("\(file):\(line): \(count) elements, and so none at \(offset)")
+        }
+        return self[place]
+    }
 }

@@ -2,8 +2,8 @@ import Glibc
 
 /// Programs and objects that tests need, compiled once per machine and kept in a temporary directory.
 public enum Fixture {
-    /// `/tmp/patchbuild-fixtures-UID`; safe to remove at any time no test runs.
-    public static let cache = "/tmp/patchbuild-fixtures-\(getuid())"
+    /// `patchbuild-fixtures-UID`; safe to remove at any time no test runs.
+    public static let cache = temporaryDirectory + "/patchbuild-fixtures-\(getuid())"
 
     /// Compiles C sources with one compiler call and returns the output's path.
     ///

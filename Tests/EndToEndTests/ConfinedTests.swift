@@ -1,0 +1,86 @@
+import TestSupport
+import Testing
+
+extension EndToEnd {
+    /// What the tools do where a container allows less than a machine does.
+    @Suite(.serialized) struct ConfinedTests {
+        /// Runs what it is given under a filter that refuses namespaces and mounts, as Docker's default profile does.
+        private static let confine = """
+            #define _GNU_SOURCE
+            #include <errno.h>
+            #include <linux/filter.h>
+            #include <linux/seccomp.h>
+            #include <stddef.h>
+            #include <sys/prctl.h>
+            #include <sys/syscall.h>
+            #include <unistd.h>
+            #define NO(call) {0x15, 0, 1, SYS_##call}, {6, 0, 0, SECCOMP_RET_ERRNO | EPERM}
+            int main(int argc, char **argv) {
+                struct sock_filter f[] = {
+                    {0x20, 0, 0, offsetof(struct seccomp_data, nr)}, NO(unshare), NO(mount), {6, 0, 0, SECCOMP_RET_ALLOW}};
+                struct sock_fprog p = {sizeof f / sizeof *f, f};
+                if (argc < 2 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, 2, &p)) return 126;
+                execvp(argv[1], argv + 1);
+                return 127;
+            }
+            """
+
+        private static func program(_ name: String) throws -> SmallProgram {
+            let main = """
+                #include <stdio.h>
+                #include <unistd.h>
+                #include "rate.h"
+                int main(void) { for (;;) { printf("%d\\n", rate(7)); fflush(stdout); usleep(20000); } }
+                """
+            return try SmallProgram(
+                name,
+                [
+                    "main.c": main, "rate.h": "#define FACTOR 3\nint rate(int);\n",
+                    "rate.c": "#include \"rate.h\"\nint rate(int x) { return x * FACTOR; }\n",
+                ])
+        }
+
+        private static let edit = SmallProgram.Edit(file: "rate.h", old: "FACTOR 3", new: "FACTOR 5")
+
+        @Test func `without namespaces copies are compiled, and the bundle is the same`() throws {
+            let program = try Self.program("confined-build")
+            let free = try program.build([Self.edit])
+            try #require(free.status == 0, "\(free)")
+            let bundle = readBytes(program.bundle)
+            let confine = try Fixture.compile(Self.confine, ["-O2"], output: "confine")
+            let confined = try program.build([Self.edit], by: [confine])
+            try #require(confined.status == 0, "\(confined)")
+            #expect(readBytes(program.bundle) == bundle)
+        }
+
+        /// Nobody under a filter may read the filters of others, and one of those might kill for the calls that patching makes.
+        @Test func `under a container's filter no process is touched, and the refusal says what to do`() throws {
+            let program = try Self.program("confined-apply")
+            try #require(try program.build([Self.edit]).status == 0)
+            let confine = try Fixture.compile(Self.confine, ["-O2"], output: "confine")
+            try withProcess(confine, [program.program]) { process in
+                try process.waitForOutput("21\n")
+                let output = try run(
+                    confine,
+                    [
+                        toolPath("livepatch"), "apply", program.bundle, "--pid", "\(process.pid)", "--allow-unsigned",
+                        "--json",
+                    ])
+                try expectRefusal("unsupported-process", output)
+                #expect(output.stdout.contains("--security-opt seccomp=unconfined"), "\(output)")
+                #expect(try process.nextLine() == "21")
+            }
+        }
+
+        @Test(.needs("bear")) func `a build that can't be recorded for want of loopback is said to be so`() throws {
+            let directory = try Workshop.directory("no-loopback")
+            let isolated = ["--user", "--map-root-user", "--net"]
+            guard try run("unshare", isolated + ["true"]).status == 0 else {
+                try Test.cancel("no network namespace can be made here")
+            }
+            let output = try run(
+                "unshare", isolated + [toolPath("patchbuild"), "record", "--", "true"], in: directory)
+            #expect(output.status == 4 && output.stderr.contains("loopback"), "\(output)")
+        }
+    }
+}
