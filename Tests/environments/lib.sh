@@ -78,7 +78,7 @@ swift_directory() {
 enter() {
     local user=$1 namespaces=(--mount --pid --fork --kill-child) confine=()
     shift
-    cc -O2 -o "$store/confine" "$here/confine.c"
+    cc -O2 -static -o "$store/confine" "$here/confine.c"
     [ -z "${offline:-}" ] || { namespaces+=(--net) && confine+=(--loopback); }
     [ -z "${container:-}" ] || confine+=(--docker)
     (
