@@ -132,20 +132,25 @@ want_packages() {
 # The libraries patchbuild reads objects and instructions with, what builds and records a C program, and what signs.
 build_packages="libelf-dev libdw-dev binutils-dev libzydis-dev binutils bear gcc g++ libc6-dev make patch openssh-client util-linux"
 
-# Bear talks to itself by the name localhost, which a machine made by hand may not have.
-need_localhost() {
-    getent ahosts localhost >/dev/null || need_packages libnss-myhostname
-    getent ahosts localhost >/dev/null ||
-        die "the name localhost is unknown, and recording a build needs it: add the line '127.0.0.1 localhost' to /etc/hosts"
+# Swift from an archive comes without the libraries it needs.
+swift_packages() {
+    echo git ca-certificates
+    swift build --version >/dev/null 2>&1 || echo libcurl4 libxml2 libncurses6 libsqlite3-0
 }
 
-# Swift from an archive comes without the libraries it needs.
-need_swift() {
-    command -v swift >/dev/null || die "no swift in PATH: install Swift 6.2 or later from swift.org"
-    swift build --version >/dev/null 2>&1 ||
-        need_packages libcurl4 libxml2 libncurses6 libsqlite3-0
+# Bear talks to itself by the name localhost, which a machine made by hand may not have.
+localhost_packages() { getent ahosts localhost >/dev/null || echo libnss-myhostname; }
+
+# need_everything [swift]: what building a patch takes, and with `swift` what building this package takes; all that is missing
+# is installed, or named, at once.
+need_everything() {
+    [ "${1:-}" != swift ] || command -v swift >/dev/null || die "no swift in PATH: install Swift 6.2 or later from swift.org"
+    # shellcheck disable=SC2046,SC2086
+    need_packages $build_packages $(localhost_packages) $([ "${1:-}" != swift ] || swift_packages)
+    getent ahosts localhost >/dev/null ||
+        die "the name localhost is unknown, and recording a build needs it: add the line '127.0.0.1 localhost' to /etc/hosts"
+    [ "${1:-}" = swift ] || return 0
     swift build --version >/dev/null || die "swift does not run (above): install what swift.org lists for this distribution"
-    need_packages git ca-certificates
     is_roomy "$root/.build" 500 ||
         die "can't build in $root: it can't be written, or is full, or no program in it may run; clone it elsewhere"
 }
@@ -167,13 +172,11 @@ swift_build() { swift build --package-path "$root" -j "$(swift_jobs)" "$@" </dev
 
 # Sets $tools to the directory of patchbuild and livepatch; builds them unless PATCHBUILD_TOOLS names one.
 need_tools() {
-    # shellcheck disable=SC2086
-    need_packages $build_packages
-    need_localhost
     if [ -n "${PATCHBUILD_TOOLS:-}" ]; then
+        need_everything
         tools=$PATCHBUILD_TOOLS
     else
-        need_swift
+        need_everything swift
         say "building patchbuild and livepatch"
         local product
         for product in patchbuild livepatch; do
