@@ -178,7 +178,7 @@ extension EndToEnd {
         }
 
         /// Response files, a precompiled header, and no debug information.
-        @Test(.needs("cmake", "ccache")) func cmakeWithMakefiles() throws {
+        @Test(.needs("cmake", "ccache"), .needsOverlay) func cmakeWithMakefiles() throws {
             let project = try Project("makefiles", ["CMakeLists.txt": Self.cmake])
             try runOrThrow(
                 "cmake",
