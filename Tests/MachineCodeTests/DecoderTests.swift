@@ -27,7 +27,7 @@ struct DecoderTests {
             ])
         let g = code.address("g")
         #expect(found.map(\.target) == [nil, g, g, nil, g, nil, nil, g, nil, nil, nil])
-        #expect(found[3].isIndirectBranch)
+        #expect(try found.at(3).isIndirectBranch)
         #expect(found.last?.end == Assembled.base + UInt64(code.bytes.count))
     }
 
