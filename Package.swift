@@ -33,6 +33,7 @@ let package = Package(
         // What both tools share: the patch itself, and how a refusal is said.
         room("Diagnostics"),
         room("PatchFormat", ["Diagnostics", crypto]),
+        room("Signatures", ["PatchFormat", "Diagnostics", crypto]),
 
         // ELF and DWARF; instructions for the tool, and as text for people.
         .target(name: "CElfutils", linkerSettings: [.linkedLibrary("elf"), .linkedLibrary("dw")]),
@@ -48,7 +49,8 @@ let package = Package(
         room(
             "PatchBuilding",
             [
-                "Toolchain", "SourceChanges", "ObjectFiles", "MachineCode", "Disassembly", "PatchFormat", "Diagnostics",
+                "Toolchain", "SourceChanges", "ObjectFiles", "MachineCode", "Disassembly", "Signatures", "PatchFormat",
+                "Diagnostics",
             ]),
         .executableTarget(
             name: "patchbuild", dependencies: ["PatchBuilding", argumentParser], swiftSettings: strict),
@@ -56,13 +58,14 @@ let package = Package(
         // livepatch: from a bundle to a patched process.
         .target(name: "CLinuxPtrace"),
         room("ProcessControl", ["CLinuxPtrace"]),
-        room("PatchApplying", ["ProcessControl", "PatchFormat", "Diagnostics"]),
+        room("PatchApplying", ["ProcessControl", "Signatures", "PatchFormat", "Diagnostics"]),
         .executableTarget(
             name: "livepatch", dependencies: ["PatchApplying", argumentParser], swiftSettings: strict),
 
         // Tests: one target per room, and real processes in EndToEndTests.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         tests("PatchFormatTests", ["PatchFormat"]),
+        tests("SignaturesTests", ["Signatures", "PatchFormat", "TestSupport", crypto]),
         tests("ObjectFilesTests", ["ObjectFiles", "TestSupport"]),
         tests("MachineCodeTests", ["MachineCode", "Disassembly", "ObjectFiles", "TestSupport"]),
         tests("ProcessControlTests", ["ProcessControl", "TestSupport"]),
@@ -70,6 +73,6 @@ let package = Package(
         tests("SourceChangesTests", ["SourceChanges"]),
         tests("PatchBuildingTests", ["PatchBuilding", "TestSupport"]),
         tests("PatchApplyingTests", ["PatchApplying", "TestSupport"]),
-        tests("EndToEndTests", ["TestSupport", "Diagnostics", "patchbuild", "livepatch"]),
+        tests("EndToEndTests", ["TestSupport", "Diagnostics", "Signatures", "PatchFormat", "patchbuild", "livepatch"]),
     ]
 )

@@ -112,13 +112,6 @@ let explanationsOfBundles: [(rule: Rule, text: RuleExplanation)] = [
             wayOut: "Fetch the bundle again; `patchbuild show` reads it without applying it.")
     ),
     (
-        .unsigned,
-        RuleExplanation(
-            "Nobody vouches for the bundle's origin. It becomes code of the process.",
-            example: "livepatch apply fix.lpatch --pid 1234",
-            wayOut: "Check where the file comes from, and say --allow-unsigned.")
-    ),
-    (
         .formatVersion,
         RuleExplanation(
             "The bundle has a format that this version does not know.",

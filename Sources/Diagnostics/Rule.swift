@@ -39,8 +39,18 @@ public enum Rule: String, CaseIterable, Sendable {
 
     // Bundles.
     case badBundle = "bad-bundle"
-    case unsigned = "unsigned"
     case formatVersion = "format-version"
+
+    // Who vouches for a bundle.
+    case unsigned = "unsigned"
+    case untrustedSignature = "untrusted-signature"
+    case policyUnmet = "policy-unmet"
+    case revoked = "revoked"
+    case expired = "expired"
+    case rollback = "rollback"
+    case untrustedConfiguration = "untrusted-configuration"
+    case unsuitableKey = "unsuitable-key"
+    case signingFailed = "signing-failed"
 
     // Processes.
     case noPermission = "no-permission"
@@ -100,8 +110,15 @@ public enum Rule: String, CaseIterable, Sendable {
             "use the library's variable in a function that is compiled with -fPIC, or through a function call"
         case .ambiguousSymbol: "record the whole build, so that the symbol can be told apart by match"
         case .badBundle: "fetch the bundle again"
-        case .unsigned:
-            "signatures are not checked by this version: pass --allow-unsigned if you trust the file's origin"
+        case .unsigned: "have it signed with `patchbuild sign`, or pass --allow-unsigned if you trust the file's origin"
+        case .untrustedSignature: "fetch the bundle again from where it was signed"
+        case .policyUnmet: "have the missing signers sign it; `livepatch trust FIX.lpatch` says who has signed"
+        case .revoked: "fetch the bundle that replaces this one; reverting is always possible"
+        case .expired: "fetch a newer bundle; reverting is always possible"
+        case .rollback: "apply the newer bundle, or pass --allow-rollback where the policy allows it"
+        case .untrustedConfiguration: "correct the file as the reason says; `livepatch trust` shows what is read"
+        case .unsuitableKey: "make a key with `ssh-keygen -t ed25519`, or -t ecdsa, ed25519-sk, ecdsa-sk"
+        case .signingFailed: "correct what ssh-keygen's message says, and sign again"
         case .formatVersion: "use the livepatch that belongs to the patchbuild that made the bundle"
         case .noPermission: "run as root or as the owner of the process, with CAP_SYS_PTRACE"
         case .noProcess: "check the process id"

@@ -28,6 +28,7 @@ public struct RuleGroup: Sendable {
         RuleGroup(title: "The target and its objects", explanations: explanationsOfTargets),
         RuleGroup(title: "What the patch changes", explanations: explanationsOfChanges),
         RuleGroup(title: "Bundles", explanations: explanationsOfBundles),
+        RuleGroup(title: "Trust", explanations: explanationsOfTrust),
         RuleGroup(title: "Processes", explanations: explanationsOfProcesses),
     ]
 

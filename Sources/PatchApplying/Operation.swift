@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 import PatchFormat
 import ProcessControl
+import Signatures
 
 /// What a command changes in a process.
 public enum Operation: String, Sendable {
@@ -64,35 +65,15 @@ func openWhenReady(pid: Int32, _ options: ApplyOptions, until end: UInt64) throw
     }
 }
 
-/// Signatures are not checked by this version: the user says that the file's origin is trusted.
+/// Who vouches for the bundle was decided once for the whole command, before any process was touched, of the very bytes
+/// that are loaded here.
 func checkTrust(_ selector: PatchSelector, _ options: ApplyOptions) throws {
     guard case .bundle(let bundle) = selector else {
         throw UsageError("\(selector.id): give the bundle's file, not an id")
     }
-    if let expires = bundle.manifest.expires, expires < currentTime() {
-        throw Refusal(
-            .badBundle, subject: bundle.manifest.id, why: "it has expired on \(expires)",
-            remedy: "fetch a newer bundle; reverting is always possible")
+    guard options.acceptance?.manifestDigest == bundle.manifestDigest else {
+        throw Refusal(.unsigned, subject: bundle.manifest.id, why: "this host has not accepted the bundle")
     }
-    guard options.allowUnsigned else {
-        let signatures = bundle.signatures.count
-        throw Refusal(
-            .unsigned, subject: bundle.manifest.id,
-            why: signatures == 0 ? "it carries no signature" : "its \(signatures) signatures can't be checked")
-    }
-}
-
-/// RFC 3339, UTC.
-private func currentTime() -> String {
-    var (now, parts) = (time(nil), tm())
-    gmtime_r(&now, &parts)
-    let digits = { (value: Int32, count: Int) in
-        let text = String(value)
-        return String(repeating: "0", count: max(0, count - text.count)) + text
-    }
-    let date = [digits(parts.tm_year + 1900, 4), digits(parts.tm_mon + 1, 2), digits(parts.tm_mday, 2)]
-    let clock = [digits(parts.tm_hour, 2), digits(parts.tm_min, 2), digits(parts.tm_sec, 2)]
-    return date.joined(separator: "-") + "T" + clock.joined(separator: ":") + "Z"
 }
 
 extension Session {
@@ -108,6 +89,10 @@ extension Session {
         let before = report(reference)
         switch operation {
         case .activate:
+            // The only thing of trust that is asked again: a patch may have been withdrawn since it was loaded.
+            if options.revocations.revokes(bundle: reference.manifestDigest) {
+                throw Trust.withdrawn(reference.id)
+            }
             if try !activate(reference) { notes.append("it was active already") }
         case .deactivate:
             if try !deactivate(reference) { notes.append("it was not active") }

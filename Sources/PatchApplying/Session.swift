@@ -1,6 +1,7 @@
 import Diagnostics
 import PatchFormat
 import ProcessControl
+import Signatures
 
 /// What the command line asks for, besides the operation.
 public struct ApplyOptions: Sendable {
@@ -10,7 +11,10 @@ public struct ApplyOptions: Sendable {
     public var consistency: Consistency?
     /// How long to go on trying, in seconds.
     public var timeout: Double = 10
-    public var allowUnsigned = false
+    /// That this host accepts the bundle which is to be loaded.
+    public var acceptance: Acceptance?
+    /// What has been withdrawn is not activated.
+    public var revocations = Revocations()
 
     public init() {}
 

@@ -1,5 +1,4 @@
 import Diagnostics
-import Glibc
 
 /// A `.lpatch` file: a ustar archive of `manifest.json`, `modules/<build-id>.so` in the order of the manifest's
 /// targets, perhaps `review.json`, and `signatures/*.sig` sorted by name.
@@ -30,22 +29,17 @@ public struct Bundle: Sendable {
     /// Reads the file once; everything later uses the bytes that were checked.
     /// - Throws: `Refusal` of rule bad-bundle or format-version, with the offset of what is wrong.
     public static func read(path: String) throws -> Bundle {
-        try parse(try readFile(path), name: path)
+        try SealedBundle.read(path: path).open()
     }
 
     /// - Parameter name: what to call the bundle in a refusal.
     /// - Throws: `Refusal` of rule bad-bundle or format-version, with the offset of what is wrong.
     public static func parse(_ bytes: [UInt8], name: String = "bundle") throws -> Bundle {
-        do throws(FormatError) {
-            return try checkedParse(bytes)
-        } catch {
-            throw error.refusal(subject: name)
-        }
+        try SealedBundle.split(bytes, name: name).open()
     }
 
-    private static func checkedParse(_ bytes: [UInt8]) throws(FormatError) -> Bundle {
-        guard bytes.count <= maximumSize else { throw FormatError(why: "the file is too large", offset: maximumSize) }
-        let members = try Ustar.read(bytes)
+    /// Everything that `SealedBundle.split` has not judged.
+    static func open(_ members: [ArchiveMember]) throws(FormatError) -> Bundle {
         guard let first = members.first, first.name == manifestName else {
             throw FormatError(why: "the first member is not \(manifestName)", offset: 0)
         }
@@ -133,28 +127,5 @@ public struct Bundle: Sendable {
     /// The same bundle with these signatures; the manifest's bytes stay as they are.
     public func write(signatures: [String: [UInt8]]) throws -> [UInt8] {
         try Self.write(manifestBytes: manifestBytes, modules: modules, review: review, signatures: signatures)
-    }
-
-    // MARK: The file
-
-    private static func readFile(_ path: String) throws -> [UInt8] {
-        func refuse(_ why: String) -> Refusal { Refusal(.badBundle, subject: path, why: why) }
-        // Not blocking: opening a fifo must not wait for a writer.
-        let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard file >= 0 else { throw refuse("can't open it: \(String(cString: strerror(errno)))") }
-        defer { close(file) }
-        var status = stat()
-        guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { throw refuse("not a regular file") }
-        guard status.st_size >= 0, status.st_size <= maximumSize else { throw refuse("the file is too large") }
-        var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
-        var filled = 0
-        while filled < bytes.count {
-            let start = filled
-            let count = bytes.withUnsafeMutableBytes { pread(file, $0.baseAddress! + start, $0.count - start, start) }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw refuse("can't read it: it is shorter than it was, or unreadable") }
-            filled += count
-        }
-        return bytes
     }
 }

@@ -1,4 +1,5 @@
 import Diagnostics
+import Glibc
 
 /// One regular file of an archive.
 struct ArchiveMember {
@@ -49,7 +50,7 @@ enum Ustar {
             guard bytes.count - offset >= blockSize else {
                 throw FormatError(why: "the archive is cut off", offset: offset)
             }
-            if bytes[offset..<offset + blockSize].allSatisfy({ $0 == 0 }) { break }
+            if isZero(bytes, offset..<offset + blockSize) { break }
             let (name, size) = try readHeader(bytes, at: offset)
             guard names.insert(name).inserted else {
                 throw FormatError(why: "a member's name occurs twice", offset: offset)
@@ -59,17 +60,31 @@ enum Ustar {
                 throw FormatError(why: "a member reaches past the end of the archive", offset: offset)
             }
             let end = start + size
-            guard bytes[end..<end + padding(size)].allSatisfy({ $0 == 0 }) else {
+            guard isZero(bytes, end..<end + padding(size)) else {
                 throw FormatError(why: "a member's padding is not zero", offset: end)
             }
             let text = String(decoding: name, as: UTF8.self)
             members.append(ArchiveMember(name: text, bytes: Array(bytes[start..<end]), offset: offset))
             offset = end + padding(size)
         }
-        guard bytes.count - offset == 2 * blockSize, bytes[offset...].allSatisfy({ $0 == 0 }) else {
+        guard bytes.count - offset == 2 * blockSize, isZero(bytes, offset..<bytes.count) else {
             throw FormatError(why: "the archive does not end with exactly two zero blocks", offset: offset)
         }
         return members
+    }
+
+    private static let zeros = [UInt8](repeating: 0, count: 2 * blockSize)
+
+    /// Of at most two blocks.
+    private static func isZero(_ bytes: [UInt8], _ range: Range<Int>) -> Bool {
+        bytes.withUnsafeBytes { all in
+            zeros.withUnsafeBytes { zeros in
+                guard range.count <= zeros.count, range.upperBound <= all.count, let zero = zeros.baseAddress,
+                    let start = all.baseAddress
+                else { return false }
+                return memcmp(start + range.lowerBound, zero, range.count) == 0
+            }
+        }
     }
 
     private static func padding(_ size: Int) -> Int { (blockSize - size % blockSize) % blockSize }

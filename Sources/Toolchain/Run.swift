@@ -65,6 +65,37 @@ public func runInForeground(_ job: Job) async throws -> Int32 {
     }
 }
 
+/// Runs one job that may ask its user something: on this process's own standard input, and on its standard error, for
+/// both of the job's outputs. Standard output stays free for an answer.
+///
+/// Where standard error is no terminal, what the job says there is kept as well. (A terminal is handed on as it is: some
+/// programs say less to a pipe, ssh-keygen for one, which asks to touch a hardware key.)
+/// - Throws: `JobFailure` when it can't be started.
+public func runInteractively(_ job: Job) async throws -> JobResult {
+    guard isatty(STDERR_FILENO) == 0 else {
+        do {
+            let result = try await Subprocess.run(
+                executable(of: job), arguments: Arguments(job.arguments), environment: environment(of: job),
+                workingDirectory: job.directory.map { FilePath($0) }, input: .currentStandardInput,
+                output: .currentStandardError, error: .currentStandardError)
+            let status = status(of: result.terminationStatus)
+            return JobResult(job: job, status: status, output: [], errors: [], seconds: 0)
+        } catch let error as SubprocessError {
+            throw JobFailure(job: job, status: nil, message: "\(error)")
+        }
+    }
+    do {
+        let result = try await Subprocess.run(
+            executable(of: job), arguments: Arguments(job.arguments), environment: environment(of: job),
+            workingDirectory: job.directory.map { FilePath($0) }, input: .currentStandardInput,
+            output: .currentStandardError, error: .bytes(limit: outputLimit))
+        let status = status(of: result.terminationStatus)
+        return JobResult(job: job, status: status, output: [], errors: result.standardError, seconds: 0)
+    } catch let error as SubprocessError {
+        throw JobFailure(job: job, status: nil, message: "\(error)")
+    }
+}
+
 /// Where `name` is found in `PATH` as a program that may be run; nil when it is not installed.
 public func findProgram(_ name: String) -> String? {
     if name.contains("/") { return access(name, X_OK) == 0 ? name : nil }

@@ -14,11 +14,14 @@ struct LivePatch: ParsableCommand {
             """,
         subcommands: [
             Load.self, Activate.self, Deactivate.self, Unload.self, Apply.self, Revert.self, Status.self, Verify.self,
+            TrustCommand.self,
         ])
 
     /// ArgumentParser's own statuses are 64 and the like: bad usage is 2 here.
     static func main() {
         signal(SIGPIPE, SIG_IGN)
+        // The times in allowed_signers are the machine's: the caller's zone must not prolong a key's life.
+        unsetenv("TZ")
         do {
             if let rule = Rule.asked(by: Array(CommandLine.arguments.dropFirst())) {
                 print(try Rule.explain(rule))

@@ -31,8 +31,11 @@ struct ChangeOptions: ParsableArguments {
     @Option(help: "How long to go on trying, in seconds.")
     var timeout = 10.0
 
-    @Flag(help: "Trust the file's origin: this version does not check signatures.")
+    @Flag(help: "Trust the file's origin without a signature, where the policy of this host permits it.")
     var allowUnsigned = false
+
+    @Flag(help: "Take a bundle older than one that was applied, where the policy of this host permits it.")
+    var allowRollback = false
 
     func validate() throws {
         guard all != !pid.isEmpty else { throw ValidationError("give --pid (once or several times) or --all") }
@@ -47,9 +50,11 @@ struct ChangeOptions: ParsableArguments {
         options.maximumStop = maxStop
         options.consistency = consistency
         options.timeout = timeout
-        options.allowUnsigned = allowUnsigned
         do {
-            let selector = try selector(operation)
+            // Who vouches for the bundle is decided before any process is looked at.
+            let (selector, accepted) = try selector(operation)
+            options.acceptance = accepted?.acceptance
+            if operation == .activate { options.revocations = try HostTrust().revocations() }
             var seen: Set<Int32> = []
             var results: [ProcessResult] = []
             // A process started or forked by one that was not patched yet is found the next time.
@@ -58,6 +63,7 @@ struct ChangeOptions: ParsableArguments {
                 if pass == 0 { presentation.warn(discovery) }
                 let pids = discovery.pids.filter { seen.insert($0).inserted }
                 if pids.isEmpty { break }
+                if pass == 0 { try accepted?.remember(for: timeout) }
                 results += pids.map { perform(operation, selector, pid: $0, options: options) }
             }
             // A process that ended meanwhile is not one that was left out.
@@ -81,11 +87,14 @@ struct ChangeOptions: ParsableArguments {
     }
 
     /// A file where a bundle is needed or the argument looks like one; else an id.
-    private func selector(_ operation: Operation) throws -> PatchSelector {
-        if operation.needsBundle || patch.contains("/") || patch.hasSuffix(".lpatch") {
-            return .bundle(try Bundle.read(path: patch))
+    private func selector(_ operation: Operation) throws -> (PatchSelector, AcceptedBundle?) {
+        if operation.needsBundle {
+            let claims = TrustClaims(allowUnsigned: allowUnsigned, allowRollback: allowRollback)
+            let accepted = try HostTrust().accept(try SealedBundle.read(path: patch), claims)
+            return (.bundle(accepted.bundle), accepted)
         }
-        return .id(patch)
+        if patch.contains("/") || patch.hasSuffix(".lpatch") { return (.bundle(try Bundle.read(path: patch)), nil) }
+        return (.id(patch), nil)
     }
 }
 

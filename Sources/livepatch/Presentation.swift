@@ -82,7 +82,15 @@ struct Presentation {
         return ExitStatus(for: error)
     }
 
-    private func write(_ answer: Answer) {
+    /// Shows whom this host trusts.
+    func show(_ account: TrustAccount) -> ExitStatus {
+        let refusals = account.refused ?? []
+        for refusal in refusals { print("livepatch: \(refusal)", to: .standardError) }
+        if json { write(account) } else { print(account.description, to: .standardOutput) }
+        return refusals.isEmpty ? .done : .refused
+    }
+
+    private func write(_ answer: some Encodable) {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         guard let data = try? encoder.encode(answer) else { return }

@@ -12,13 +12,16 @@ struct Patchbuild: AsyncParsableCommand {
 
               patchbuild record -- make
               patchbuild build --source . --diff fix.diff --target ./server -o fix.lpatch
-              livepatch apply fix.lpatch --pid 1234 --allow-unsigned
+              patchbuild sign fix.lpatch --key ~/.ssh/id_ed25519
+              livepatch apply fix.lpatch --pid 1234
 
             A patch that could be wrong is refused by a named rule: patchbuild help rules, patchbuild help RULE.
             Exit status: 0 done; 1 refused, nothing written; 2 bad usage; 4 the machine failed midway.
             """,
         version: "0.1.0",
-        subcommands: [Record.self, Build.self, Diff.self, Check.self, Show.self, Explain.self])
+        subcommands: [
+            Record.self, Build.self, Diff.self, Check.self, Show.self, Sign.self, Verify.self, Explain.self,
+        ])
 
     /// Every way out of the program goes through here: the exit statuses are a contract.
     static func main() async {
