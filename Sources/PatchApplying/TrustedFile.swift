@@ -41,7 +41,10 @@ public struct TrustedPlace: Sendable {
         let number = openat(directory.number, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
         guard number >= 0 else {
             if errno == ENOENT { return nil }
-            throw refusal(path, errno == ELOOP ? "it is a symbolic link" : "can't open it: \(reason())")
+            guard errno == ELOOP else { throw refusal(path, "can't open it: \(reason())") }
+            throw refusal(
+                path, "it is a symbolic link",
+                "put the file in the link's place, as root: cp --remove-destination $(readlink -f \(path)) \(path)")
         }
         let file = Descriptor(number)
         let status = try judged(file, path)
@@ -79,7 +82,9 @@ public struct TrustedPlace: Sendable {
             }
             guard number >= 0 else {
                 let isLink = errno == ELOOP || errno == ENOTDIR
-                throw refusal(path, isLink ? "it is a symbolic link, or no directory" : "can't open it: \(reason())")
+                throw refusal(
+                    path, isLink ? "it is a symbolic link, or no directory" : "can't open it: \(reason())",
+                    isLink ? "make it a directory of its own" : nil)
             }
             current = Descriptor(number)
             _ = try judged(current, path)
@@ -94,18 +99,19 @@ public struct TrustedPlace: Sendable {
         guard status.st_uid == owner else {
             let name = owner == 0 ? "root" : "user \(owner)"
             throw refusal(
-                path, "it belongs to user \(status.st_uid), not to \(name)", "chown \(owner):\(owner) \(path)")
+                path, "it belongs to user \(status.st_uid), not to \(name)",
+                "run as root: chown \(owner):\(owner) \(path)")
         }
         // The group's bits also hold what an access control list grants.
         guard status.st_mode & 0o022 == 0 else {
-            throw refusal(path, "others than its owner may write it", "chmod go-w \(path)")
+            throw refusal(path, "others than its owner may write it", "run as root: chmod go-w \(path)")
         }
         return status
     }
 
     private func reason() -> String { String(cString: strerror(errno)) }
 
-    private func refusal(_ path: String, _ why: String, _ command: String? = nil) -> Refusal {
-        Refusal(.untrustedConfiguration, subject: path, why: why, remedy: command.map { "run as root: \($0)" })
+    private func refusal(_ path: String, _ why: String, _ remedy: String? = nil) -> Refusal {
+        Refusal(.untrustedConfiguration, subject: path, why: why, remedy: remedy)
     }
 }

@@ -45,6 +45,10 @@ public struct BuildOptions: Sendable {
     public var launcher: [String] = []
     /// RFC 3339; from `SOURCE_DATE_EPOCH`.
     public var created: String?
+    /// RFC 3339: livepatch does not apply the bundle any more after it.
+    public var expires: String?
+    /// A bundle with a lower one than was applied on a host is refused there.
+    public var sequence = 0
 
     public init(input: Input, targets: [Target], output: String) {
         self.input = input

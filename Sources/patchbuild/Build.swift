@@ -3,6 +3,7 @@ import Diagnostics
 import FoundationEssentials
 import PatchBuilding
 import PatchFormat
+import Signatures
 
 struct Build: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -44,6 +45,11 @@ struct Build: AsyncParsableCommand {
     var requires: [String] = []
     @Option(help: "A bundle that this one replaces.")
     var supersedes: [String] = []
+    @Option(
+        help: "A number that grows with each bundle of this id: hosts refuse one lower than what they have applied.")
+    var sequence = 0
+    @Option(help: "When the bundle ends, in UTC: 2026-12-31 (that day is the last) or 2026-12-31T12:00:00Z.")
+    var expires: String?
     @Option(help: "RULE=SUBJECT: record the decision that a refusal does not apply.")
     var allow: [String] = []
     @Option(help: "A command to compile with, such as ccache, distcc or icecc.")
@@ -77,12 +83,23 @@ struct Build: AsyncParsableCommand {
         options.cves = cve
         options.requires = requires
         options.supersedes = supersedes
+        guard sequence >= 0 else { throw UsageError("--sequence is 0 or a positive number") }
+        options.sequence = sequence
+        options.expires = try expires.map(endOfLife)
         options.launcher = launcher.map(shellWords) ?? []
         options.allowed = try allow.map { try AllowedRule($0) }
         if let epoch = ProcessInfo.processInfo.environment["SOURCE_DATE_EPOCH"].flatMap(Double.init) {
             options.created = Date(timeIntervalSince1970: epoch).formatted(.iso8601)
         }
         return options
+    }
+
+    private func endOfLife(_ text: String) throws -> String {
+        let time = text.utf8.count == 10 ? text + "T23:59:59Z" : text
+        guard Times.seconds(rfc3339: time) != nil else {
+            throw UsageError("--expires is a day, 2026-12-31, or a time in UTC, 2026-12-31T12:00:00Z: \(text)")
+        }
+        return time
     }
 
     private func input() throws -> BuildOptions.Input {

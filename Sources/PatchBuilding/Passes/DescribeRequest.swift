@@ -10,6 +10,8 @@ func describeRequest(
 ) throws -> PatchMetadata {
     var metadata = PatchMetadata()
     metadata.created = options.created
+    metadata.expires = options.expires
+    metadata.sequence = options.sequence
     metadata.cves = options.cves
     metadata.decisions = decisions
     metadata.provenance = compiled.provenance
