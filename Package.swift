@@ -32,7 +32,8 @@ let package = Package(
     targets: [
         // What both tools share: the patch itself, and how a refusal is said.
         room("Diagnostics"),
-        room("PatchFormat", ["Diagnostics", crypto]),
+        room("JSONCoding"),
+        room("PatchFormat", ["Diagnostics", "JSONCoding", crypto]),
         room("Signatures", ["PatchFormat", "Diagnostics", crypto]),
 
         // ELF and DWARF; instructions for the tool, and as text for people.
@@ -57,13 +58,14 @@ let package = Package(
 
         // livepatch: from a bundle to a patched process.
         .target(name: "CLinuxPtrace"),
-        room("ProcessControl", ["CLinuxPtrace"]),
-        room("PatchApplying", ["ProcessControl", "Signatures", "PatchFormat", "Diagnostics"]),
+        room("ProcessControl", ["CLinuxPtrace", "JSONCoding"]),
+        room("PatchApplying", ["ProcessControl", "Signatures", "PatchFormat", "JSONCoding", "Diagnostics"]),
         .executableTarget(
-            name: "livepatch", dependencies: ["PatchApplying", argumentParser], swiftSettings: strict),
+            name: "livepatch", dependencies: ["PatchApplying", "JSONCoding", argumentParser], swiftSettings: strict),
 
         // Tests: one target per room, and real processes in EndToEndTests.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        tests("JSONCodingTests", ["JSONCoding", "PatchFormat"]),
         tests("PatchFormatTests", ["PatchFormat"]),
         tests("SignaturesTests", ["Signatures", "PatchFormat", "TestSupport", crypto]),
         tests("ObjectFilesTests", ["ObjectFiles", "TestSupport"]),

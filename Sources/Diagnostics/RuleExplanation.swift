@@ -47,8 +47,10 @@ public struct RuleGroup: Sendable {
             + groups.joined(separator: "\n\n")
     }
 
+    /// Character by character: a search for a text in a text brings all of Swift's regular expressions into `livepatch`.
     private static func firstSentence(of text: String) -> String {
-        text.firstRange(of: ". ").map { String(text[..<$0.lowerBound]) + "." } ?? text
+        let pairs = zip(text.indices, text.indices.dropFirst())
+        return pairs.first { text[$0] == "." && text[$1] == " " }.map { String(text[...$0.0]) } ?? text
     }
 }
 

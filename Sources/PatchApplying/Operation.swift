@@ -1,6 +1,6 @@
 import Diagnostics
-import FoundationEssentials
 import Glibc
+import JSONCoding
 import PatchFormat
 import ProcessControl
 import Signatures
@@ -47,9 +47,9 @@ func inTracer(pid: Int32, _ options: ApplyOptions, _ body: () throws -> ProcessR
         let answer = try runTracer(deadline: deadline) {
             let result: ProcessResult
             do { result = ProcessResult(report: try body()) } catch { result = ProcessResult(pid: pid, error: error) }
-            return Array(try JSONEncoder().encode(result))
+            return try encodeJSON(result)
         }
-        return try JSONDecoder().decode(ProcessResult.self, from: Data(answer))
+        return try decodeJSON(ProcessResult.self, from: answer)
     } catch {
         return ProcessResult(pid: pid, error: error)
     }

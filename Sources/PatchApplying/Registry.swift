@@ -1,5 +1,5 @@
 import Diagnostics
-import FoundationEssentials
+import JSONCoding
 import PatchFormat
 import ProcessControl
 
@@ -101,7 +101,7 @@ struct Registry: Sendable {
         guard Digest.sha256(bytes) == Digest.hexadecimal(try head.slice(8, 32)) else {
             throw refusal(view.pid, "its registry's state does not have the digest beside it")
         }
-        guard let state = try? JSONDecoder().decode(RegistryState.self, from: Data(bytes)),
+        guard let state = try? decodeJSON(RegistryState.self, from: bytes),
             (1...RegistryState.currentFormat).contains(state.format)
         else { throw refusal(view.pid, "its registry's state can't be decoded") }
         return state
@@ -153,11 +153,7 @@ struct Registry: Sendable {
         try memory.write(littleEndian(UInt64(bytes.count)) + digest + bytes, at: slot)
     }
 
-    static func encode(_ state: RegistryState) throws -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return Array(try encoder.encode(state))
-    }
+    static func encode(_ state: RegistryState) throws -> [UInt8] { try encodeJSON(state) }
 }
 
 func littleEndian(_ value: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } }

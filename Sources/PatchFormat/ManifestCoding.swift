@@ -1,5 +1,5 @@
 import Diagnostics
-import FoundationEssentials
+import JSONCoding
 
 /// `manifest.json` as bytes.
 enum ManifestCoding {
@@ -7,31 +7,33 @@ enum ManifestCoding {
     private struct Version: Decodable { var formatVersion: String }
 
     static func encode(_ manifest: Manifest) throws -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        return Array(try encoder.encode(manifest)) + [0x0a]
+        try encodeJSON(manifest, .pretty) + [0x0a]
     }
 
     /// - Parameter offset: where the bytes stand in the file, for errors.
     static func decode(_ bytes: [UInt8], at offset: Int) throws(FormatError) -> Manifest {
-        do throws(FormatError) {
-            try StrictJSON.check(bytes)
-        } catch {
-            throw FormatError(why: error.why, offset: offset + error.offset)
-        }
-        try checkVersion(try value(Version.self, bytes, offset).formatVersion, offset)
-        let manifest = try value(Manifest.self, bytes, offset)
+        let text = try read(bytes, offset)
+        try checkVersion(try value(Version.self, text, offset).formatVersion, offset)
+        let manifest = try value(Manifest.self, text, offset)
         if let complaint = ManifestRules.complaint(about: manifest) {
             throw FormatError(why: complaint, offset: offset)
         }
         return manifest
     }
 
+    private static func read(_ bytes: [UInt8], _ offset: Int) throws(FormatError) -> JSONText {
+        do throws(JSONSyntaxError) {
+            return try JSONText(bytes)
+        } catch {
+            throw FormatError(why: "the manifest can't be read: \(error.why)", offset: offset + error.offset)
+        }
+    }
+
     private static func value<T: Decodable>(
-        _ type: T.Type, _ bytes: [UInt8], _ offset: Int
+        _ type: T.Type, _ text: JSONText, _ offset: Int
     ) throws(FormatError) -> T {
         do {
-            return try JSONDecoder().decode(type, from: Data(bytes))
+            return try text.decode(type)
         } catch let error as DecodingError {
             throw FormatError(why: "the manifest has not the expected shape: \(describe(error))", offset: offset)
         } catch {

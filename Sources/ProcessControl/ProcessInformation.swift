@@ -17,7 +17,7 @@ public struct ProcessInformation: Sendable {
     public var threadFeatures: String
 
     public var isZombie: Bool { state == UInt8(ascii: "Z") || state == UInt8(ascii: "X") }
-    public var hasShadowStack: Bool { threadFeatures.contains("shstk") }
+    public var hasShadowStack: Bool { threadFeatures.split(separator: " ").contains("shstk") }
 
     /// Parses `/proc/PID/status`. Throws `noSuchProcess` or `noPermission`.
     public static func read(pid: Int32) throws(ProcessError) -> ProcessInformation {

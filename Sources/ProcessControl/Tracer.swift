@@ -1,6 +1,6 @@
 import CLinuxPtrace
-import FoundationEssentials
 import Glibc
+import JSONCoding
 
 /// Runs `body` in a forked child, which does all ptrace calls (the kernel ties them to one thread) and may be ended at
 /// any instant without harm to the traced process. `body`'s bytes are the answer.
@@ -55,7 +55,7 @@ private func answer(_ body: () throws -> [UInt8], to descriptor: Int32, parent: 
         message = [valueTag] + (try body())
     } catch {
         let error = error as? ProcessError ?? .failed("\(error)")
-        message = [errorTag] + ((try? JSONEncoder().encode(error)).map(Array.init) ?? [])
+        message = [errorTag] + ((try? encodeJSON(error)) ?? [])
     }
     var done = 0
     while done < message.count {
@@ -87,6 +87,6 @@ private func decode(_ answer: [UInt8], status: Int32) throws(ProcessError) -> [U
     let exited = status & 0x7f == 0
     guard exited, let tag = answer.first else { throw .tracerDied(signal: status & 0x7f) }
     if tag == valueTag { return Array(answer.dropFirst()) }
-    if let error = try? JSONDecoder().decode(ProcessError.self, from: Data(answer.dropFirst())) { throw error }
+    if let error = try? decodeJSON(ProcessError.self, from: Array(answer.dropFirst())) { throw error }
     throw .malformed("answer of the tracer")
 }

@@ -1,6 +1,6 @@
 import Diagnostics
-import FoundationEssentials
 import Glibc
+import JSONCoding
 import PatchApplying
 
 /// Where text goes. A reader that has gone away is no reason to fail: what was asked for is done.
@@ -91,10 +91,8 @@ struct Presentation {
     }
 
     private func write(_ answer: some Encodable) {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        guard let data = try? encoder.encode(answer) else { return }
-        print(String(decoding: data, as: UTF8.self), to: .standardOutput)
+        guard let bytes = try? encodeJSON(answer, .pretty) else { return }
+        print(String(decoding: bytes, as: UTF8.self), to: .standardOutput)
     }
 
     private func showDiagnostics(_ result: ProcessResult) {
