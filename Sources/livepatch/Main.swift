@@ -23,6 +23,12 @@ struct LivePatch: ParsableCommand {
         // The times in allowed_signers are the machine's: the caller's zone must not prolong a key's life.
         unsetenv("TZ")
         do {
+            // Swift reads the arguments from there: without it `livepatch apply …` would print its help and exit with 0.
+            guard access("/proc/self/cmdline", R_OK) == 0 else {
+                throw Refusal(
+                    .noProcess, subject: "/proc", why: "it is not mounted: processes can't be seen",
+                    remedy: "mount -t proc proc /proc")
+            }
             if let rule = Rule.asked(by: Array(CommandLine.arguments.dropFirst())) {
                 print(try Rule.explain(rule))
                 return
@@ -31,6 +37,9 @@ struct LivePatch: ParsableCommand {
             try command.run()
         } catch let code as ExitCode {
             Glibc.exit(code.rawValue)
+        } catch let refusal as Refusal {
+            print("livepatch: \(refusal)", to: .standardError)
+            Glibc.exit(ExitStatus.refused.rawValue)
         } catch let error as UsageError {
             print("livepatch: \(error)", to: .standardError)
             Glibc.exit(ExitStatus.usage.rawValue)
