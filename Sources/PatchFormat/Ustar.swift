@@ -7,6 +7,8 @@ struct ArchiveMember {
     var bytes: [UInt8]
     /// Offset of its header in the archive.
     var offset = 0
+    /// Of files that are handed over with a bundle; no member of a bundle is.
+    var isExecutable = false
 }
 
 /// Something in an archive or in a manifest that the format does not allow.
@@ -34,7 +36,8 @@ enum Ustar {
     static func write(_ members: [ArchiveMember]) -> [UInt8] {
         var archive: [UInt8] = []
         for member in members {
-            archive += header(name: Array(member.name.utf8), size: member.bytes.count)
+            archive += header(
+                name: Array(member.name.utf8), size: member.bytes.count, isExecutable: member.isExecutable)
             archive += member.bytes
             archive += [UInt8](repeating: 0, count: padding(member.bytes.count))
         }
@@ -111,13 +114,13 @@ enum Ustar {
         return (name, size)
     }
 
-    private static func header(name: [UInt8], size: Int) -> [UInt8] {
+    private static func header(name: [UInt8], size: Int, isExecutable: Bool = false) -> [UInt8] {
         var block = [UInt8](repeating: 0, count: blockSize)
         func put(_ text: some Sequence<UInt8>, at offset: Int) {
             for (index, byte) in text.enumerated() { block[offset + index] = byte }
         }
         put(name.prefix(maximumName), at: 0)
-        put("0000644".utf8, at: 100)
+        put((isExecutable ? "0000755" : "0000644").utf8, at: 100)
         put("0000000".utf8, at: 108)
         put("0000000".utf8, at: 116)
         put(octal(size, digits: 11), at: 124)
