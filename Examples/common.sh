@@ -187,6 +187,19 @@ need_tools() {
     [ -x "$tools/patchbuild" ] && [ -x "$tools/livepatch" ] || die "no patchbuild and livepatch in $tools"
 }
 
+# Sets $static_livepatch to livepatch as one static file; builds it unless PATCHBUILD_STATIC_LIVEPATCH names one.
+need_static_livepatch() {
+    static_livepatch=${PATCHBUILD_STATIC_LIVEPATCH:-}
+    if [ -z "$static_livepatch" ]; then
+        need_packages g++ libc6-dev binutils
+        need_swift
+        say "building the static livepatch"
+        static_livepatch=$root/.build/static/livepatch
+        "$root/Static/livepatch" -o "$static_livepatch"
+    fi
+    [ -x "$static_livepatch" ] || die "no static livepatch at $static_livepatch"
+}
+
 patchbuild() { "$tools/patchbuild" "$@"; }
 show_functions() { patchbuild show "$1" | sed '/^  new data,/,$d; /^  bound to:/,$d'; }
 
