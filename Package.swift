@@ -44,17 +44,22 @@ let package = Package(
         .target(name: "CZydis", linkerSettings: [.linkedLibrary("Zydis")]),
         room("MachineCode", ["CZydis"]),
 
+        // What a person wants to see before signing: in the bundle, and as a page.
+        room("Reviewing", ["PatchFormat", "Diagnostics"]),
+        room("Reporting", ["Reviewing", "PatchFormat", "ObjectFiles", "Disassembly", "SourceChanges", "Diagnostics"]),
+
         // patchbuild: from a diff to a bundle.
         room("Toolchain", ["Diagnostics", subprocess, system]),
         room("SourceChanges", ["Diagnostics"]),
         room(
             "PatchBuilding",
             [
-                "Toolchain", "SourceChanges", "ObjectFiles", "MachineCode", "Disassembly", "Signatures", "PatchFormat",
+                "Toolchain", "SourceChanges", "ObjectFiles", "MachineCode", "Disassembly", "Reviewing", "Signatures",
+                "PatchFormat",
                 "Diagnostics",
             ]),
         .executableTarget(
-            name: "patchbuild", dependencies: ["PatchBuilding", argumentParser], swiftSettings: strict),
+            name: "patchbuild", dependencies: ["PatchBuilding", "Reporting", argumentParser], swiftSettings: strict),
 
         // livepatch: from a bundle to a patched process.
         .target(name: "CLinuxPtrace"),
@@ -73,6 +78,7 @@ let package = Package(
         tests("ProcessControlTests", ["ProcessControl", "TestSupport"]),
         tests("ToolchainTests", ["Toolchain", "TestSupport"]),
         tests("SourceChangesTests", ["SourceChanges"]),
+        tests("ReportingTests", ["Reporting", "Reviewing", "PatchFormat", "TestSupport"]),
         tests("PatchBuildingTests", ["PatchBuilding", "TestSupport"]),
         tests("PatchApplyingTests", ["PatchApplying", "TestSupport"]),
         tests("EndToEndTests", ["TestSupport", "Diagnostics", "Signatures", "PatchFormat", "patchbuild", "livepatch"]),

@@ -86,7 +86,9 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
         groupMembers(
             patched.map { guarded[$0] }, plans: linked.map(\.plan), decisions: verdict.decisions, debug: debug,
             constants: constants))
-    let (manifest, bytes) = try makeBundle(id: options.bundleID, targets: linked, metadata: metadata)
+    let review = try makeReview(compiled, loaded: units, held: patched.map { held[$0] }, linked: linked)
+    clock.lap("review")
+    let (manifest, bytes) = try makeBundle(id: options.bundleID, targets: linked, metadata: metadata, review: review)
     clock.lap("pack")
     let notes =
         compiled.notes + foreign + homeless.map { "\($0.unit.name): changes, but is not part of any given target" }

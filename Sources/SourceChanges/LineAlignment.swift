@@ -1,7 +1,7 @@
 /// For each line of `new`, the index of the line of `original` that it is, or nil for an added or changed line. Indices
 /// rise. Between the common start and the common end a shortest edit script (Myers 1986), or, where many lines differ, one
 /// of which every part is.
-func alignedLines(original: [ArraySlice<UInt8>], new: [ArraySlice<UInt8>]) -> [Int?] {
+public func alignedLines(original: [ArraySlice<UInt8>], new: [ArraySlice<UInt8>]) -> [Int?] {
     var numbers: [ArraySlice<UInt8>: Int] = [:]
     func number(_ line: ArraySlice<UInt8>) -> Int {
         if let known = numbers[line] { return known }

@@ -20,7 +20,8 @@ struct Patchbuild: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Record.self, Build.self, Diff.self, Check.self, Show.self, Sign.self, Verify.self, Pack.self, Explain.self,
+            Record.self, Build.self, Diff.self, Check.self, Show.self, Report.self, Sign.self, Verify.self, Pack.self,
+            Explain.self,
         ])
 
     /// Every way out of the program goes through here: the exit statuses are a contract.

@@ -1,0 +1,82 @@
+import FoundationEssentials
+import Reviewing
+import SourceChanges
+
+/// The text of source lines that debug information names, before and after the change.
+struct SourceTexts {
+    private let change: SourceChange?
+    /// Paths relative to the tree.
+    private(set) var names: [String] = []
+    private var indices: [String: Int] = [:]
+    private var changed: [String: ChangedLines] = [:]
+    private var unchanged: [String: [String]] = [:]
+    private var paths: [String: String] = [:]
+
+    init(_ change: SourceChange?) { self.change = change }
+
+    /// - Parameters:
+    ///   - name: the file as debug information has it.
+    ///   - isPinned: the number is that of the file with `#line` directives.
+    mutating func place(_ name: String, _ number: Int, isNew: Bool, isPinned: Bool) -> SourcePlace {
+        let path = relativePath(name)
+        var place = SourcePlace(file: index(of: path), line: number, text: "", isTouched: false)
+        guard let change, let file = change.files.first(where: { $0.path == path }) else {
+            place.text = Self.bounded(unchangedLines(path), number - 1)
+            return place
+        }
+        let lines = changedLines(file)
+        if !isNew {
+            place.text = Self.bounded(lines.original, number - 1)
+            place.isTouched = lines.removed.contains(number - 1)
+            return place
+        }
+        let index = isPinned ? lines.pinned[number] ?? number - 1 : number - 1
+        place.line = index + 1
+        place.text = Self.bounded(lines.new, index)
+        place.isTouched = lines.added.contains(index)
+        return place
+    }
+
+    private static func bounded(_ lines: [String], _ index: Int) -> String {
+        guard lines.indices.contains(index) else { return "" }
+        return String(lines[index].prefix(Review.maximumText))
+    }
+
+    private mutating func index(of path: String) -> Int {
+        if let known = indices[path] { return known }
+        names.append(path)
+        indices[path] = names.count - 1
+        return names.count - 1
+    }
+
+    private mutating func changedLines(_ file: ChangedFile) -> ChangedLines {
+        if let known = changed[file.path] { return known }
+        let lines = ChangedLines(file)
+        changed[file.path] = lines
+        return lines
+    }
+
+    /// A path outside of the tree stays as it is; without a tree nothing is known but the file's name.
+    private mutating func relativePath(_ name: String) -> String {
+        if let known = paths[name] { return known }
+        var path = baseName(name)
+        if let change {
+            // Options that hide the build's directory put `.` in its place.
+            let full = normalized(name, in: change.root)
+            path = full.hasPrefix(change.root + "/") ? String(full.dropFirst(change.root.utf8.count + 1)) : full
+        }
+        paths[name] = path
+        return path
+    }
+
+    private mutating func unchangedLines(_ path: String) -> [String] {
+        guard let change else { return [] }
+        if let known = unchanged[path] { return known }
+        let full = normalized(path, in: change.root)
+        let bytes = FileManager.default.contents(atPath: full) ?? Data()
+        let text = bytes.count <= 16 << 20 ? String(decoding: bytes, as: UTF8.self) : ""
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        unchanged[path] = lines
+        return lines
+    }
+}

@@ -1,0 +1,98 @@
+import Reviewing
+import SourceChanges
+
+/// Two listings side by side: rows of equal code stand beside each other.
+struct ListingRow {
+    enum Mark: Sendable { case equal, removed, added, otherTarget }
+    /// Rows of the listings.
+    var original: Int?
+    var new: Int?
+    var mark: Mark
+    var isEqual: Bool { mark == .equal }
+}
+
+/// Aligns two listings by what their instructions say, wherever they lie. A branch within a function is the same if it leads to
+/// the same instruction.
+func alignListings(_ original: Listing, _ new: Listing) -> [ListingRow] {
+    let matches = alignedLines(original: original.keys, new: new.keys)
+    var newOf: [Int: Int] = [:]
+    for (row, match) in matches.enumerated() { if let match { newOf[match] = row } }
+    var rows: [ListingRow] = []
+    var (old, next) = (0, 0)
+    func change(until oldEnd: Int, _ newEnd: Int) {
+        let (gone, fresh) = (Array(old..<max(old, oldEnd)), Array(next..<max(next, newEnd)))
+        for index in 0..<max(gone.count, fresh.count) {
+            let (a, b) = (gone.dropFirst(index).first, fresh.dropFirst(index).first)
+            rows.append(ListingRow(original: a, new: b, mark: a == nil ? .added : .removed))
+        }
+        (old, next) = (max(old, oldEnd), max(next, newEnd))
+    }
+    for (row, match) in matches.enumerated() {
+        guard let match else { continue }
+        change(until: match, row)
+        let (a, b) = (original.targets[match], new.targets[row])
+        let isSame = a < 0 ? b < 0 : newOf[a] == b
+        rows.append(ListingRow(original: match, new: row, mark: isSame ? .equal : .otherTarget))
+        (old, next) = (match + 1, row + 1)
+    }
+    change(until: original.text.count, new.text.count)
+    return rows
+}
+
+extension Listing {
+    /// What an instruction says without its place.
+    fileprivate var keys: [ArraySlice<UInt8>] {
+        zip(text, targets).map { text, target in
+            let words = target < 0 ? text : text.prefix { $0 != " " } + " ."
+            return ArraySlice(Array(words.utf8))
+        }
+    }
+
+    /// The name of a row for a reader: its offset, in a `.cold` half with the half's name.
+    func label(_ row: Int) -> String {
+        var first = 0
+        for (part, count) in parts.enumerated() {
+            if row < first + count {
+                let offset = String(offsets[row], radix: 16)
+                return part == 0 ? offset : "cold\(part > 1 ? String(part) : "")+" + offset
+            }
+            first += count
+        }
+        return "?"
+    }
+
+    /// The instruction as it is shown: branches within the function by the place they lead to.
+    func shown(_ row: Int) -> String {
+        guard targets[row] >= 0 else { return text[row] }
+        return text[row].prefix { $0 != " " } + " → " + label(targets[row])
+    }
+
+    func place(_ row: Int) -> SourcePlace? {
+        let index = lines[row]
+        return places.indices.contains(index) ? places[index] : nil
+    }
+
+    var touchedLines: Int { places.filter(\.isTouched).count }
+}
+
+/// Rows that differ with a few around them, and stretches of equal ones between.
+func stretches(_ rows: [ListingRow], around: Int = 4, atLeast: Int = 10) -> [(rows: Range<Int>, isEqual: Bool)] {
+    var shown: [Range<Int>] = []
+    for index in rows.indices where !rows[index].isEqual {
+        let range = max(0, index - around)..<min(rows.count, index + around + 1)
+        if let last = shown.last, range.lowerBound <= last.upperBound + atLeast {
+            shown[shown.count - 1] = last.lowerBound..<range.upperBound
+        } else {
+            shown.append(range)
+        }
+    }
+    var all: [(rows: Range<Int>, isEqual: Bool)] = []
+    var end = 0
+    for range in shown {
+        if range.lowerBound > end { all.append((end..<range.lowerBound, true)) }
+        all.append((range, false))
+        end = range.upperBound
+    }
+    if end < rows.count { all.append((end..<rows.count, true)) }
+    return all
+}
