@@ -45,7 +45,7 @@ let package = Package(
         room("MachineCode", ["CZydis"]),
 
         // What a person wants to see before signing: in the bundle, and as a page.
-        room("Reviewing", ["PatchFormat", "Diagnostics"]),
+        room("Reviewing", ["JSONCoding", "PatchFormat", "Diagnostics"]),
         room("Reporting", ["Reviewing", "PatchFormat", "ObjectFiles", "Disassembly", "SourceChanges", "Diagnostics"]),
 
         // patchbuild: from a diff to a bundle.

@@ -2,6 +2,7 @@
 #define PACKAGE "patchbuild"
 #define PACKAGE_VERSION "1"
 
+#include <bfd.h>
 #include <dis-asm.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -119,4 +120,9 @@ void binutils_decode(struct binutils_decoder *decoder, const uint8_t *bytes, siz
 
 const char *binutils_operands(const struct binutils_decoder *decoder) {
     return decoder->operands;
+}
+
+char *binutils_demangle(const char *symbol, int parameters) {
+    // libiberty's DMGL_PARAMS and DMGL_ANSI, whose header is not installed everywhere.
+    return bfd_demangle(NULL, symbol, parameters ? 3 : 0);
 }

@@ -86,7 +86,8 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
         groupMembers(
             patched.map { guarded[$0] }, plans: linked.map(\.plan), decisions: verdict.decisions, debug: debug,
             constants: constants))
-    let review = try makeReview(compiled, loaded: units, held: patched.map { held[$0] }, linked: linked)
+    let review = try makeReview(
+        compiled, loaded: units, held: patched.map { held[$0] }, linked: linked, scratch: scratch.path)
     clock.lap("review")
     let (manifest, bytes) = try makeBundle(id: options.bundleID, targets: linked, metadata: metadata, review: review)
     clock.lap("pack")

@@ -70,7 +70,8 @@ struct CallGraph {
     }
 
     private func box(_ node: Node) -> HTML {
-        let name = node.name.count > 30 ? String(node.name.prefix(29)) + "…" : node.name
+        let full = readable(node.name)
+        let name = full.count > 27 ? String(full.prefix(26)) + "…" : full
         return """
             <g class=\(node.kind)><title>\(node.name)</title><rect x="\(node.x)" y="\(Int(node.y))" \
             width="\(Self.boxWidth)" height="20" rx="4"/><text x="\(node.x + 8)" y="\(Int(node.y) + 14)">\(name)</text></g>

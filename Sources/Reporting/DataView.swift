@@ -37,7 +37,7 @@ struct DataView {
             ? "<span class=\"tag new\">new</span>" : "<span class=\"tag changed\">changed constant</span>"
         let kind = datum.writable ? "writable, starts with the value below" : "read-only"
         var body: HTML = """
-            <article class=datum><h3><code>\(datum.name)</code> \(tag)</h3><p class=quiet>\(counted(datum.size, "byte")), \
+            <article class=datum><h3>\(HTML.symbol(datum.name)) \(tag)</h3><p class=quiet>\(counted(datum.size, "byte")), \
             \(kind), <code>\(datum.object)</code></p>
             """
         if datum.change == .changed {
@@ -50,7 +50,7 @@ struct DataView {
         }
         if !datum.pointers.isEmpty {
             body +=
-                "<p class=quiet>Holds the addresses of: \(datum.pointers.map { "<code>\($0)</code>" as HTML }.joined(", ")).</p>"
+                "<p class=quiet>Holds the addresses of: \(datum.pointers.map { "<code>\(readable($0))</code>" as HTML }.joined(", ")).</p>"
         }
         return body + "</article>"
     }
@@ -97,7 +97,7 @@ struct DataView {
     private func listed(_ data: [DataItem]) -> HTML {
         guard !data.isEmpty else { return "" }
         let rows = data.map {
-            "<tr><td><code>\($0.name)</code></td><td class=n>\(grouped(Int(clamping: $0.size)))</td><td>\($0.writable ? "writable" : "read-only")</td><td><code>\($0.object)</code></td></tr>"
+            "<tr><td>\(HTML.symbol($0.name))</td><td class=n>\(grouped(Int(clamping: $0.size)))</td><td>\($0.writable ? "writable" : "read-only")</td><td><code>\($0.object)</code></td></tr>"
                 as HTML
         }.joined()
         return """
@@ -109,7 +109,7 @@ struct DataView {
     private func values(_ values: [ValuePatch]) -> HTML {
         guard !values.isEmpty else { return "" }
         let rows = values.map {
-            "<tr><td><code>\($0.name)</code></td><td><code>\(hexadecimal($0.address))</code></td><td><del>\($0.original)</del></td><td><ins>\($0.new)</ins></td></tr>"
+            "<tr><td>\(HTML.symbol($0.name))</td><td><code>\(hexadecimal($0.address))</code></td><td><del>\($0.original)</del></td><td><ins>\($0.new)</ins></td></tr>"
                 as HTML
         }.joined()
         return """

@@ -60,7 +60,8 @@ struct DiffView {
         return String(names.first { $0 != "/dev/null" } ?? "?")
     }
 
-    static func view(_ diff: ReviewDiff, number: Int) -> HTML {
+    /// - Parameter ignored: by path, why a file is not compiled.
+    static func view(_ diff: ReviewDiff, number: Int, ignored: [String: String]) -> HTML {
         let (head, files) = split(diff.text)
         let message = head.joined(separator: "\n")
         var markup: HTML = "<article class=diff><h3>\(diff.name)</h3>"
@@ -69,10 +70,11 @@ struct DiffView {
         }
         for (index, file) in files.enumerated() {
             let counts: HTML = "<span class=cnt><ins>+\(file.added)</ins> <del>−\(file.removed)</del></span>"
-            let isLong = file.lines.count > 400
-            let open: HTML = isLong ? "" : " open"
+            let why = ignored[file.path]
+            let open: HTML = file.lines.count > 400 || why != nil ? "" : " open"
+            let tag: HTML = why.map { "<span class=quiet>not compiled: \($0)</span>" } ?? ""
             markup +=
-                "<details class=file id=\"d\(number)-\(index)\"\(open)><summary><code>\(file.path)</code> \(counts)</summary>"
+                "<details class=file id=\"d\(number)-\(index)\"\(open)><summary><code>\(file.path)</code> \(counts) \(tag)</summary>"
             markup += "<pre class=code>\(file.lines.dropFirst(2).map(line).joined())</pre></details>"
         }
         if diff.omittedLines > 0 {

@@ -10,6 +10,21 @@ struct FunctionView {
     /// Its code is shown without being asked for.
     let isOpen: Bool
 
+    /// Both sides aligned; none where one is missing.
+    private let rows: [ListingRow]
+
+    init(entry: ReportFacts.Entry, listings: ListingView, diffPlaces: [String: HTML], isOpen: Bool) {
+        self.entry = entry
+        self.listings = listings
+        self.diffPlaces = diffPlaces
+        self.isOpen = isOpen
+        guard let original = entry.review?.original, let new = entry.review?.new else {
+            rows = []
+            return
+        }
+        rows = alignListings(original, new)
+    }
+
     private var function: PatchedFunction { entry.function }
     private var review: ReviewFunction? { entry.review }
 
@@ -18,7 +33,7 @@ struct FunctionView {
         let tag: HTML = isNew ? "<span class=\"tag new\">new</span>" : "<span class=\"tag changed\">changed</span>"
         return """
             <article class=fn id=\(entry.id)>
-            <h3><a class=num href="#\(entry.id)">\(entry.number)</a> <code>\(function.name)</code> \(tag)\
+            <h3><a class=num href="#\(entry.id)">\(entry.number)</a> \(HTML.symbol(function.name)) \(tag)\
             <label class=seen><input type=checkbox> looked at</label></h3>
             <p class=why>\(why)</p>
             \(remarks)\(callers)\(code)</article>
@@ -27,8 +42,8 @@ struct FunctionView {
     }
 
     private var why: HTML {
-        var parts: [HTML] = ["\(sentence(function.reason))"]
-        if let sizes { parts.append("\(sizes).") }
+        var parts: [HTML] = ["\(sentence(readable(function.reason)))"]
+        if let difference { parts.append("\(difference).") }
         let file = review?.new?.places.first.flatMap {
             listings.files.indices.contains($0.file) ? listings.files[$0.file] : nil
         }
@@ -46,12 +61,14 @@ struct FunctionView {
         return first.uppercased() + text.dropFirst() + (text.hasSuffix(".") ? "" : ".")
     }
 
-    private var sizes: String? {
+    /// How much of it is another than before.
+    private var difference: String? {
         guard let new = review?.new else { return nil }
-        guard let old = review?.original else { return counted(new.size, "byte") }
-        let difference = new.size - old.size
-        let sign = difference > 0 ? "+" : difference < 0 ? "−" : "±"
-        return "\(grouped(old.size)) → \(grouped(new.size)) bytes (\(sign)\(grouped(abs(difference))))"
+        guard review?.original != nil else { return counted(new.size, "byte") }
+        let differing = rows.count { !$0.isEqual }
+        let lines = new.touchedLines
+        let source = lines > 0 ? ", from " + counted(lines, "line") + " that the diff adds or changes" : ""
+        return "\(grouped(differing)) of \(counted(new.text.count, "instruction")) differ\(source)"
     }
 
     /// What a reader may not expect.
@@ -71,7 +88,7 @@ struct FunctionView {
                 )
             }
             if !original.aliases.isEmpty {
-                items.append("Also known as \(original.aliases.map { "<code>\($0)</code>" as HTML }.joined(", ")).")
+                items.append("Also known as \(original.aliases.map { HTML.symbol($0) }.joined(", ")).")
             }
         }
         if let why = review?.omitted { items.append("Its code is not shown: \(why).") }
@@ -88,7 +105,7 @@ struct FunctionView {
                 "<details class=who open><summary>Called by \(counted(all, "function")) of the target</summary><div class=scroll>\(graph)</div>"
             let rest = review.callers.dropFirst(10)
             if all > 10 {
-                let names = rest.map { "<code>\($0.name)</code>" as HTML }.joined(", ")
+                let names = rest.map { HTML.symbol($0.name, parameters: false) }.joined(", ")
                 let more = review.moreCallers > 0 ? " and \(grouped(review.moreCallers)) more" : ""
                 text += "<p class=quiet>Not drawn: \(names)\(more).</p>"
             }
@@ -97,7 +114,7 @@ struct FunctionView {
             text += "<p class=quiet>No direct call of it was found in the target’s code.</p>"
         }
         if !review.addressTaken.isEmpty {
-            let places = review.addressTaken.map { "<code>\($0)</code>" as HTML }.joined(", ")
+            let places = review.addressTaken.map { "<code>\(readable($0))</code>" as HTML }.joined(", ")
             text += "<p class=quiet>Its address is taken, so it may be called through a pointer: \(places).</p>"
         }
         return text
@@ -110,7 +127,7 @@ struct FunctionView {
                 <details class=body\(open)><summary>Machine code, before and after</summary>
                 <div class="heads"><span>before · \(grouped(original.text.count)) instructions</span>\
                 <span>after · \(grouped(new.text.count)) instructions</span></div>
-                \(listings.pair(original, new))</details>
+                \(listings.pair(rows, original, new))</details>
                 """
         }
         if let listing = review?.new ?? entry.module {

@@ -12,11 +12,12 @@ struct ListingRow {
 }
 
 /// Aligns two listings by what their instructions say, wherever they lie. A branch within a function is the same if it leads to
-/// the same instruction.
+/// the same instruction, or to code that does the same and goes on at the same instruction.
 func alignListings(_ original: Listing, _ new: Listing) -> [ListingRow] {
     let matches = alignedLines(original: original.keys, new: new.keys)
     var newOf: [Int: Int] = [:]
     for (row, match) in matches.enumerated() { if let match { newOf[match] = row } }
+    let alike = Alike(original: original, new: new, newOf: newOf)
     var rows: [ListingRow] = []
     var (old, next) = (0, 0)
     func change(until oldEnd: Int, _ newEnd: Int) {
@@ -30,13 +31,49 @@ func alignListings(_ original: Listing, _ new: Listing) -> [ListingRow] {
     for (row, match) in matches.enumerated() {
         guard let match else { continue }
         change(until: match, row)
-        let (a, b) = (original.targets[match], new.targets[row])
-        let isSame = a < 0 ? b < 0 : newOf[a] == b
+        let isSame = alike.branches(match, row)
         rows.append(ListingRow(original: match, new: row, mark: isSame ? .equal : .otherTarget))
         (old, next) = (match + 1, row + 1)
     }
     change(until: original.text.count, new.text.count)
     return rows
+}
+
+/// Whether two places do the same, where compilers put equal pieces of code in another order.
+private struct Alike {
+    let original: Listing
+    let new: Listing
+    let newOf: [Int: Int]
+    /// Longer pieces, and branches out of branches beyond this, count as different.
+    private static let length = 24
+    private static let depth = 3
+
+    func branches(_ a: Int, _ b: Int, depth: Int = depth) -> Bool {
+        let (x, y) = (original.targets[a], new.targets[b])
+        guard x >= 0, y >= 0 else { return x < 0 && y < 0 }
+        return newOf[x] == y || (depth > 0 && places(x, y, depth: depth - 1))
+    }
+
+    /// From both places on the same instructions stand, until control leaves or comes to a row that both listings share.
+    private func places(_ a: Int, _ b: Int, depth: Int) -> Bool {
+        for step in 0..<Self.length {
+            let (x, y) = (a + step, b + step)
+            guard x < original.text.count, y < new.text.count else {
+                return x >= original.text.count && y >= new.text.count
+            }
+            if step > 0, newOf[x] == y { return true }
+            guard mnemonic(original, x) == mnemonic(new, y) else { return false }
+            let isInside = original.targets[x] >= 0
+            guard isInside ? branches(x, y, depth: depth) : new.targets[y] < 0 && original.text[x] == new.text[y] else {
+                return false
+            }
+            let word = mnemonic(original, x)
+            if word == "ret" || word == "jmp" || word == "ud2" { return true }
+        }
+        return false
+    }
+
+    private func mnemonic(_ listing: Listing, _ row: Int) -> Substring { listing.text[row].prefix { $0 != " " } }
 }
 
 extension Listing {
@@ -63,7 +100,7 @@ extension Listing {
 
     /// The instruction as it is shown: branches within the function by the place they lead to.
     func shown(_ row: Int) -> String {
-        guard targets[row] >= 0 else { return text[row] }
+        guard targets[row] >= 0 else { return readable(text[row]) }
         return text[row].prefix { $0 != " " } + " → " + label(targets[row])
     }
 
@@ -94,5 +131,6 @@ func stretches(_ rows: [ListingRow], around: Int = 4, atLeast: Int = 10) -> [(ro
         end = range.upperBound
     }
     if end < rows.count { all.append((end..<rows.count, true)) }
-    return all
+    // A short stretch at either end is not worth folding.
+    return all.map { ($0.rows, $0.isEqual && $0.rows.count >= atLeast) }
 }

@@ -6,9 +6,8 @@ struct ListingView {
     let files: [String]
 
     /// Both sides, with equal stretches folded.
-    func pair(_ original: Listing, _ new: Listing) -> HTML {
-        let rows = alignListings(original, new)
-        return stretches(rows).map { stretch -> HTML in
+    func pair(_ rows: [ListingRow], _ original: Listing, _ new: Listing) -> HTML {
+        stretches(rows).map { stretch -> HTML in
             let body = sides(rows[stretch.rows], original, new)
             guard stretch.isEqual else { return body }
             let lines = span(of: rows[stretch.rows], new)

@@ -27,7 +27,7 @@ struct Origin {
         if facts.check.agreed > 0 {
             rows.append(
                 """
-                <li>This page decoded the modules and found <strong>\(counted(facts.check.agreed, "listing"))</strong> above to be \
+                <li><code>patchbuild report</code> decoded the modules and found <strong>\(counted(facts.check.agreed, "listing"))</strong> above to be \
                 their code: each instruction, register and number. Names in the place of addresses, and lines of source, are \
                 what the builder’s tools say.</li>
                 """)

@@ -49,7 +49,8 @@ private func navigation(_ facts: ReportFacts) -> HTML {
     let questions: HTML = facts.questions > 0 ? " <span class=cnt>\(facts.questions)</span>" : ""
     let items = facts.functions.map { entry -> HTML in
         let sign: HTML = entry.function.change == .new ? "+" : "~"
-        return "<li><a href=\"#\(entry.id)\"><span aria-hidden=true>\(sign)</span> \(entry.function.name)</a></li>"
+        return
+            "<li><a href=\"#\(entry.id)\"><span aria-hidden=true>\(sign)</span> \(readable(entry.function.name))</a></li>"
     }.joined()
     return """
         <nav id=nav aria-label="Contents">
@@ -70,10 +71,11 @@ private func navigation(_ facts: ReportFacts) -> HTML {
 
 private func source(_ facts: ReportFacts) -> HTML {
     let diffs = facts.review?.diffs ?? []
+    let ignored = Dictionary((facts.review?.ignored ?? []).map { ($0.path, $0.why) }) { first, _ in first }
     let body: HTML =
         diffs.isEmpty
         ? "<p class=quiet>There is no source diff in this bundle: it was built from objects, or by an older tool.</p>"
-        : diffs.enumerated().map { DiffView.view($1, number: $0) }.joined()
+        : diffs.enumerated().map { DiffView.view($1, number: $0, ignored: ignored) }.joined()
     return "<section id=source><h2>Source diff</h2>\(body)</section>\n"
 }
 

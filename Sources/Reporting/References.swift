@@ -31,7 +31,7 @@ struct References {
         let open: HTML = bindings.count <= 24 ? " open" : ""
         let items = bindings.sorted { ($0.symbol, $0.address) < ($1.symbol, $1.address) }.map { binding -> HTML in
             let name = binding.symbol.isEmpty ? hexadecimal(binding.address) : binding.symbol
-            return "<li><code>\(name)</code> <span>\(detail(binding))</span></li>"
+            return "<li>\(HTML.symbol(name, parameters: false)) <span>\(detail(binding))</span></li>"
         }.joined()
         return """
             <details\(open)><summary>\(title) <span class=cnt>\(grouped(bindings.count))</span></summary>\
@@ -69,7 +69,7 @@ struct References {
 
     private func row(_ name: String, _ original: OriginalFunction) -> HTML {
         """
-        <tr><th scope=row><code>\(name)</code></th><td><code>\(hexadecimal(original.range.address))</code></td>\
+        <tr><th scope=row>\(HTML.symbol(name, parameters: false))</th><td><code>\(hexadecimal(original.range.address))</code></td>\
         <td class=n>\(grouped(Int(clamping: original.range.size)))</td><td>\(original.entry.kind.rawValue)</td>\
         <td class=n>\(original.coldRanges.count)</td><td><code class=id>\(original.digest)</code></td></tr>
         """

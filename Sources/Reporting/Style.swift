@@ -21,7 +21,7 @@ let pageStyle: HTML = """
     nav a { display: block; padding: .16rem .5rem; border-radius: 4px; color: inherit; text-decoration: none; }
     nav a:hover, nav a.here { background: var(--line); }
     nav .brand { margin: 0 0 .8rem; font-weight: 650; }
-    #list { flex: 1 1 auto; min-height: 4rem; overflow: auto; border-block: 1px solid var(--line); padding: .4rem 0; }
+    #list { flex: 0 1 auto; min-height: 4rem; overflow: auto; border-block: 1px solid var(--line); padding: .4rem 0; }
     #list a { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .8rem; white-space: nowrap; overflow: hidden;
       text-overflow: ellipsis; }
     #list .done a { color: var(--quiet); } #list .done a::after { content: " ✓"; }
@@ -90,7 +90,7 @@ let pageStyle: HTML = """
     .code ins, .code del, .code b { margin: 0 -.6rem; padding: 0 .6rem; }
     .file { margin: .6rem 0; } .cnt ins, .cnt del { background: none; }
     .diff > h3 { font-family: inherit; }
-    .graph { display: block; margin: .3rem 0; } .graph path { fill: none; stroke: var(--quiet); stroke-opacity: .5; }
+    .graph { display: block; margin: .3rem 0; max-width: 100%; height: auto; } .graph path { fill: none; stroke: var(--quiet); stroke-opacity: .5; }
     .graph rect { fill: var(--panel); stroke: var(--line); } .graph .f rect { fill: var(--alt); stroke: var(--touch); }
     .graph text { fill: var(--fg); font: 12px ui-monospace, "DejaVu Sans Mono", monospace; } .graph .a text { fill: var(--quiet); }
     .names { list-style: none; margin: .2rem 0 .8rem; padding: 0; columns: 22rem; font-size: .88rem; } .names span { color: var(--quiet); font-size: .85em; }

@@ -84,7 +84,7 @@ struct Summary {
         }
         return card(
             "ok", "✓", "Code shown is code shipped",
-            "\(counted(listings, "function")): this page decoded the module and compared each instruction.")
+            "\(counted(listings, "function")): each instruction was compared with the module.")
     }
 
     private var signatureCard: HTML {

@@ -8,6 +8,8 @@ public struct Review: Codable, Hashable, Sendable {
     /// `MAJOR.MINOR`; a reader refuses another major version.
     public var formatVersion = "1.0"
     public var diffs: [ReviewDiff] = []
+    /// Files of the diffs that no compiled unit reads.
+    public var ignored: [IgnoredSource] = []
     /// Source files that listings name, relative to the tree where they lie in it.
     public var files: [String] = []
     /// In the manifest's order.
@@ -29,6 +31,17 @@ public struct ReviewDiff: Codable, Hashable, Sendable {
         self.digest = digest
         self.text = text
         self.omittedLines = omittedLines
+    }
+}
+
+/// A file that the change touches, and that is not compiled.
+public struct IgnoredSource: Codable, Hashable, Sendable {
+    /// As in the diff.
+    public var path: String
+    public var why: String
+    public init(path: String, why: String) {
+        self.path = path
+        self.why = why
     }
 }
 

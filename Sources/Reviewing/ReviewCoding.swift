@@ -1,5 +1,5 @@
 import Diagnostics
-import FoundationEssentials
+import JSONCoding
 import PatchFormat
 
 extension Review {
@@ -11,21 +11,20 @@ extension Review {
 
     /// The bytes of `review.json`.
     public func encoded() throws -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return Array(try encoder.encode(self)) + [0x0a]
+        try encodeJSON(self, .compact) + [0x0a]
     }
 
     /// Strict decoding: the shape, every index and every count.
     /// - Throws: `Refusal` of rule bad-bundle or format-version.
     public static func decode(_ bytes: [UInt8], of manifest: Manifest) throws -> Review {
-        try StrictText.check(bytes, name: name)
+        let text: JSONText
+        do { text = try JSONText(bytes) } catch { throw Refusal(.badBundle, subject: name, why: "\(error)") }
         struct Version: Decodable { var formatVersion: String }
-        let version = try value(Version.self, bytes).formatVersion
+        let version = try value(Version.self, text).formatVersion
         guard version.hasPrefix("1."), version.utf8.count < 8 else {
             throw Refusal(.formatVersion, subject: name, why: "its format is not 1.x, the one this program knows")
         }
-        let review = try value(Review.self, bytes)
+        let review = try value(Review.self, text)
         if let complaint = review.complaint(manifest) {
             throw Refusal(.badBundle, subject: name, why: complaint)
         }
@@ -34,8 +33,8 @@ extension Review {
 
     private static let name = "review.json"
 
-    private static func value<T: Decodable>(_ type: T.Type, _ bytes: [UInt8]) throws -> T {
-        do { return try JSONDecoder().decode(type, from: Data(bytes)) } catch {
+    private static func value<T: Decodable>(_ type: T.Type, _ text: JSONText) throws -> T {
+        do { return try text.decode(type) } catch {
             throw Refusal(.badBundle, subject: name, why: "it has not the expected shape")
         }
     }
@@ -55,17 +54,19 @@ extension Review {
                     if let complaint = listing.complaint(files: files.count) { return "\(function.name): \(complaint)" }
                     instructions += listing.offsets.count
                 }
-                guard function.moreCallers >= 0, function.callers.allSatisfy({ $0.sites >= 0 }) else {
-                    return "\(function.name): a count is negative"
+                guard isCount(function.moreCallers), function.callers.allSatisfy({ isCount($0.sites) }) else {
+                    return "\(function.name): a count is out of range"
                 }
             }
-            guard target.data.allSatisfy({ $0.size >= 0 && ($0.originalSize ?? 0) >= 0 }) else {
-                return "a size is negative"
+            guard target.data.allSatisfy({ isCount($0.size) && isCount($0.originalSize ?? 0) }) else {
+                return "a size is out of range"
             }
             let proof = target.proof
-            guard proof.units >= 0, proof.functions >= 0, proof.bytes >= 0 else { return "a count is negative" }
+            guard [proof.units, proof.functions, proof.bytes].allSatisfy(isCount) else {
+                return "a count is out of range"
+            }
         }
-        guard diffs.allSatisfy({ $0.omittedLines >= 0 }) else { return "a count is negative" }
+        guard diffs.allSatisfy({ isCount($0.omittedLines) }) else { return "a count is out of range" }
         return instructions <= Self.maximumInstructions ? nil : "it has too many instructions"
     }
 }
@@ -79,12 +80,17 @@ extension Listing {
         guard parts.allSatisfy({ (0...count).contains($0) }), parts.count < 1000, parts.reduce(0, +) == count else {
             return "its parts don't add up"
         }
-        guard size >= 0, offsets.allSatisfy({ (0...Int(Int32.max)).contains($0) }) else {
+        guard isCount(size), offsets.allSatisfy({ (0...Int(Int32.max)).contains($0) }) else {
             return "an offset is out of range"
         }
         guard targets.allSatisfy({ (-1..<count).contains($0) }) else { return "a branch leads nowhere" }
         guard lines.allSatisfy({ (-1..<places.count).contains($0) }) else { return "a line is missing" }
-        guard places.allSatisfy({ (0..<files).contains($0.file) && $0.line >= 0 }) else { return "a file is missing" }
+        guard places.allSatisfy({ (0..<files).contains($0.file) && isCount($0.line) }) else {
+            return "a file is missing"
+        }
         return nil
     }
 }
+
+/// Small enough to be added up without a thought.
+private func isCount(_ number: Int) -> Bool { (0...1 << 40).contains(number) }

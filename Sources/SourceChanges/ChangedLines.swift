@@ -9,14 +9,15 @@ public struct ChangedLines: Sendable {
     /// By the number that a line has in debug information, where line numbers are pinned: its index in `new`.
     public var pinned: [Int: Int]
 
-    public init(_ file: ChangedFile) {
+    /// - Parameter pinned: the new text with its line numbers pinned; nil where they are not.
+    public init(_ file: ChangedFile, pinned: [UInt8]? = nil) {
         let (before, after) = (linesWithEnds(file.original ?? []), linesWithEnds(file.new ?? []))
         original = before.map(Self.text)
         new = after.map(Self.text)
         let aligned = alignedLines(original: before, new: after)
         added = Set(aligned.indices.filter { aligned[$0] == nil })
         removed = Set(before.indices).subtracting(aligned.compactMap(\.self))
-        pinned = Self.numbers(file, after)
+        self.pinned = pinned.map { Self.numbers($0, after) } ?? [:]
     }
 
     private static func text(_ line: ArraySlice<UInt8>) -> String {
@@ -25,12 +26,10 @@ public struct ChangedLines: Sendable {
     }
 
     /// What stands in the pinned text beside the file's own lines are directives.
-    private static func numbers(_ file: ChangedFile, _ lines: [ArraySlice<UInt8>]) -> [Int: Int] {
-        guard let original = file.original, let new = file.new else { return [:] }
-        let pinned = pinLines(original: original, new: new)
+    private static func numbers(_ pinned: [UInt8], _ lines: [ArraySlice<UInt8>]) -> [Int: Int] {
         var numbers: [Int: Int] = [:]
         var (next, number) = (0, 1)
-        for line in linesWithEnds(pinned.text) where next < lines.count {
+        for line in linesWithEnds(pinned) where next < lines.count {
             if line != lines[next], let given = directive(line) {
                 number = given
                 continue

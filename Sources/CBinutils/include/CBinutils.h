@@ -33,3 +33,7 @@ void binutils_decode(struct binutils_decoder *decoder, const uint8_t *bytes, siz
 
 /// The text of the operands of the instruction decoded last, without the comment; valid until the next decoding.
 const char *binutils_operands(const struct binutils_decoder *decoder);
+
+/// The C++ name that a symbol stands for, to be freed by the caller; NULL where it is none. With `parameters`, the types of a
+/// function's parameters too.
+char *binutils_demangle(const char *symbol, int parameters);

@@ -16,6 +16,8 @@ public struct CompiledInput: Sendable {
     public var summary = ""
     /// What was asked for; nil where objects were given.
     public var change: SourceChange?
+    /// What the change touches and no unit reads, and why that is known.
+    public var ignored: [IgnoredFile] = []
     /// Paths of the touched files that units include.
     public var touchedHeaders: [String] = []
     /// The main files of all units that are known, compiled again or not.
@@ -139,6 +141,7 @@ private func compile(_ source: Source, _ clock: inout StageClock) async throws -
             isNew: item.unit.isNew, variant: item.unit.variant)
     }
     input.notes = compiled.notes + affected.ignored.map { "\($0.path): not compiled (\($0.why))" }
+    input.ignored = affected.ignored
     input.uncompiled = affected.unread + compiled.failed
     input.broken = compiled.broken
     input.summary = change.files.map(\.path).joined(separator: ", ")

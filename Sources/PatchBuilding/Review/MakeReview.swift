@@ -16,12 +16,13 @@ struct ReviewedTarget {
 /// Only the functions of the patch are disassembled, and only their lines looked up.
 func makeReview(
     _ compiled: CompiledInput, loaded: [LoadedUnit], held: [(LoadedTarget, [ComparedUnit])],
-    linked: [(plan: ModulePlan, linked: LinkedModule)]
+    linked: [(plan: ModulePlan, linked: LinkedModule)], scratch: String
 ) throws -> [UInt8] {
     let targets = zip(held, linked).map { ReviewedTarget(image: $0.0.image, units: $0.1, plan: $1.plan) }
-    var writer = ReviewWriter(change: compiled.change, loaded: loaded)
+    var writer = ReviewWriter(change: compiled.change, loaded: loaded, pinned: scratch + "/pinned")
     var review = Review()
     review.diffs = reviewDiffs(compiled.change)
+    review.ignored = compiled.ignored.map { IgnoredSource(path: $0.path, why: $0.why) }
     review.targets = try targets.map { try writer.describe($0) }
     review.files = writer.sources.names
     return try review.encoded()
@@ -64,8 +65,8 @@ struct ReviewWriter {
     private var tables: [String: LineTable] = [:]
     private var room = Review.maximumInstructions
 
-    init(change: SourceChange?, loaded: [LoadedUnit]) {
-        sources = SourceTexts(change)
+    init(change: SourceChange?, loaded: [LoadedUnit], pinned: String) {
+        sources = SourceTexts(change, pinned: pinned)
         self.loaded = Dictionary(loaded.map { ($0.name, $0) }) { first, _ in first }
     }
 
@@ -85,20 +86,21 @@ struct ReviewWriter {
         let unit = target.units[function.unit]
         guard let new = unit.new.entityOfSymbol[symbol] else { return described }
         let (before, after) = (unit.correlation.originalOf[new], new)
-        guard room > 0 else {
+        let original = before.map { listing($0, of: unit, isNew: false) }
+        let changed = listing(after, of: unit, isNew: true)
+        let count = (original?.offsets.count ?? 0) + changed.offsets.count
+        guard count <= room else {
             described.omitted = "the patch has more code than a review shows"
             return described
         }
-        if let before {
-            described.original = listing(before, of: unit, isNew: false)
-        }
-        described.new = listing(after, of: unit, isNew: true)
+        room -= count
+        (described.original, described.new) = (original, changed)
         return described
     }
 
     private mutating func listing(_ entity: Int, of unit: ComparedUnit, isNew: Bool) -> Listing {
         let view = isNew ? unit.new : unit.original
-        let table = lineTable(view, unit)
+        let table = lineTable(view)
         let isPinned = isNew && loaded[unit.name]?.keptLines != nil
         var listing = ListingReader(view: view, originals: isNew ? unit : nil).read(entity)
         let places = listing.rows.map { row in
@@ -109,12 +111,11 @@ struct ReviewWriter {
             }
         }
         listing.add(places)
-        room -= listing.value.offsets.count
         return listing.value
     }
 
     /// Without debug information, or where it is damaged, instructions stand alone.
-    private mutating func lineTable(_ view: ObjectView, _ unit: ComparedUnit) -> LineTable {
+    private mutating func lineTable(_ view: ObjectView) -> LineTable {
         let path = view.file.path
         if let known = tables[path] { return known }
         let code = Set(view.file.sections.filter(\.isExecutable).map(\.index))

@@ -50,7 +50,7 @@ struct ListingReader {
             let end = min(bytes.count, start + instruction.length)
             let encoded = bytes.dropFirst(start).prefix(max(0, end - start))
             let text = text(of: instruction, encoded, fields, section)
-            rows.value.text.append(String(text.prefix(Review.maximumText)))
+            rows.value.text.append(text)
         }
         rows.value.parts.append(rows.rows.count - first)
         rows.value.size += bytes.count
@@ -88,7 +88,7 @@ struct ListingReader {
         let distance = field.type.isPCRelative ? Int64(bitPattern: end &- field.offset) : 0
         let suffix = Self.suffixes[field.type] ?? ""
         switch view.referent(of: field, in: section) {
-        case .undefined(let name, let addend): return name + suffix + Self.signed(addend &+ distance)
+        case .undefined(let name, let addend): return Self.bounded(name) + suffix + Self.signed(addend &+ distance)
         case .entity(let entity, let delta): return name(ofEntity: entity) + suffix + Self.signed(delta &+ distance)
         case .absolute(let value): return "0x" + String(UInt64(bitPattern: value), radix: 16)
         case .anonymous(let other, let offset, let exact):
@@ -100,9 +100,13 @@ struct ListingReader {
     /// The compiler numbers clones and static locals anew in each compilation.
     func name(ofEntity number: Int) -> String {
         if let unit = originals, let original = unit.correlation.originalOf[number] {
-            return unit.original.ownName(of: unit.original.entities[original])
+            return Self.bounded(unit.original.ownName(of: unit.original.entities[original]))
         }
-        return view.ownName(of: view.entities[number])
+        return Self.bounded(view.ownName(of: view.entities[number]))
+    }
+
+    private static func bounded(_ name: String) -> String {
+        name.utf8.count <= Review.maximumText ? name : name.prefix(Review.maximumText) + "…"
     }
 
     private func content(_ section: Section, _ offset: Int64) -> String {

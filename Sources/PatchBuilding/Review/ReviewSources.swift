@@ -5,19 +5,41 @@ import SourceChanges
 /// The text of source lines that debug information names, before and after the change.
 struct SourceTexts {
     private let change: SourceChange?
+    /// Where the changed files lie with their line numbers pinned.
+    private let pinned: String
     /// Paths relative to the tree.
     private(set) var names: [String] = []
     private var indices: [String: Int] = [:]
     private var changed: [String: ChangedLines] = [:]
     private var unchanged: [String: [String]] = [:]
     private var paths: [String: String] = [:]
+    private var known: [Line: SourcePlace] = [:]
 
-    init(_ change: SourceChange?) { self.change = change }
+    /// A line as debug information names it; many instructions have the same.
+    private struct Line: Hashable {
+        var name: String
+        var number: Int
+        var isNew: Bool
+        var isPinned: Bool
+    }
+
+    init(_ change: SourceChange?, pinned: String) {
+        self.change = change
+        self.pinned = pinned
+    }
 
     /// - Parameters:
     ///   - name: the file as debug information has it.
     ///   - isPinned: the number is that of the file with `#line` directives.
     mutating func place(_ name: String, _ number: Int, isNew: Bool, isPinned: Bool) -> SourcePlace {
+        let line = Line(name: name, number: number, isNew: isNew, isPinned: isPinned)
+        if let place = known[line] { return place }
+        let place = newPlace(name, number, isNew: isNew, isPinned: isPinned)
+        known[line] = place
+        return place
+    }
+
+    private mutating func newPlace(_ name: String, _ number: Int, isNew: Bool, isPinned: Bool) -> SourcePlace {
         let path = relativePath(name)
         var place = SourcePlace(file: index(of: path), line: number, text: "", isTouched: false)
         guard let change, let file = change.files.first(where: { $0.path == path }) else {
@@ -51,7 +73,8 @@ struct SourceTexts {
 
     private mutating func changedLines(_ file: ChangedFile) -> ChangedLines {
         if let known = changed[file.path] { return known }
-        let lines = ChangedLines(file)
+        let text = FileManager.default.contents(atPath: pinned + "/" + file.path).map { [UInt8]($0) }
+        let lines = ChangedLines(file, pinned: text)
         changed[file.path] = lines
         return lines
     }
