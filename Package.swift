@@ -51,6 +51,7 @@ let package = Package(
         // patchbuild: from a diff to a bundle.
         room("Toolchain", ["Diagnostics", subprocess, system]),
         room("SourceChanges", ["Diagnostics"]),
+        room("Documents", ["PatchFormat"]),
         room(
             "PatchBuilding",
             [
@@ -58,8 +59,11 @@ let package = Package(
                 "PatchFormat",
                 "Diagnostics",
             ]),
+        room("Reproducing", ["PatchBuilding", "ObjectFiles", "Disassembly", "PatchFormat", "Diagnostics"]),
         .executableTarget(
-            name: "patchbuild", dependencies: ["PatchBuilding", "Reporting", argumentParser], swiftSettings: strict),
+            name: "patchbuild",
+            dependencies: ["PatchBuilding", "Reporting", "Reproducing", "Documents", argumentParser],
+            swiftSettings: strict),
 
         // livepatch: from a bundle to a patched process.
         .target(name: "CLinuxPtrace"),
@@ -73,6 +77,8 @@ let package = Package(
         tests("JSONCodingTests", ["JSONCoding", "PatchFormat"]),
         tests("PatchFormatTests", ["PatchFormat"]),
         tests("SignaturesTests", ["Signatures", "PatchFormat", "TestSupport", crypto]),
+        tests("DocumentsTests", ["Documents", "PatchFormat", "TestSupport"]),
+        tests("ReproducingTests", ["Reproducing", "PatchFormat", "TestSupport"]),
         tests("ObjectFilesTests", ["ObjectFiles", "TestSupport"]),
         tests("MachineCodeTests", ["MachineCode", "Disassembly", "ObjectFiles", "TestSupport"]),
         tests("ProcessControlTests", ["ProcessControl", "TestSupport"]),

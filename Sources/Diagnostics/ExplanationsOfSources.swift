@@ -118,4 +118,14 @@ let explanationsOfBundles: [(rule: Rule, text: RuleExplanation)] = [
             example: "a bundle of patchbuild 2, livepatch 1",
             wayOut: "Use the livepatch that belongs to the patchbuild that made the bundle.")
     ),
+    (
+        .notReproduced,
+        RuleExplanation(
+            "A rebuild from the source and the diffs gives other bytes than the bundle has. Either something that goes into the build is not what it was, which the message then names, or the bundle is not what its diff makes.",
+            example:
+                "patchbuild verify fix.lpatch --rebuild --source . --diff fix.diff --target ./server   # with another gcc",
+            wayOut:
+                "Use the source, diffs, target files, compiler, linker and patchbuild that the manifest's provenance names (`patchbuild show fix.lpatch`). Where all of these are the same and a module still differs, don't sign the bundle."
+        )
+    ),
 ]

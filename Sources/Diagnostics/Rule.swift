@@ -40,6 +40,7 @@ public enum Rule: String, CaseIterable, Sendable {
     // Bundles.
     case badBundle = "bad-bundle"
     case formatVersion = "format-version"
+    case notReproduced = "not-reproduced"
 
     // Who vouches for a bundle.
     case unsigned = "unsigned"
@@ -120,6 +121,8 @@ public enum Rule: String, CaseIterable, Sendable {
         case .unsuitableKey: "make a key with `ssh-keygen -t ed25519`, or -t ecdsa, ed25519-sk, ecdsa-sk"
         case .signingFailed: "correct what ssh-keygen's message says, and sign again"
         case .formatVersion: "use the livepatch that belongs to the patchbuild that made the bundle"
+        case .notReproduced:
+            "don't sign it; ask who built it for its source, diffs, targets and tools, and rebuild with those"
         case .noPermission: "run as root or as the owner of the process, with CAP_SYS_PTRACE"
         case .noProcess: "check the process id"
         case .notMapped: "check that the bundle is for this program: `patchbuild show FIX.lpatch`"

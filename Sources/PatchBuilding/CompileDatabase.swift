@@ -25,10 +25,8 @@ public struct CompileUnit: Sendable, Hashable {
     /// What the command makes of what: of two commands with the same the later stands.
     var place: String { output + "\0" + file }
 
-    /// The object's path for messages and the manifest: relative to `root` when it lies there.
-    public func name(relativeTo root: String) -> String {
-        output.hasPrefix(root + "/") ? String(output.dropFirst(root.utf8.count + 1)) : output
-    }
+    /// The object's path for messages and the manifest, as seen from `root`.
+    public func name(relativeTo root: String) -> String { relativePath(output, to: root) }
 
     public var language: Language? { Language(file: file, arguments: arguments) }
 }

@@ -79,7 +79,8 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     clock.lap("extract and link")
 
     var metadata = try describeRequest(options, decisions: verdict.decisions, compiled: compiled, matched: matched)
-    metadata.provenance.compilers = debug.producers
+    try await addTools(
+        to: &metadata.provenance, targets: targets, compilers: debug.producers, root: compiled.change?.root)
     metadata.review = reviewNotes(held.flatMap(\.1), constants: constants) + debug.layoutRemarks
     // A process takes each group of targets that it maps as a whole.
     metadata.groups = groupTargets(

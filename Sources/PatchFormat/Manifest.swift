@@ -82,9 +82,55 @@ public struct Provenance: Codable, Hashable, Sendable {
     public var diffDigests: [String] = []
     /// `DW_AT_producer` of the units.
     public var compilers: [String] = []
-    /// The recorded command of each unit, without paths of outputs.
+    /// The recorded command of each unit, in which paths are relative to the source tree.
     public var commands: [String] = []
+    /// The program that made the bundle, with its version. This and what follows is absent in bundles of older versions.
+    public var builder: String?
+    /// The program that linked the modules, as it calls itself.
+    public var linker: String?
+    /// The files that were given as targets, in their order, those in which nothing changes included.
+    public var targets: [TargetInput]?
+    /// The objects that were compared, in their order, where no sources were given.
+    public var objects: [ObjectInput]?
     public init() {}
+}
+
+/// A file that the patch was made for.
+public struct TargetInput: Codable, Hashable, Sendable {
+    /// Without directories.
+    public var file: String
+    public var buildID: String
+    /// Of the whole file.
+    public var digest: String
+    /// Where another file named its symbols.
+    public var symbols: SymbolsOrigin?
+    public init(file: String, buildID: String, digest: String, symbols: SymbolsOrigin? = nil) {
+        self.file = file
+        self.buildID = buildID
+        self.digest = digest
+        self.symbols = symbols
+    }
+}
+
+/// What kind of file named a target's symbols. (No digest: debug information makes files differ whose symbols are the same.)
+public enum SymbolsOrigin: String, Codable, Sendable {
+    /// It has the target's build-id.
+    case sameBuild
+    /// Another build of the same source.
+    case rebuild
+}
+
+/// A pair of objects that was compared.
+public struct ObjectInput: Codable, Hashable, Sendable {
+    /// The name under which functions refer to it.
+    public var name: String
+    public var originalDigest: String
+    public var newDigest: String
+    public init(name: String, originalDigest: String, newDigest: String) {
+        self.name = name
+        self.originalDigest = originalDigest
+        self.newDigest = newDigest
+    }
 }
 
 /// One ELF file that is patched, and its module.

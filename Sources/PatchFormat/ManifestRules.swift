@@ -44,6 +44,18 @@ enum ManifestRules {
         try require(manifest.conflicts.allSatisfy(isIdentifier), "conflicts")
         let words = manifest.cves + manifest.decisions.flatMap { [$0.rule, $0.subject, $0.why] }
         try require(words.allSatisfy(isText), "a control character or too long a text")
+        try checkOrigin(manifest.provenance)
+    }
+
+    /// Nothing is decided by it, but it is printed, and other documents are made of it.
+    private static func checkOrigin(_ provenance: Provenance) throws(Complaint) {
+        let (targets, objects) = (provenance.targets ?? [], provenance.objects ?? [])
+        let words = [provenance.builder, provenance.linker].compactMap(\.self) + objects.map(\.name)
+        try require((words + targets.map(\.file)).allSatisfy(isText), "a control character in the provenance")
+        try require(targets.allSatisfy { Digest.isHexadecimal($0.buildID) }, "build-id in the provenance")
+        let digests =
+            targets.map(\.digest) + objects.flatMap { [$0.originalDigest, $0.newDigest] }
+        try require(digests.allSatisfy(Digest.isDigest), "a digest in the provenance")
     }
 
     private static func checkMembers(_ manifest: Manifest) throws(Complaint) {

@@ -67,23 +67,6 @@ struct Check: AsyncParsableCommand {
     }
 }
 
-struct Show: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Show what is in a bundle.")
-
-    @Argument(help: "The bundle.")
-    var bundle: String
-    @Flag(help: "Print one JSON object.")
-    var json = false
-
-    func run() async throws {
-        try await reporting(json: json) {
-            let bundle = try Bundle.read(path: bundle)
-            print(
-                json ? PatchBuilding.Show.json(bundle) : PatchBuilding.Show.text(bundle), terminator: json ? "\n" : "")
-        }
-    }
-}
-
 struct Explain: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Explain a rule by which patches are refused, with an example and the way out.",

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Diagnostics
 import Glibc
+import PatchBuilding
 
 @main
 struct Patchbuild: AsyncParsableCommand {
@@ -18,7 +19,7 @@ struct Patchbuild: AsyncParsableCommand {
             A patch that could be wrong is refused by a named rule: patchbuild help rules, patchbuild help RULE.
             Exit status: 0 done; 1 refused, nothing written; 2 bad usage; 4 the machine failed midway.
             """,
-        version: "0.1.0",
+        version: patchbuildVersion,
         subcommands: [
             Record.self, Build.self, Diff.self, Check.self, Show.self, Report.self, Sign.self, Verify.self, Pack.self,
             Explain.self,

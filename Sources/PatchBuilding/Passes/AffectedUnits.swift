@@ -6,7 +6,7 @@ import Toolchain
 
 /// The units whose code a change can reach, and what of the change reaches none.
 public struct AffectedUnits: Sendable {
-    /// In the database's order.
+    /// By name: the order of a record is that in which a parallel build came along.
     public var units: [CompileUnit]
     /// For each unit: all that it reads, where the compiler was asked.
     public var dependencies: [Set<String>?]
@@ -52,7 +52,8 @@ func affectedUnits(
         verdict.judge(try await copies(of: change, units: units, graph: graph, answers: answers))
     }
     guard verdict.refusals.isEmpty else { throw Refusals(verdict.refusals) }
-    let affected = Set(readers.joined()).sorted()
+    let affected = Set(readers.joined()).map { (number: $0, name: units[$0].sortName(root: change.root)) }
+        .sorted { ($0.name, $0.number) < ($1.name, $1.number) }.map(\.number)
     return AffectedUnits(
         units: affected.map { units[$0] },
         dependencies: affected.map { number in answers[number].flatMap { $0.isWhole ? $0.files : nil } },

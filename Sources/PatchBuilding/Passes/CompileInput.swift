@@ -32,7 +32,7 @@ func compileInput(
     _ input: BuildOptions.Input, launcher: [String] = [], scratch: String, _ clock: inout StageClock
 ) async throws -> CompiledInput {
     switch input {
-    case .objects(let pairs): return objects(pairs)
+    case .objects(let pairs): return try objects(pairs)
     case .diffs(let source, let commands, let diffs):
         let root = try realPath(source)
         let change = try applyDiffs(at: diffs, root: root)
@@ -47,14 +47,16 @@ func compileInput(
     }
 }
 
-private func objects(_ pairs: [BuildOptions.ObjectPair]) -> CompiledInput {
+private func objects(_ pairs: [BuildOptions.ObjectPair]) throws -> CompiledInput {
     var compiled = CompiledInput()
-    compiled.units = pairs.map { pair in
+    let names = sharedNames(pairs.map(\.original))
+    compiled.units = zip(pairs, names).map { pair, name in
         UnitObjects(
-            name: pair.original, source: pair.original, isCPlusPlus: false, plainObject: pair.original,
+            name: name, source: pair.original, isCPlusPlus: false, plainObject: pair.original,
             originalObject: pair.original, newObject: pair.new)
     }
     compiled.summary = pairs.map { "\($0.original) and \($0.new)" }.joined(separator: ", ")
+    compiled.provenance = try provenance(of: pairs, names: names)
     return compiled
 }
 
@@ -159,23 +161,6 @@ private func headers(of change: SourceChange, _ affected: AffectedUnits) -> [Str
     return change.files.map(\.path).filter { path in
         !mains.contains(change.root + "/" + path) && !ignored.contains(path)
     }
-}
-
-private func provenance(of change: SourceChange, units: [CompileUnit], root: String) -> Provenance {
-    var provenance = Provenance()
-    let originals = change.files.map { file in
-        "\(Digest.sha256(file.original ?? []))  \(file.path)\n"
-    }
-    provenance.sourceDigest = Digest.sha256(Array(originals.joined().utf8))
-    provenance.diffDigests = change.diffs.map { Digest.sha256($0.bytes) }
-    if change.diffs.isEmpty {
-        let news = change.files.map { "\(Digest.sha256($0.new ?? []))  \($0.path)\n" }
-        provenance.diffDigests = [Digest.sha256(Array(news.joined().utf8))]
-    }
-    provenance.commands = units.map { unit in
-        unit.arguments.joined(separator: " ").replacing(root, with: ".")
-    }
-    return provenance
 }
 
 /// The absolute path with symbolic links resolved.

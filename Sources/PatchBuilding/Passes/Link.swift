@@ -25,6 +25,17 @@ private let linkFlags = [
     "--no-ld-generated-unwind-info", "--no-relax", "--fatal-warnings",
 ]
 
+/// What `ld` calls itself: another one may lay the module out otherwise.
+/// - Throws: `Failure` where there is none.
+func linkerName() async throws -> String {
+    let job = Job("ld", ["--version"], environment: compilerEnvironment, title: "ask ld for its version")
+    let result = try await run(job)
+    guard result.status == 0, let line = result.outputText.split(whereSeparator: \.isNewline).first else {
+        throw Failure("\(job.title): \(result.message())")
+    }
+    return String(line)
+}
+
 private func linkObject(_ object: ObjectWriter, name: String) async throws -> [UInt8] {
     let scratch = try ScratchDirectory()
     defer { scratch.remove() }

@@ -1,0 +1,135 @@
+import Diagnostics
+import PatchBuilding
+import PatchFormat
+
+/// A bundle that a rebuild gave again, byte for byte.
+public struct Reproduction: Encodable, Sendable {
+    public var bundle: String
+    public var id: String
+    public var manifestDigest: String
+    /// All but the manifest.
+    public var members: [String]
+}
+
+/// Builds the patch again from what it is said to be made of, and compares the manifest's bytes and every member's.
+/// Signatures are left aside: they are not of the build.
+///
+/// - Parameters:
+///   - path: of the bundle, for messages.
+///   - options: input, targets, and the bundles that it builds on. What the bundle was asked to be (id, CVEs, decisions,
+///     times) is taken from its manifest.
+/// - Throws: `Refusals` of rule not-reproduced, with all differing inputs or else the first difference of what was made;
+///   `UsageError` where a bundle that the manifest refers to is not given; `Failure`.
+public func reproduce(_ bundle: Bundle, path: String, options: BuildOptions) async throws -> Reproduction {
+    let request = try request(bundle.manifest, options)
+    let built: Bundle
+    do {
+        built = try Bundle.parse(try await buildBundle(request).bytes, name: "the rebuild")
+    } catch let refusals as Refusals {
+        throw Refusals([await notRebuilt(bundle, path, request, refusals.refusals.count)] + refusals.refusals)
+    } catch let refusal as Refusal {
+        throw Refusals([await notRebuilt(bundle, path, request, 1), refusal])
+    }
+    let refusals = try differences(bundle, rebuilt: built, path: path)
+    guard refusals.isEmpty else { throw Refusals(refusals) }
+    return Reproduction(
+        bundle: path, id: bundle.manifest.id, manifestDigest: bundle.manifestDigest,
+        members: bundle.manifest.members.map(\.name))
+}
+
+extension Reproduction {
+    public var text: String {
+        """
+        \(bundle): reproduced
+        the rebuild gave the same manifest (sha256 \(manifestDigest))
+        and the same \(members.count == 1 ? "member" : "\(members.count) members"), byte for byte: \(members.joined(separator: ", "))
+        """
+    }
+}
+
+/// The options of the build that made the bundle, as far as its manifest tells.
+private func request(_ manifest: Manifest, _ options: BuildOptions) throws -> BuildOptions {
+    var request = options
+    request.id = manifest.id
+    request.cves = manifest.cves
+    request.sequence = manifest.sequence
+    request.created = manifest.created
+    request.expires = manifest.expires
+    // A decision names its subject as the refusal did.
+    request.allowed = try manifest.decisions.map { try AllowedRule("\($0.rule)=\($0.subject)") }
+    request.requires = try inOrder(manifest.requires, given: options.requires, option: "--requires")
+    request.supersedes = try inOrder(manifest.supersedes, given: options.supersedes, option: "--supersedes")
+    return request
+}
+
+/// The paths of the bundles that the manifest refers to, in its order.
+private func inOrder(_ references: [PatchReference], given: [String], option: String) throws -> [String] {
+    let bundles = try given.map { (path: $0, reference: try Bundle.read(path: $0).reference) }
+    let paths = try references.map { reference in
+        guard let found = bundles.first(where: { $0.reference == reference }) else {
+            let other = bundles.contains { $0.reference.id == reference.id } ? "; the one given is another" : ""
+            throw UsageError(
+                "give \(option) FILE: the bundle refers to \(reference.id) with the manifest sha256"
+                    + " \(reference.manifestDigest)\(other)")
+        }
+        return found.path
+    }
+    if let strange = bundles.first(where: { !references.contains($0.reference) }) {
+        throw UsageError("\(option) \(strange.path): the bundle does not refer to it")
+    }
+    return paths
+}
+
+private func notRebuilt(_ bundle: Bundle, _ path: String, _ options: BuildOptions, _ count: Int) async -> Refusal {
+    let provenance = bundle.manifest.provenance
+    var why = "the rebuild is refused, by the \(count == 1 ? "finding" : "\(count) findings") below"
+    if !provenance.compilers.isEmpty {
+        why += "; the bundle was compiled by \(provenance.compilers.joined(separator: " and "))"
+        let here = await compilerNames(options.input)
+        if !here.isEmpty { why += "; the recorded commands run \(here.joined(separator: " and ")) here" }
+    }
+    return Refusal(
+        .notReproduced, subject: path, why: why,
+        remedy: "give the source, the diffs and the targets that the bundle was made of, and use its compiler")
+}
+
+/// The member of a bundle that differs, and how. Nothing but signatures is left aside.
+func differences(_ bundle: Bundle, rebuilt: Bundle, path: String) throws -> [Refusal] {
+    var refusals: [Refusal] = []
+    for target in bundle.manifest.targets {
+        guard let (theirs, ours) = pair(bundle.modules[target.module], rebuilt.modules[target.module]), theirs != ours
+        else { continue }
+        refusals.append(
+            Refusal(
+                .notReproduced, subject: "\(path), \(target.module) for \(target.file)",
+                why: moduleDifference(theirs, rebuilt: ours, target: target)))
+    }
+    if let (theirs, ours) = pair(bundle.review, rebuilt.review), theirs != ours {
+        refusals.append(
+            Refusal(.notReproduced, subject: "\(path), review.json", why: reviewDifference(theirs, rebuilt: ours)))
+    }
+    guard bundle.manifestBytes != rebuilt.manifestBytes else { return refusals }
+    var first = try manifestRefusals(bundle.manifestBytes, rebuilt: rebuilt.manifestBytes, subject: path)
+    if first.isEmpty, refusals.isEmpty {
+        // The same members and values, written otherwise: another order of keys, other white space.
+        first = [
+            Refusal(
+                .notReproduced, subject: "\(path), manifest.json",
+                why: byteDifference(bundle.manifestBytes, rebuilt.manifestBytes, of: "the same values are written otherwise", at: 0))
+        ]
+    }
+    return first + refusals
+}
+
+/// Both, where both bundles have it; the manifests tell the rest.
+private func pair(_ one: [UInt8]?, _ other: [UInt8]?) -> ([UInt8], [UInt8])? {
+    guard let one, let other else { return nil }
+    return (one, other)
+}
+
+private func reviewDifference(_ bundle: [UInt8], rebuilt: [UInt8]) -> String {
+    guard let theirs = try? JSONValue(bundle), let ours = try? JSONValue(rebuilt),
+        let difference = JSONDifference(theirs, ours, at: "")
+    else { return byteDifference(bundle, rebuilt, of: "the file", at: 0) }
+    return "\(difference.path): the bundle has \(difference.values.first), the rebuild \(difference.values.second)"
+}
