@@ -45,6 +45,8 @@ public struct InTotoStatement: Encodable, Sendable {
     struct InternalParameters: Encodable, Sendable {
         var formatVersion: String
         var consistency: Consistency
+        /// Build-ids of the targets that switch together, where that is not all of them.
+        var groups: [[String]]?
         /// The recorded compile commands that were repeated.
         var commands: [String]
     }
@@ -78,7 +80,7 @@ public struct InTotoStatement: Encodable, Sendable {
                     cves: manifest.cves, diffs: provenance.diffDigests, decisions: manifest.decisions),
                 internalParameters: InternalParameters(
                     formatVersion: manifest.formatVersion, consistency: manifest.consistency,
-                    commands: provenance.commands),
+                    groups: manifest.groups, commands: provenance.commands),
                 resolvedDependencies: Self.dependencies(manifest)),
             runDetails: RunDetails(
                 builder: Builder(version: Self.versions(provenance)), byproducts: review.map(Self.resource)))
@@ -88,13 +90,16 @@ public struct InTotoStatement: Encodable, Sendable {
         let manifest = bundle.manifest
         let modules = manifest.members.filter { member in manifest.targets.contains { $0.module == member.name } }
         return [
-            sha256("\(manifest.id).lpatch", try bundle.unsignedDigest()), sha256("manifest.json", bundle.manifestDigest),
+            sha256("\(manifest.id).lpatch", try bundle.unsignedDigest()),
+            sha256("manifest.json", bundle.manifestDigest),
         ] + modules.map(resource)
     }
 
     private static func resource(_ member: MemberDigest) -> Resource { sha256(member.name, member.digest) }
 
-    private static func sha256(_ name: String, _ digest: String, uri: String? = nil, mediaType: String? = nil) -> Resource {
+    private static func sha256(_ name: String, _ digest: String, uri: String? = nil, mediaType: String? = nil)
+        -> Resource
+    {
         Resource(name: name, uri: uri, digest: ["sha256": digest], mediaType: mediaType)
     }
 

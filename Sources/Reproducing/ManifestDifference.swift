@@ -35,28 +35,29 @@ private struct Cause {
     ]
 }
 
-/// Differences of two manifests as refusals: every one of their origins, which are the likely causes; without any, the first
-/// of what was made.
-func manifestRefusals(_ bundle: [UInt8], rebuilt: [UInt8], subject: String) throws -> [Refusal] {
+/// Every difference of what went into the build.
+func originRefusals(_ bundle: [UInt8], rebuilt: [UInt8], subject: String) throws -> [Refusal] {
+    let (theirs, ours) = (try JSONValue(bundle)["provenance"], try JSONValue(rebuilt)["provenance"])
+    let known = Cause.all.compactMap { cause in
+        JSONDifference(theirs?[cause.key], ours?[cause.key], at: "provenance.\(cause.key)").map {
+            refusal($0, cause.what, subject, remedy: cause.remedy)
+        }
+    }
+    guard known.isEmpty, let rest = JSONDifference(theirs, ours, at: "provenance") else { return known }
+    return [refusal(rest, "the origin differs", subject, remedy: Rule.notReproduced.remedy)]
+}
+
+/// The first difference of what came out of it, members aside: those are compared by themselves.
+func manifestRefusal(_ bundle: [UInt8], rebuilt: [UInt8], subject: String) throws -> Refusal? {
     let (theirs, ours) = (try JSONValue(bundle), try JSONValue(rebuilt))
-    func refusal(_ difference: JSONDifference, _ what: String, remedy: String) -> Refusal {
-        Refusal(
-            .notReproduced, subject: "\(subject), manifest.json: \(difference.path)",
-            why: "\(what): the bundle has \(difference.values.first), the rebuild \(difference.values.second)",
-            remedy: remedy)
+    return JSONDifference(theirs, ours, at: "", leavingOut: ["members", "provenance"]).map {
+        refusal($0, "what was made differs", subject, remedy: Rule.notReproduced.remedy)
     }
-    let causes = Cause.all.compactMap { cause in
-        JSONDifference(
-            theirs["provenance"]?[cause.key], ours["provenance"]?[cause.key], at: "provenance.\(cause.key)"
-        ).map { refusal($0, cause.what, remedy: cause.remedy) }
-    }
-    // The digests of members follow from the members, which are compared by themselves.
-    let made = JSONDifference(theirs, ours, at: "", leavingOut: ["members", "provenance"]).map {
-        refusal($0, "what was made differs", remedy: Rule.notReproduced.remedy)
-    }
-    if !causes.isEmpty { return causes + (made.map { [$0] } ?? []) }
-    let rest = JSONDifference(theirs["provenance"], ours["provenance"], at: "provenance").map {
-        refusal($0, "the origin differs", remedy: Rule.notReproduced.remedy)
-    }
-    return [rest ?? made].compactMap(\.self)
+}
+
+private func refusal(_ difference: JSONDifference, _ what: String, _ subject: String, remedy: String) -> Refusal {
+    Refusal(
+        .notReproduced, subject: "\(subject), manifest.json: \(difference.path)",
+        why: "\(what): the bundle has \(difference.values.first), the rebuild \(difference.values.second)",
+        remedy: remedy)
 }

@@ -21,7 +21,8 @@ func moduleDifference(_ bundle: [UInt8], rebuilt: [UInt8], target: ManifestTarge
         return byteDifference(bundle, rebuilt, of: "the file, outside of all sections", at: 0)
     }
     guard one.data != other.data else {
-        return "section \(one.name) lies at 0x\(hex(one.address)) in the bundle, at 0x\(hex(other.address)) in the rebuild"
+        return
+            "section \(one.name) lies at 0x\(hex(one.address)) in the bundle, at 0x\(hex(other.address)) in the rebuild"
     }
     return sectionDifference(one, other, target)
 }

@@ -26,9 +26,9 @@ public func reproduce(_ bundle: Bundle, path: String, options: BuildOptions) asy
     do {
         built = try Bundle.parse(try await buildBundle(request).bytes, name: "the rebuild")
     } catch let refusals as Refusals {
-        throw Refusals([await notRebuilt(bundle, path, request, refusals.refusals.count)] + refusals.refusals)
+        throw await notRebuilt(bundle, path, request, refusals.refusals)
     } catch let refusal as Refusal {
-        throw Refusals([await notRebuilt(bundle, path, request, 1), refusal])
+        throw await notRebuilt(bundle, path, request, [refusal])
     }
     let refusals = try differences(bundle, rebuilt: built, path: path)
     guard refusals.isEmpty else { throw Refusals(refusals) }
@@ -80,21 +80,51 @@ private func inOrder(_ references: [PatchReference], given: [String], option: St
     return paths
 }
 
-private func notRebuilt(_ bundle: Bundle, _ path: String, _ options: BuildOptions, _ count: Int) async -> Refusal {
+/// A file that can't be read says nothing of the bundle; any other refusal does: what made it was not refused.
+private func notRebuilt(
+    _ bundle: Bundle, _ path: String, _ options: BuildOptions, _ refusals: [Refusal]
+) async -> Refusals {
+    if refusals.allSatisfy({ $0.rule == Rule.badInput.rawValue }) { return Refusals(refusals) }
     let provenance = bundle.manifest.provenance
+    let count = refusals.count
     var why = "the rebuild is refused, by the \(count == 1 ? "finding" : "\(count) findings") below"
     if !provenance.compilers.isEmpty {
         why += "; the bundle was compiled by \(provenance.compilers.joined(separator: " and "))"
         let here = await compilerNames(options.input)
         if !here.isEmpty { why += "; the recorded commands run \(here.joined(separator: " and ")) here" }
     }
-    return Refusal(
-        .notReproduced, subject: path, why: why,
-        remedy: "give the source, the diffs and the targets that the bundle was made of, and use its compiler")
+    let remedy = "give the source, the diffs and the targets that the bundle was made of, and use its compiler"
+    return Refusals([Refusal(.notReproduced, subject: path, why: why, remedy: remedy)] + refusals)
 }
 
-/// The member of a bundle that differs, and how. Nothing but signatures is left aside.
+/// What differs: first what went into the build and explains the rest, then what came out. Nothing but signatures is left
+/// aside.
 func differences(_ bundle: Bundle, rebuilt: Bundle, path: String) throws -> [Refusal] {
+    let causes = try originRefusals(bundle.manifestBytes, rebuilt: rebuilt.manifestBytes, subject: path)
+    var found = try memberRefusals(bundle, rebuilt: rebuilt, path: path)
+    if let made = try manifestRefusal(bundle.manifestBytes, rebuilt: rebuilt.manifestBytes, subject: path) {
+        found.insert(made, at: 0)
+    }
+    if found.isEmpty, causes.isEmpty, bundle.manifestBytes != rebuilt.manifestBytes {
+        // The same members and values: another order of keys, other white space.
+        let what = "the same values are written otherwise"
+        found = [
+            Refusal(
+                .notReproduced, subject: "\(path), manifest.json",
+                why: byteDifference(bundle.manifestBytes, rebuilt.manifestBytes, of: what, at: 0))
+        ]
+    }
+    guard !causes.isEmpty else { return found }
+    return causes
+        + found.map { refusal in
+            var refusal = refusal
+            refusal.remedy = "it may follow from what is named first; rebuild with that as it was"
+            return refusal
+        }
+}
+
+/// Members that both have; the manifests tell the rest.
+private func memberRefusals(_ bundle: Bundle, rebuilt: Bundle, path: String) throws -> [Refusal] {
     var refusals: [Refusal] = []
     for target in bundle.manifest.targets {
         guard let (theirs, ours) = pair(bundle.modules[target.module], rebuilt.modules[target.module]), theirs != ours
@@ -108,17 +138,7 @@ func differences(_ bundle: Bundle, rebuilt: Bundle, path: String) throws -> [Ref
         refusals.append(
             Refusal(.notReproduced, subject: "\(path), review.json", why: reviewDifference(theirs, rebuilt: ours)))
     }
-    guard bundle.manifestBytes != rebuilt.manifestBytes else { return refusals }
-    var first = try manifestRefusals(bundle.manifestBytes, rebuilt: rebuilt.manifestBytes, subject: path)
-    if first.isEmpty, refusals.isEmpty {
-        // The same members and values, written otherwise: another order of keys, other white space.
-        first = [
-            Refusal(
-                .notReproduced, subject: "\(path), manifest.json",
-                why: byteDifference(bundle.manifestBytes, rebuilt.manifestBytes, of: "the same values are written otherwise", at: 0))
-        ]
-    }
-    return first + refusals
+    return refusals
 }
 
 /// Both, where both bundles have it; the manifests tell the rest.

@@ -17,7 +17,8 @@ import Testing
         #expect(statement["predicateType"].text == "https://slsa.dev/provenance/v1")
         let subjects = statement["subject"].elements
         let digests = subjects.map { $0["digest"]["sha256"].text }
-        #expect(subjects.map { $0["name"].text } == ["FIX-1.lpatch", "manifest.json", bundle.manifest.targets[0].module])
+        #expect(
+            subjects.map { $0["name"].text } == ["FIX-1.lpatch", "manifest.json", bundle.manifest.targets[0].module])
         #expect(digests == [try bundle.unsignedDigest(), bundle.manifestDigest, bundle.manifest.members[0].digest])
     }
 

@@ -12,8 +12,10 @@ import Testing
     }
 
     @Test func namesPathAndBothValues() throws {
-        let one = #"{"targets": [{"file": "served", "functions": [{"name": "f", "size": 3}, {"name": "g", "size": 4}]}]}"#
-        let other = #"{"targets": [{"file": "served", "functions": [{"name": "f", "size": 3}, {"name": "g", "size": 5}]}]}"#
+        let one =
+            #"{"targets": [{"file": "served", "functions": [{"name": "f", "size": 3}, {"name": "g", "size": 4}]}]}"#
+        let other =
+            #"{"targets": [{"file": "served", "functions": [{"name": "f", "size": 3}, {"name": "g", "size": 5}]}]}"#
         let found = try #require(try difference(one, other))
         #expect(found.path == "targets[0 served].functions[1 g].size")
         #expect(found.values.first == "4" && found.values.second == "5")

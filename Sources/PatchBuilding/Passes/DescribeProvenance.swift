@@ -65,7 +65,9 @@ public func compilerNames(_ input: BuildOptions.Input) async -> [String] {
         record = commands ?? source + "/compile_commands.json"
     }
     guard let database = try? CompileDatabase.read(record) else { return [] }
-    let jobs = Set(database.units.map(\.compiler)).sorted().map { Job($0, ["--version"], environment: compilerEnvironment) }
+    let jobs = Set(database.units.map(\.compiler)).sorted().map {
+        Job($0, ["--version"], environment: compilerEnvironment)
+    }
     var names: [String] = []
     for job in jobs {
         guard let result = try? await run(job), let line = result.outputText.split(whereSeparator: \.isNewline).first
