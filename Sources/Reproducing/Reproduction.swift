@@ -93,7 +93,9 @@ private func notRebuilt(
         let here = await compilerNames(options.input)
         if !here.isEmpty { why += "; the recorded commands run \(here.joined(separator: " and ")) here" }
     }
-    let remedy = "give the source, the diffs and the targets that the bundle was made of, and use its compiler"
+    let remedy =
+        "give the source, the diffs and the targets that the bundle was made of, and use its compiler; where the target holds"
+        + " paths of its source (__FILE__), the tree must lie at the path at which the target was built"
     return Refusals([Refusal(.notReproduced, subject: path, why: why, remedy: remedy)] + refusals)
 }
 

@@ -30,7 +30,7 @@ struct SmallProgram {
         for unit in units {
             try runOrThrow(Self.compiler(unit), flags + ["-c", unit, "-o", Self.object(unit)], in: directory)
         }
-        let linker = units.map(Self.compiler).max() ?? "gcc"
+        let linker = units.map(Self.compiler).min() ?? "gcc"
         try runOrThrow(linker, units.map(Self.object) + ["-o", "program", "-pthread"], in: directory)
         let commands = units.filter { !unrecorded.contains($0) }.map { unit in
             let arguments = ([Self.compiler(unit)] + flags + ["-c", unit, "-o", Self.object(unit)]).map { "\"\($0)\"" }
