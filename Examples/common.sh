@@ -191,17 +191,25 @@ need_tools() {
 need_static_livepatch() {
     static_livepatch=${PATCHBUILD_STATIC_LIVEPATCH:-}
     if [ -z "$static_livepatch" ]; then
-        need_packages g++ libc6-dev binutils
-        need_swift
+        need_everything swift
         say "building the static livepatch"
         static_livepatch=$root/.build/static/livepatch
-        "$root/Static/livepatch" -o "$static_livepatch"
+        "$root/Sources/Static/livepatch" -o "$static_livepatch"
     fi
     [ -x "$static_livepatch" ] || die "no static livepatch at $static_livepatch"
 }
 
 patchbuild() { "$tools/patchbuild" "$@"; }
 show_functions() { patchbuild show "$1" | sed '/^  new data,/,$d; /^  bound to:/,$d'; }
+
+# sign_bundle FILE: signs it with a key that ends with the script, and sets $signers to a file that says whose it is. A host
+# has such a file as /etc/livepatch/allowed_signers, which an example leaves alone.
+sign_bundle() {
+    signers=$scratch/allowed_signers
+    [ -f "$scratch/key" ] || ssh-keygen -q -t ed25519 -N '' -C 'throw-away key' -f "$scratch/key"
+    echo "release@example.org $(cat "$scratch/key.pub")" >"$signers"
+    patchbuild sign "$1" --key "$scratch/key"
+}
 
 # The kernel may let only root look into processes that are not its own children (Yama).
 yama=$(cat /proc/sys/kernel/yama/ptrace_scope 2>/dev/null || echo 0)

@@ -11,7 +11,7 @@ func staticApplier(_ path: String?) throws -> [UInt8] {
     guard let why = reasonNotStatic(bytes) else { return bytes }
     throw Refusal(
         .badInput, subject: path, why: why,
-        remedy: "build it with Static/livepatch, and give the file with --livepatch")
+        remedy: "build it with Sources/Static/livepatch, and give the file with --livepatch")
 }
 
 private func installedApplier() throws -> String {
@@ -20,7 +20,7 @@ private func installedApplier() throws -> String {
     if let found = places.first(where: { access($0, F_OK) == 0 }) { return found }
     throw Refusal(
         .badInput, subject: "livepatch", why: "there is none in \(places.joined(separator: ", "))",
-        remedy: "build it with Static/livepatch, and give the file with --livepatch")
+        remedy: "build it with Sources/Static/livepatch, and give the file with --livepatch")
 }
 
 /// Why the ELF file would not run by itself on an x86-64 machine; nil when it would.
