@@ -4,8 +4,8 @@ import Signatures
 
 /// What this host trusts: the files below `/etc/livepatch`, which only root can write.
 ///
-/// No option and no environment variable names another place: who may run livepatch through sudo must not be able to
-/// bring a policy along.
+/// No option and no environment variable names another policy: who may run livepatch through sudo must not be able to
+/// bring one along.
 public struct HostTrust: Sendable {
     public var place: TrustedPlace
 
@@ -36,6 +36,23 @@ public struct HostTrust: Sendable {
         return trust
     }
 
+    /// What counts for a bundle when these claims are made. Who may do without signatures may also say whose signature
+    /// is enough, and nobody else may.
+    /// - Throws: `Refusals` with everything that is wrong.
+    func load(_ claims: TrustClaims) throws -> Trust {
+        var trust = try load()
+        guard let path = claims.allowedSigners else { return trust }
+        guard trust.policy.allowsUnsigned else {
+            throw Refusals(
+                .policyUnmet, subject: path,
+                why: "the policy \(trust.policy.name ?? "") does not permit signers from the command line",
+                remedy: "leave --allowed-signers out: the signers of \(Self.signersPath) decide")
+        }
+        let bytes = try readRegularFile(path, limit: 16 << 20, rule: .untrustedConfiguration)
+        (trust.signers, trust.signersPath) = (try AllowedSigners(bytes, name: path), path)
+        return trust
+    }
+
     /// All that `activate` asks for: whether a bundle has been withdrawn.
     /// - Throws: `Refusal` of rule untrusted-configuration.
     public func revocations() throws -> Revocations {
@@ -56,8 +73,11 @@ public struct HostTrust: Sendable {
 public struct TrustClaims: Sendable {
     public var allowUnsigned: Bool
     public var allowRollback: Bool
-    public init(allowUnsigned: Bool = false, allowRollback: Bool = false) {
+    /// A file of signers that takes the place of the host's.
+    public var allowedSigners: String?
+    public init(allowUnsigned: Bool = false, allowRollback: Bool = false, allowedSigners: String? = nil) {
         (self.allowUnsigned, self.allowRollback) = (allowUnsigned, allowRollback)
+        self.allowedSigners = allowedSigners
     }
 }
 
@@ -102,7 +122,7 @@ extension HostTrust {
     public func accept(
         _ sealed: SealedBundle, _ claims: TrustClaims, at now: Int64 = Times.now()
     ) throws -> AcceptedBundle {
-        let trust = try load()
+        let trust = try load(claims)
         let judgement = try judge(sealed, by: trust, claims, at: now)
         guard judgement.report.accepted, let bundle = judgement.bundle else { throw Refusals(judgement.report.refused) }
         return AcceptedBundle(bundle: bundle, claims: claims, policy: trust.policy, place: place)

@@ -25,6 +25,8 @@ public struct TrustAccount: Codable, Sendable {
     }
 
     public var files: [File]
+    /// Whose signatures count; nil where a file can't be believed.
+    public var signers: String?
     /// Nil where a file can't be believed.
     public var policy: InForce?
     public var bundle: String?
@@ -41,10 +43,11 @@ extension HostTrust {
         var account = TrustAccount(files: (Self.paths + [SequenceStore.path]).map(file))
         account.bundle = path
         let trust: Trust
-        do { trust = try load() } catch let error as Refusals {
+        do { trust = try load(claims) } catch let error as Refusals {
             account.refused = error.refusals
             return account
         }
+        account.signers = trust.signersPath
         account.policy = TrustAccount.InForce(trust.policy)
         guard let path else { return account }
         let judgement = try judge(try SealedBundle.read(path: path), by: trust, claims)
@@ -74,7 +77,7 @@ extension TrustAccount.InForce {
 extension TrustAccount: CustomStringConvertible {
     public var description: String {
         var lines = files.map { "\($0.path): \($0.state)" }
-        if let policy { lines += policy.lines }
+        if let policy { lines += policy.lines(signers ?? HostTrust.signersPath) }
         if let bundle, let signed {
             let name = id.map { " (id \($0), sequence \(sequence ?? 0))" } ?? ""
             lines += ["", bundle + name, signed.description]
@@ -85,9 +88,9 @@ extension TrustAccount: CustomStringConvertible {
 }
 
 extension TrustAccount.InForce {
-    fileprivate var lines: [String] {
+    fileprivate func lines(_ signers: String) -> [String] {
         var lines = requirements.map { requirement in
-            "asked: \(requirement.count) of \(requirement.group ?? "any principal of \(HostTrust.signersPath)")"
+            "asked: \(requirement.count) of \(requirement.group ?? "any principal of \(signers)")"
         }
         lines += groups.sorted { $0.key < $1.key }.map { "group \($0.key): \($0.value.joined(separator: ", "))" }
         lines.append("--allow-unsigned: \(allowUnsigned ? "permitted" : "forbidden")")

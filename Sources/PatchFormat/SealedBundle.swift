@@ -17,7 +17,7 @@ public struct SealedBundle: Sendable {
     /// Reads the file once.
     /// - Throws: `Refusal` of rule bad-bundle.
     public static func read(path: String) throws -> SealedBundle {
-        try split(try readFile(path), name: path)
+        try split(try readRegularFile(path, limit: Bundle.maximumSize, rule: .badBundle), name: path)
     }
 
     /// The members of the archive; the first is the manifest.
@@ -45,25 +45,32 @@ public struct SealedBundle: Sendable {
     public func open() throws -> Bundle {
         do throws(FormatError) { return try Bundle.open(members) } catch { throw error.refusal(subject: name) }
     }
+}
 
-    private static func readFile(_ path: String) throws -> [UInt8] {
-        func refuse(_ why: String) -> Refusal { Refusal(.badBundle, subject: path, why: why) }
-        // Not blocking: opening a fifo must not wait for a writer.
-        let file = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard file >= 0 else { throw refuse("can't open it: \(String(cString: strerror(errno)))") }
-        defer { close(file) }
-        var status = stat()
-        guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { throw refuse("not a regular file") }
-        guard status.st_size >= 0, status.st_size <= Bundle.maximumSize else { throw refuse("the file is too large") }
-        var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
-        var filled = 0
-        while filled < bytes.count {
-            let start = filled
-            let count = bytes.withUnsafeMutableBytes { pread(file, $0.baseAddress! + start, $0.count - start, start) }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw refuse("can't read it: it is shorter than it was, or unreadable") }
-            filled += count
-        }
-        return bytes
+/// All bytes of a regular file, read once.
+/// - Parameter limit: the most bytes that it may have.
+/// - Throws: `Refusal` of `rule`.
+public func readRegularFile(_ path: String, limit: Int, rule: Rule) throws -> [UInt8] {
+    func refuse(_ why: String) -> Refusal {
+        Refusal(rule, subject: path, why: why, remedy: "give a file that can be read")
     }
+    // Not blocking: opening a fifo must not wait for a writer.
+    let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    guard file >= 0 else { throw refuse("can't open it: \(String(cString: strerror(errno)))") }
+    defer { close(file) }
+    var status = stat()
+    guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { throw refuse("not a regular file") }
+    guard status.st_size >= 0, status.st_size <= limit else { throw refuse("the file is too large") }
+    var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
+    var filled = 0
+    while filled < bytes.count {
+        let start = filled
+        let count = bytes.withUnsafeMutableBytes { buffer in
+            buffer.baseAddress.map { pread(file, $0 + start, buffer.count - start, off_t(start)) } ?? 0
+        }
+        if count < 0, errno == EINTR { continue }
+        guard count > 0 else { throw refuse("can't read it: it is shorter than it was, or unreadable") }
+        filled += count
+    }
+    return bytes
 }

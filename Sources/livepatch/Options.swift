@@ -34,6 +34,12 @@ struct ChangeOptions: ParsableArguments {
     @Flag(help: "Trust the file's origin without a signature, where the policy of this host permits it.")
     var allowUnsigned = false
 
+    @Option(
+        help:
+            "Whose signatures count, in the place of /etc/livepatch/allowed_signers, where the policy permits --allow-unsigned."
+    )
+    var allowedSigners: String?
+
     @Flag(help: "Take a bundle older than one that was applied, where the policy of this host permits it.")
     var allowRollback = false
 
@@ -89,7 +95,8 @@ struct ChangeOptions: ParsableArguments {
     /// A file where a bundle is needed or the argument looks like one; else an id.
     private func selector(_ operation: Operation) throws -> (PatchSelector, AcceptedBundle?) {
         if operation.needsBundle {
-            let claims = TrustClaims(allowUnsigned: allowUnsigned, allowRollback: allowRollback)
+            let claims = TrustClaims(
+                allowUnsigned: allowUnsigned, allowRollback: allowRollback, allowedSigners: allowedSigners)
             let accepted = try HostTrust().accept(try SealedBundle.read(path: patch), claims)
             return (.bundle(accepted.bundle), accepted)
         }

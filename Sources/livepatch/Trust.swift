@@ -23,13 +23,17 @@ struct TrustCommand: ParsableCommand {
     @Flag(help: "Judge as if --allow-rollback were said.")
     var allowRollback = false
 
+    @Option(help: "Judge as if these signers were given.")
+    var allowedSigners: String?
+
     @Flag(help: "Print one JSON object.")
     var json = false
 
     func run() throws {
         let presentation = Presentation(json: json)
         do {
-            let claims = TrustClaims(allowUnsigned: allowUnsigned, allowRollback: allowRollback)
+            let claims = TrustClaims(
+                allowUnsigned: allowUnsigned, allowRollback: allowRollback, allowedSigners: allowedSigners)
             let account = try HostTrust().account(of: bundle, claims)
             throw ExitCode(presentation.show(account).rawValue)
         } catch let error where !(error is ExitCode) {

@@ -235,12 +235,36 @@ private func number(_ path: String, _ sequence: Int, _ change: (inout Manifest) 
         }
     }
 
+    @Test("signers of the command line count where --allow-unsigned may be said, and nowhere else")
+    func givenSigners() throws {
+        try withHost { host, process, bundle in
+            let signers = host.directory + "/signers"
+            let apply = {
+                try host.livepatch("apply", bundle, "--pid", process.id, "--allowed-signers", signers)
+            }
+            try writeText(host.line("alice"), to: signers)
+            try host.sign(bundle, "bob")
+            try expectRefusal("policy-unmet", try apply())
+            try host.sign(bundle, "alice")
+            try host.write("policy", "allow-unsigned no\n")
+            let refused = try apply()
+            try expectRefusal("policy-unmet", refused)
+            #expect(refused.stderr.contains("leave --allowed-signers out"), "\(refused)")
+            try host.write("policy", "allow-unsigned yes\nrequire 2 any\n")
+            try writeText(host.line("alice") + host.line("bob"), to: signers)
+            try expectStatus(0, try apply())
+            try expectStatus(0, try host.livepatch("revert", bundle, "--pid", process.id))
+            try writeText("nonsense\n", to: signers)
+            try expectRefusal("untrusted-configuration", try apply())
+        }
+    }
+
     @Test("no option and no variable names another place")
     func noOtherPlace() throws {
         try withHost { host, process, bundle in
             try host.write("policy", "allow-unsigned no\n")
             let help = try host.livepatch("help", "apply").stdout + host.livepatch("help", "trust").stdout
-            for word in ["--root", "--policy", "--allowed-signers", "--revoked", "--etc"] {
+            for word in ["--root", "--policy", "--revoked", "--etc"] {
                 #expect(!help.contains(word))
             }
             let refused = try host.livepatch("apply", bundle, "--pid", process.id, "--allow-unsigned")
