@@ -191,7 +191,8 @@ patch_live() {
         pids+=(--pid "$pid")
         before+=("$(text_digest "$pid" "$name")")
     done
-    livepatch apply "$bundle" "${pids[@]}" --allow-unsigned --json >"$scratch/apply.json"
+    sign_bundle "$bundle"
+    livepatch apply "$bundle" "${pids[@]}" --allowed-signers "$signers" --json >"$scratch/apply.json"
     echo "patched; stopped for $(grep -o '"stopMicroseconds" *: *[0-9.]*' "$scratch/apply.json" | sed 's/.*: *//' |
         paste -sd, | sed 's/,/, /g') microseconds"
     livepatch status "${pids[@]}"

@@ -28,6 +28,7 @@ extension EndToEnd {
         @Test func stockLibxslt() throws { try example("stock-libxslt") }
         @Test(.enabled(if: isAsked, askFor)) func stockNginx() throws { try example("stock-nginx") }
         @Test(.enabled(if: isAsked, askFor)) func stockMosquitto() throws { try example("stock-mosquitto") }
+        @Test(.enabled(if: isAsked, askFor)) func threeRoles() throws { try example("three-roles") }
         @Test func stockLibarchive() throws { try example("stock-libarchive") }
         @Test func stockLibmodbus() throws { try example("stock-libmodbus") }
 
