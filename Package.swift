@@ -78,7 +78,7 @@ let package = Package(
         tests("PatchFormatTests", ["PatchFormat"]),
         tests("SignaturesTests", ["Signatures", "PatchFormat", "TestSupport", crypto]),
         tests("DocumentsTests", ["Documents", "PatchFormat", "TestSupport"]),
-        tests("ReproducingTests", ["Reproducing", "PatchFormat", "TestSupport"]),
+        tests("ReproducingTests", ["Reproducing", "PatchFormat", "Diagnostics"]),
         tests("ObjectFilesTests", ["ObjectFiles", "TestSupport"]),
         tests("MachineCodeTests", ["MachineCode", "Disassembly", "ObjectFiles", "TestSupport"]),
         tests("ProcessControlTests", ["ProcessControl", "TestSupport"]),

@@ -38,7 +38,7 @@ enum JSONValue: Decodable, Equatable, Sendable {
     /// What an element of a list is called: `handle_setup`.
     fileprivate var title: String? {
         for key in ["name", "file", "symbol", "id", "rule"] {
-            if case .string(let text)? = self[key], !text.isEmpty { return text }
+            if case .string(let text)? = self[key], !text.isEmpty { return printable(text) }
         }
         return nil
     }
@@ -92,9 +92,17 @@ struct JSONDifference: Equatable, Sendable {
         case nil, .null?: "nothing"
         case .bool(let bool)?: "\(bool)"
         case .number(let number)?: number
-        case .string(let text)?: text.count > 300 ? "\"\(text.prefix(300))…\"" : "\"\(text)\""
+        case .string(let text)?: "\"\(printable(text))\""
         case .array(let elements)?: "\(elements.count) elements"
         case .object(let members)?: "an object with \(members.keys.sorted().joined(separator: ", "))"
         }
     }
+}
+
+/// What an unsigned bundle says goes to a terminal: no control characters, and not too much of it.
+private func printable(_ text: String) -> String {
+    let scalars = text.unicodeScalars.prefix(300).map { scalar in
+        scalar.properties.generalCategory == .control ? scalar.escaped(asASCII: true) : String(scalar)
+    }
+    return scalars.joined() + (text.unicodeScalars.count > 300 ? "…" : "")
 }

@@ -55,11 +55,20 @@ private func request(_ manifest: Manifest, _ options: BuildOptions) throws -> Bu
     request.sequence = manifest.sequence
     request.created = manifest.created
     request.expires = manifest.expires
-    // A decision names its subject as the refusal did.
-    request.allowed = try manifest.decisions.map { try AllowedRule("\($0.rule)=\($0.subject)") }
+    request.allowed = try manifest.decisions.map(allowed)
     request.requires = try inOrder(manifest.requires, given: options.requires, option: "--requires")
     request.supersedes = try inOrder(manifest.supersedes, given: options.supersedes, option: "--supersedes")
     return request
+}
+
+/// A decision names its subject as the refusal did.
+private func allowed(_ decision: Decision) throws -> AllowedRule {
+    let argument = "\(decision.rule)=\(decision.subject)"
+    do { return try AllowedRule(argument) } catch {
+        throw Refusal(
+            .notReproduced, subject: argument, why: "the bundle records a decision that this patchbuild does not know",
+            remedy: "rebuild with the patchbuild that made the bundle")
+    }
 }
 
 /// The paths of the bundles that the manifest refers to, in its order.
@@ -103,7 +112,7 @@ private func notRebuilt(
 /// aside.
 func differences(_ bundle: Bundle, rebuilt: Bundle, path: String) throws -> [Refusal] {
     let causes = try originRefusals(bundle.manifestBytes, rebuilt: rebuilt.manifestBytes, subject: path)
-    var found = try memberRefusals(bundle, rebuilt: rebuilt, path: path)
+    var found = memberRefusals(bundle, rebuilt: rebuilt, path: path)
     if let made = try manifestRefusal(bundle.manifestBytes, rebuilt: rebuilt.manifestBytes, subject: path) {
         found.insert(made, at: 0)
     }
@@ -125,9 +134,14 @@ func differences(_ bundle: Bundle, rebuilt: Bundle, path: String) throws -> [Ref
         }
 }
 
-/// Members that both have; the manifests tell the rest.
-private func memberRefusals(_ bundle: Bundle, rebuilt: Bundle, path: String) throws -> [Refusal] {
+/// Members that are missing, and those that differ.
+private func memberRefusals(_ bundle: Bundle, rebuilt: Bundle, path: String) -> [Refusal] {
     var refusals: [Refusal] = []
+    let (theirs, ours) = (bundle.manifest.members.map(\.name), rebuilt.manifest.members.map(\.name))
+    if theirs != ours {
+        let why = "the bundle holds \(theirs.joined(separator: ", ")); the rebuild \(ours.joined(separator: ", "))"
+        refusals.append(Refusal(.notReproduced, subject: "\(path): its members", why: why))
+    }
     for target in bundle.manifest.targets {
         guard let (theirs, ours) = pair(bundle.modules[target.module], rebuilt.modules[target.module]), theirs != ours
         else { continue }
@@ -143,7 +157,7 @@ private func memberRefusals(_ bundle: Bundle, rebuilt: Bundle, path: String) thr
     return refusals
 }
 
-/// Both, where both bundles have it; the manifests tell the rest.
+/// Both, where both bundles have it.
 private func pair(_ one: [UInt8]?, _ other: [UInt8]?) -> ([UInt8], [UInt8])? {
     guard let one, let other else { return nil }
     return (one, other)

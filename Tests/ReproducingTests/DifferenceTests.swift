@@ -43,6 +43,12 @@ import Testing
         #expect(try difference(#"{"a": 1, "b": 2}"#, #"{"a": 1, "b": 3}"#, leavingOut: ["b"]) == nil)
     }
 
+    /// The bundle may be anybody's.
+    @Test func nothingOfTheBundleReachesTheTerminalAsControl() throws {
+        let found = try #require(try difference(#"{"a": "\u001b[31mred"}"#, "{}"))
+        #expect(found.values.first == "\"\\u{1B}[31mred\"")
+    }
+
     @Test func bytes() {
         #expect(byteDifference([1, 2, 3], [1, 9, 3], of: "x", at: 0x10).contains("x, at 0x11: the bundle has 0x2"))
         #expect(byteDifference([1, 2], [1, 2, 3], of: "x", at: 0).contains("2 bytes in the bundle, 3 in the rebuild"))
