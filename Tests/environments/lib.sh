@@ -73,14 +73,14 @@ swift_directory() {
     dirname "$(dirname "$(readlink -f "$swift")")"
 }
 
-# enter USER COMMAND...: runs a command in $system as that user. Reads: container (set: with Docker's capabilities and system
-# calls), offline (set: loopback only), temporary (mount options of /tmp), cores and megabytes (limits), variables (NAME=VALUE...).
+# enter USER COMMAND...: runs a command in $system as that user. Reads: container (`default`: with Docker's capabilities and system
+# calls; `unconfined`: with its capabilities), offline (set: loopback only), temporary (mount options of /tmp), cores and megabytes (limits), variables (NAME=VALUE...).
 enter() {
     local user=$1 namespaces=(--mount --pid --fork --kill-child) confine=()
     shift
     cc -O2 -static -o "$store/confine" "$here/confine.c"
     [ -z "${offline:-}" ] || { namespaces+=(--net) && confine+=(--loopback); }
-    [ -z "${container:-}" ] || confine+=(--docker)
+    [ "${container:-}" != default ] || confine+=(--docker)
     (
         [ -z "${megabytes:-}" ] || limit_memory "$megabytes"
         exec unshare "${namespaces[@]}" env -i system="$system" temporary="${temporary:-}" container="${container:-}" user="$user" \
