@@ -68,7 +68,9 @@ private struct Alike {
                 return false
             }
             let word = mnemonic(original, x)
-            if word == "ret" || word == "jmp" || word == "ud2" { return true }
+            if word == "ret" || word == "jmp" || word == "ud2" || original.text[x] == "call __stack_chk_fail" {
+                return true
+            }
         }
         return false
     }
@@ -77,11 +79,15 @@ private struct Alike {
 }
 
 extension Listing {
-    /// What an instruction says without its place.
+    /// What an instruction says without its place. Padding is padding, whatever its length.
     fileprivate var keys: [ArraySlice<UInt8>] {
         zip(text, targets).map { text, target in
-            let words = target < 0 ? text : text.prefix { $0 != " " } + " ."
-            return ArraySlice(Array(words.utf8))
+            let mnemonic = text.prefix { $0 != " " }
+            if ["nop", "nopw", "nopl", "nopq"].contains(mnemonic) || text == "xchg %ax,%ax" {
+                return ArraySlice("nop".utf8)
+            }
+            let words = target < 0 ? text : mnemonic + " ."
+            return ArraySlice(words.utf8)
         }
     }
 
