@@ -14,7 +14,9 @@ let explanationsOfTrust: [(rule: Rule, text: RuleExplanation)] = [
         RuleExplanation(
             "A signature in the bundle is damaged, was made over another bundle or for another purpose, or is of a kind that is not known here. Whoever signed did not sign these bytes.",
             example: "a signature copied from another bundle; one made with ssh-keygen -n git",
-            wayOut: "Fetch the bundle again from where it was signed.")
+            wayOut:
+                "Fetch the bundle again from where it was signed. If it came so from there, `patchbuild sign` leaves out what does not hold."
+        )
     ),
     (
         .policyUnmet,

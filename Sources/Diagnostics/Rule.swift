@@ -112,7 +112,8 @@ public enum Rule: String, CaseIterable, Sendable {
         case .ambiguousSymbol: "record the whole build, so that the symbol can be told apart by match"
         case .badBundle: "fetch the bundle again"
         case .unsigned: "have it signed with `patchbuild sign`, or pass --allow-unsigned if you trust the file's origin"
-        case .untrustedSignature: "fetch the bundle again from where it was signed"
+        case .untrustedSignature:
+            "fetch the bundle again, or sign it again with `patchbuild sign`, which leaves out what does not hold"
         case .policyUnmet: "have the missing signers sign it; `livepatch trust FIX.lpatch` says who has signed"
         case .revoked: "fetch the bundle that replaces this one; reverting is always possible"
         case .expired: "fetch a newer bundle; reverting is always possible"

@@ -41,6 +41,7 @@ public struct TrustedPlace: Sendable {
         let number = openat(directory.number, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
         guard number >= 0 else {
             if errno == ENOENT { return nil }
+            if errno == EACCES { throw unreadable(path) }
             guard errno == ELOOP else { throw refusal(path, "can't open it: \(reason())") }
             throw refusal(
                 path, "it is a symbolic link",
@@ -79,8 +80,11 @@ public struct TrustedPlace: Sendable {
                     throw refusal(path, "can't make it: \(reason())")
                 }
                 number = openat(current.number, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                // Whatever the umask: others than root read what is remembered.
+                if number >= 0 { fchmod(number, 0o755) }
             }
             guard number >= 0 else {
+                if errno == EACCES { throw unreadable(path) }
                 let isLink = errno == ELOOP || errno == ENOTDIR
                 throw refusal(
                     path, isLink ? "it is a symbolic link, or no directory" : "can't open it: \(reason())",
@@ -107,6 +111,10 @@ public struct TrustedPlace: Sendable {
             throw refusal(path, "others than its owner may write it", "run as root: chmod go-w \(path)")
         }
         return status
+    }
+
+    private func unreadable(_ path: String) -> Refusal {
+        refusal(path, "can't open it: \(reason())", "run livepatch as root, or let others read it: chmod a+rX \(path)")
     }
 
     private func reason() -> String { String(cString: strerror(errno)) }

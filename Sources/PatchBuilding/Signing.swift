@@ -30,6 +30,8 @@ public struct SigningReport: Codable, Sendable {
     public var fingerprint: String
     /// An earlier signature of the same key was taken out.
     public var replaced: Bool
+    /// Signatures that were taken out because they do not hold over this bundle, and would have it refused.
+    public var dropped: [String]
     /// Signatures that the bundle has now.
     public var signatures: Int
 }
@@ -50,7 +52,8 @@ public func signBundle(_ options: SigningOptions) async throws -> SigningReport 
     guard Bundle.isSignatureName(name) else {
         throw UsageError("--name has letters, digits and ._@+-, and does not start with a dot")
     }
-    let others = bundle.signatures.filter { signer(of: $0.value) != key }
+    let previous = bundle.signatures.filter { signer(of: $0.value) != key }
+    let others = previous.filter { holds($0.value, over: bundle.manifestBytes) }
     guard others[name] == nil else {
         throw Refusal(
             .signingFailed, subject: name, why: "another key has signed under this name",
@@ -64,11 +67,16 @@ public func signBundle(_ options: SigningOptions) async throws -> SigningReport 
     try writeWhole(signed, to: options.bundle)
     return SigningReport(
         bundle: options.bundle, id: bundle.manifest.id, manifestDigest: bundle.manifestDigest, signature: name,
-        keyType: key.kind.title, fingerprint: key.fingerprint, replaced: others.count < bundle.signatures.count,
+        keyType: key.kind.title, fingerprint: key.fingerprint, replaced: previous.count < bundle.signatures.count,
+        dropped: previous.keys.filter { others[$0] == nil }.sorted(),
         signatures: others.count + 1)
 }
 
 private func signer(of armored: [UInt8]) -> PublicKey? { try? SSHSignature(armored: armored).signer.key }
+
+private func holds(_ armored: [UInt8], over message: [UInt8]) -> Bool {
+    (try? SSHSignature(armored: armored).check(message)) != nil
+}
 
 /// Our own verifier must hold what ssh-keygen made.
 private func checked(
@@ -143,7 +151,7 @@ private func signingFailure(_ result: JobResult, _ key: String) -> Refusal {
     let why = message.isEmpty ? "ssh-keygen ended with status \(result.status); its message stands above" : message
     var remedy = "correct what ssh-keygen's message says, and sign again"
     if message.contains("incorrect passphrase") { remedy = "give the key's passphrase" }
-    if message.contains("No private key found") || message.contains("agent") {
+    if message.contains("No private key found") {
         remedy = "hand the key to the agent: ssh-add PRIVATE-KEY; or give --key the private key's file"
     }
     return Refusal(.signingFailed, subject: key, why: why, remedy: remedy)

@@ -108,7 +108,8 @@ enum Ustar {
             size = size << 3 | Int(bytes[index] - 0x30)
         }
         let expected = header(name: name, size: size)
-        if let wrong = (0..<blockSize).first(where: { bytes[offset + $0] != expected[$0] }) {
+        if Array(bytes[offset..<offset + blockSize]) != expected {
+            let wrong = (0..<blockSize).first { bytes[offset + $0] != expected[$0] } ?? 0
             throw FormatError(why: "a member's header is not in the format's one form", offset: offset + wrong)
         }
         return (name, size)
@@ -116,8 +117,12 @@ enum Ustar {
 
     private static func header(name: [UInt8], size: Int, isExecutable: Bool = false) -> [UInt8] {
         var block = [UInt8](repeating: 0, count: blockSize)
+        var sum = 0
         func put(_ text: some Sequence<UInt8>, at offset: Int) {
-            for (index, byte) in text.enumerated() { block[offset + index] = byte }
+            for (index, byte) in text.enumerated() {
+                block[offset + index] = byte
+                sum += Int(byte)
+            }
         }
         put(name.prefix(maximumName), at: 0)
         put((isExecutable ? "0000755" : "0000644").utf8, at: 100)
@@ -131,7 +136,6 @@ enum Ustar {
         put("0000000".utf8, at: 329)
         put("0000000".utf8, at: 337)
         // The sum is taken with its own field as spaces, as above, and stored as six digits, NUL, space.
-        let sum = block.reduce(0) { $0 + Int($1) }
         put(octal(sum, digits: 6) + [0, 0x20], at: 148)
         return block
     }

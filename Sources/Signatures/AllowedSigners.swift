@@ -22,7 +22,7 @@ public struct AllowedSigners: Sendable {
     public init(_ bytes: [UInt8], name: String) throws {
         let file = try ConfigurationLines(bytes, name: name)
         var entries: [Entry] = []
-        try file.readEach { line throws(Malformed) in entries.append(try Self.entry(line)) }
+        try file.eachLine { line throws(Malformed) in entries.append(try Self.entry(line)) }
         self.entries = entries
         self.name = name
     }

@@ -34,7 +34,7 @@ struct ConfigurationLines {
     }
 
     /// Runs `body` for each line, and refuses what it can't make sense of.
-    func readEach(_ body: (Line) throws(Malformed) -> Void) throws {
+    func eachLine(_ body: (Line) throws(Malformed) -> Void) throws {
         for line in lines {
             do throws(Malformed) { try body(line) } catch { throw refusal(line.number, error.description) }
         }

@@ -38,7 +38,7 @@ public struct Policy: Sendable, Hashable {
         requirements = []
         let file = try ConfigurationLines(bytes, name: name)
         var seen: Set<String> = []
-        try file.readEach { line throws(Malformed) in try read(line, &seen) }
+        try file.eachLine { line throws(Malformed) in try read(line, &seen) }
         if requirements.isEmpty { requirements = [Requirement(count: 1, group: nil, line: 0)] }
         // Groups may be written behind the lines that ask for them.
         for requirement in requirements {

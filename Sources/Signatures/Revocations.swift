@@ -22,7 +22,7 @@ public struct Revocations: Sendable {
             return
         }
         var (keys, bundles) = (self.keys, self.bundles)
-        try ConfigurationLines(bytes, name: name).readEach { line throws(Malformed) in
+        try ConfigurationLines(bytes, name: name).eachLine { line throws(Malformed) in
             var words = Words(line.text)
             guard let first = try words.next(), let second = try words.next() else {
                 throw Malformed("a line has a public key, or the word bundle and a digest")

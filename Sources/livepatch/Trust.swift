@@ -10,7 +10,15 @@ struct TrustCommand: ParsableCommand {
         discussion: """
             What counts stands below /etc/livepatch, in files that only root can write: allowed_signers (OpenSSH's format), \
             revoked and revoked.krl (public keys, `bundle sha256:DIGEST` lines, or an OpenSSH revocation list) and policy.
-            Without a policy, a bundle must be signed by one principal of allowed_signers, or --allow-unsigned be said.
+            Without a policy, a bundle must be signed by one principal of allowed_signers, or --allow-unsigned be said. \
+            A policy has lines like these; what it does not permit is forbidden:
+
+              require 2 security                 distinct principals of a group; `any` is the group of all
+              group security alice@example.org,bob@example.org
+              allow-unsigned no
+              allow-rollback yes
+              longest-age 90d                    since the bundle was made: h, d or w
+
             Exit status: 0 the bundle would be accepted; 1 it would be refused, or a file can't be believed.
             """)
 

@@ -10,7 +10,7 @@ struct Sign: AsyncParsableCommand {
             The machine's own ssh-keygen signs: keys with a passphrase, keys in an agent (give the .pub file) and hardware \
             keys work. Ed25519 and ECDSA P-256, also on hardware, and certificates of these. The signature is made for the \
             namespace livepatch-bundle, over manifest.json, which names every other byte of the bundle by digest.
-            Signing again with the same key replaces its signature.
+            Signing again with the same key replaces its signature; what does not hold is left out.
             """)
 
     @Argument(help: "The bundle; the signature is added to this file.")
@@ -26,6 +26,7 @@ struct Sign: AsyncParsableCommand {
         try await reporting(json: json) {
             let report = try await signBundle(SigningOptions(bundle: bundle, key: key, name: name))
             if json { return print(try encoded(report)) }
+            for name in report.dropped { print("\(bundle): \(name) is left out: it does not hold") }
             let again = report.replaced ? ", again" : ""
             print(
                 "\(bundle): signed by \(report.keyType) \(report.fingerprint)\(again); signatures: \(report.signatures)"

@@ -166,6 +166,23 @@ extension EndToEnd {
             #expect(try desk.verify(both, policy: "require 2 any").status == 0)
         }
 
+        @Test func whatDoesNotHoldIsLeftOutBySigningAgain() throws {
+            let desk = try SigningDesk("sign-again")
+            for name in ["alice", "bob"] { try desk.make(name) }
+            let bundle = try Bundle.read(path: desk.bundle)
+            try writeBytes(bundle.manifestBytes, to: desk.path("m"))
+            try runOrThrow("ssh-keygen", ["-q", "-Y", "sign", "-n", "git", "-f", desk.path("bob"), desk.path("m")])
+            try writeBytes(
+                try bundle.write(signatures: ["signatures/bob.sig": readBytes(desk.path("m.sig"))]), to: desk.bundle)
+            let refused = try desk.verify(desk.line("bob"), "--json")
+            try expectRefusal("untrusted-signature", refused)
+            #expect(refused.stderr.contains("made for the namespace git"), "\(refused)")
+            // What the remedy says.
+            let signed = try desk.sign("alice", "--json")
+            #expect(try JSON(signed.stdout)["dropped"][0].text == "signatures/bob.sig", "\(signed)")
+            #expect(try desk.verify(desk.line("alice")).status == 0)
+        }
+
         @Test(arguments: [["rsa"], ["ecdsa", "-b", "384"]])
         func otherKeysAreRefused(_ type: [String]) throws {
             let desk = try SigningDesk("sign-\(type[0])")

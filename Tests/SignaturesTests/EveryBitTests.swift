@@ -38,7 +38,7 @@ import Testing
     @Test func nothingCanChangeUnseen() throws {
         try withKeyRing { ring in
             for name in ["alice", "bob", "ca"] { try ring.make(name, type: name == "bob" ? "ecdsa" : "ed25519") }
-            let bundle = try Samples.bundle()
+            let bundle = try Samples.bundle(Samples.small())
             let alice = try ring.sign(bundle.manifestBytes, "alice")
             let bob = try ring.sign(bundle.manifestBytes, "bob")
             let trust = try Trust("alice \(ring.publicLine("alice"))\nbob \(ring.publicLine("bob"))")
@@ -51,10 +51,10 @@ import Testing
             let two = try signed(bundle, ["a": alice, "b": bob])
             #expect(isAccepted(two, trust))
             let second = one.count - 1024
-            expect("single bits behind the signature asked for", (two.count - second) * 8, trust) {
+            expect("single bits of a signature not asked for", (two.count - one.count) * 8, trust) {
                 flipped(second * 8 + $0, of: two)
             }
-            expect("truncated behind the signature asked for", two.count - second, trust) {
+            expect("truncated in a signature not asked for", two.count - second, trust) {
                 Array(two.prefix(second + $0))
             }
             try expectSwapped(ring, bundle, alice, trust)
@@ -80,7 +80,7 @@ import Testing
     /// Members of other bundles, doubled members, signatures for something else.
     private func expectSwapped(_ ring: KeyRing, _ bundle: Bundle, _ alice: [UInt8], _ trust: Trust) throws {
         let members = try Ustar.read(try signed(bundle, ["a": alice]))
-        let other = try Samples.bundle(Samples.manifest(id: "FIX-2"))
+        let other = try Samples.bundle(Samples.small(id: "FIX-2"))
         let manifest = try #require(members.first)
         let foreign = ArchiveMember(name: manifest.name, bytes: other.manifestBytes)
         expect(

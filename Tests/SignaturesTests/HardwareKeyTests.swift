@@ -1,6 +1,7 @@
 import Crypto
 import FoundationEssentials
 import PatchFormat
+import TestSupport
 import Testing
 
 @testable import Signatures
@@ -47,7 +48,7 @@ import Testing
     /// What the token signs: the application's digest, flags, the counter, the message's digest.
     private func signature(
         _ token: Token, _ message: [UInt8], flags: UInt8 = 1, application: String = "ssh:", signedFor: String? = nil,
-        claimedFlags: UInt8? = nil, counter: UInt32 = 7, claimedCounter: UInt32? = nil
+        claimedFlags: UInt8? = nil, counter: UInt32 = 7, claimedCounter: UInt32? = nil, certificate: [UInt8]? = nil
     ) throws -> [UInt8] {
         let namespace = SSHSignature.bundleNamespace
         let inner = try SSHSignature.signedData(message, namespace: namespace, hash: "sha512")
@@ -58,7 +59,7 @@ import Testing
             Wire.string(token.type.utf8) + Wire.string(try token.sign(signed)) + [claimedFlags ?? flags]
             + Wire.uint32(claimedCounter ?? counter)
         let blob =
-            Array("SSHSIG".utf8) + Wire.uint32(1) + Wire.string(token.blob(application))
+            Array("SSHSIG".utf8) + Wire.uint32(1) + Wire.string(certificate ?? token.blob(application))
             + Wire.string(namespace.utf8) + Wire.string([]) + Wire.string("sha512".utf8) + Wire.string(value)
         return Armor.encode(blob)
     }
@@ -101,6 +102,28 @@ import Testing
             // Another application is another key.
             let other = try signature(token, message, application: "ssh:other")
             #expect(try rules(token, other, bundle) == ["policy-unmet"])
+        }
+    }
+
+    @Test func certificatesOfTokensMayAskForTheOwnerToBeVerified() throws {
+        let bundle = try Samples.bundle()
+        for token in Self.tokens {
+            try withKeyRing { ring in
+                try ring.make("ca")
+                try writeText("\(token.type) \(Base64.encode(token.blob("ssh:"))) token\n", to: ring.path("token.pub"))
+                for (options, flags, expected) in [
+                    ([], 1, []), (["-O", "verify-required"], 5, []),
+                    (["-O", "verify-required"], 1, ["policy-unmet"]), ([], 0, ["untrusted-signature"]),
+                ] as [([String], UInt8, [String])] {
+                    let arguments = ["-q", "-s", ring.path("ca"), "-I", "token", "-n", "alice"] + options
+                    try runOrThrow("ssh-keygen", arguments + [ring.path("token.pub")])
+                    let line = readText(ring.path("token-cert.pub")).split(separator: " ")
+                    let blob = try #require(Base64.decode(line.dropFirst().prefix(1).joined().utf8))
+                    let text = try signature(token, bundle.manifestBytes, flags: flags, certificate: blob)
+                    let trust = try Trust("alice cert-authority \(ring.publicLine("ca"))")
+                    #expect(trust.rules(try Samples.sealed(bundle, ["alice": text])) == expected, "\(options) \(flags)")
+                }
+            }
         }
     }
 }

@@ -25,6 +25,14 @@ enum Samples {
         return Manifest(id: id, targets: [target])
     }
 
+    /// Without any function: every bit of it is tried.
+    static func small(id: String = "FIX-1") -> Manifest {
+        let layout = ModuleLayout(switchAddress: 0, bindingTable: 0, bindingCount: 0, memorySize: 4096)
+        let target = ManifestTarget(
+            file: "served", buildID: buildID, functions: [], bindings: [], data: [], layout: layout)
+        return Manifest(id: id, targets: [target])
+    }
+
     static func bundle(_ manifest: Manifest = manifest()) throws -> Bundle {
         let module = [UInt8](repeating: 0x5a, count: 30)
         return try Bundle.parse(try Bundle.write(manifest: manifest, modules: ["modules/\(buildID).so": module]))
