@@ -102,7 +102,9 @@ extension Trust {
         } else if let group = requirement.group {
             let open = (policy.groups[group] ?? []).subtracting(requirement.principals).sorted()
             let count = requirement.required - requirement.principals.count
-            remedy = "have \(count) of these sign it with `patchbuild sign`: \(open.joined(separator: ", "))"
+            let names = open.joined(separator: ", ")
+            remedy =
+                "have \(count) of these sign it with `patchbuild sign`, with keys that \(signersPath) has: \(names)"
         } else {
             remedy =
                 "have a trusted principal sign it with `patchbuild sign`, or put the signer's key into \(signersPath)"

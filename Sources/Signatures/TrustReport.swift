@@ -65,7 +65,8 @@ extension TrustReport: CustomStringConvertible {
 
 extension RequirementReport: CustomStringConvertible {
     public var description: String {
-        let who = principals.isEmpty ? "nobody has signed" : "signed by \(principals.joined(separator: ", "))"
+        let who =
+            principals.isEmpty ? "nobody who counts has signed" : "signed by \(principals.joined(separator: ", "))"
         return "\(met ? "met" : "missed"): \(required) of \(group ?? "any principal"); \(who)"
     }
 }

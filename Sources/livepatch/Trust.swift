@@ -13,11 +13,11 @@ struct TrustCommand: ParsableCommand {
             Without a policy, a bundle must be signed by one principal of allowed_signers, or --allow-unsigned be said. \
             A policy has lines like these; what it does not permit is forbidden:
 
-              require 2 security                 distinct principals of a group; `any` is the group of all
+              require 2 security        (distinct principals; `any`: whoever)
               group security alice@example.org,bob@example.org
               allow-unsigned no
               allow-rollback yes
-              longest-age 90d                    since the bundle was made: h, d or w
+              longest-age 90d           (since it was made; h, d or w)
 
             Exit status: 0 the bundle would be accepted; 1 it would be refused, or a file can't be believed.
             """)

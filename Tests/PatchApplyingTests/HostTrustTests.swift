@@ -101,7 +101,8 @@ private func number(_ path: String, _ sequence: Int, _ change: (inout Manifest) 
             let missing = try host.livepatch("apply", bundle, "--pid", process.id)
             try expectRefusal("policy-unmet", missing)
             #expect(
-                missing.stderr.contains("have 1 of these sign it with `patchbuild sign`: bob@example.org"), "\(missing)"
+                missing.stderr.contains(
+                    "have 1 of these sign it with `patchbuild sign`, with keys that /etc/livepatch/"), "\(missing)"
             )
             // What the remedy says.
             try host.sign(bundle, "bob")
