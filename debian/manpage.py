@@ -43,7 +43,7 @@ def spelled(argument):
 def arguments(command):
     lines = []
     for argument in command.get("arguments", []):
-        if not argument.get("shouldDisplay", True) or is_help(argument):
+        if not argument.get("shouldDisplay", True) or is_general(argument):
             continue
         text = argument.get("abstract", "")
         if argument.get("defaultValue") and argument["kind"] == "option":
@@ -52,14 +52,15 @@ def arguments(command):
     return lines
 
 
-def is_help(argument):
-    return any(name["name"] in ("help", "h") for name in argument.get("names", []))
+def is_general(argument):
+    """Every command has it."""
+    return any(name["name"] in ("help", "h", "version") for name in argument.get("names", []))
 
 
 def usage(path, command):
     words = ["\\fB" + escaped(" ".join(path)) + "\\fR"]
     for argument in command.get("arguments", []):
-        if not argument.get("shouldDisplay", True) or is_help(argument):
+        if not argument.get("shouldDisplay", True) or is_general(argument):
             continue
         word = spelled(argument).split(", ")[-1]
         dots = " ..." if argument.get("isRepeating") else ""
