@@ -51,6 +51,7 @@ public struct LineTable: Sendable {
         var lines: OpaquePointer?
         var count = 0
         guard dwarf_getsrclines(&entry, &lines, &count) == 0, let lines else { return }
+        let directory = Self.compilationDirectory(&entry)
         for index in 0..<count {
             guard let line = dwarf_onesrcline(lines, index) else { continue }
             var (address, number, isEnd): (Dwarf_Addr, Int32, Bool) = (0, 0, false)
@@ -59,16 +60,25 @@ public struct LineTable: Sendable {
             else { continue }
             let place = handle.place(address, size: 0)
             guard let section = place.section, sections.contains(section) else { continue }
-            let file = number > 0 ? dwarf_linesrc(line, nil, nil).map { fileIndex($0, &known) } : nil
+            let file = number > 0 ? dwarf_linesrc(line, nil, nil).map { fileIndex($0, in: directory, &known) } : nil
             rows[section, default: []].append(Row(offset: place.start, file: file, line: Int(number)))
         }
     }
 
+    private static func compilationDirectory(_ entry: inout Dwarf_Die) -> String {
+        var attribute = Dwarf_Attribute()
+        guard dwarf_attr(&entry, UInt32(DW_AT_comp_dir), &attribute) != nil, let text = dwarf_formstring(&attribute)
+        else { return "" }
+        return String(cString: text)
+    }
+
     private mutating func fileIndex(
-        _ name: UnsafePointer<CChar>, _ known: inout [UnsafePointer<CChar>: Int]
+        _ name: UnsafePointer<CChar>, in directory: String, _ known: inout [UnsafePointer<CChar>: Int]
     ) -> Int {
         if let index = known[name] { return index }
-        files.append(String(cString: name))
+        let file = String(cString: name)
+        // An include directory that was given relative to the compiler's own.
+        files.append(file.hasPrefix("/") || directory.isEmpty ? file : directory + "/" + file)
         known[name] = files.count - 1
         return files.count - 1
     }

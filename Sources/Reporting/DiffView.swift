@@ -15,7 +15,8 @@ struct DiffView {
     static func split(_ text: String) -> (head: [Substring], files: [File]) {
         var head: [Substring] = []
         var files: [File] = []
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        // Lines of either end: the two characters of the one are one `Character`.
+        let lines = text.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }
         var inHunk = (old: 0, new: 0)
         for (index, line) in lines.enumerated() {
             let isInside = inHunk.old > 0 || inHunk.new > 0

@@ -2,12 +2,18 @@ import FoundationEssentials
 import PatchFormat
 import Reviewing
 
+public struct ReviewPage: Sendable, Hashable {
+    public var bytes: [UInt8]
+    /// Where the bundle shows a reviewer something else than it holds: they stand on the page.
+    public var contradictions: Int
+}
+
 /// One self-contained HTML page on a bundle, for whoever is to sign it.
 ///
 /// The same bundle gives the same bytes. Everything from the bundle is shown as text; the page loads nothing, and its policy
 /// allows no script and no style but its own.
 /// - Throws: `Refusal` of rule bad-bundle or format-version when the review data is not of the format.
-public func reportPage(_ bundle: Bundle) throws -> [UInt8] {
+public func reportPage(_ bundle: Bundle) throws -> ReviewPage {
     let facts = try ReportFacts(bundle)
     var page: HTML = """
         <!doctype html>
@@ -28,7 +34,7 @@ public func reportPage(_ bundle: Bundle) throws -> [UInt8] {
     page += source(facts) + functions(facts)
     page += DataView(facts: facts).view + References(manifest: facts.manifest).view + Origin(facts: facts).view
     page += "</main>\n\(help)<script>\(pageScript)</script>\n</body>\n</html>\n"
-    return Array(page.text.utf8)
+    return ReviewPage(bytes: Array(page.text.utf8), contradictions: facts.contradictions.count)
 }
 
 private var policy: HTML {

@@ -12,17 +12,12 @@ public struct ChangedLines: Sendable {
     /// - Parameter pinned: the new text with its line numbers pinned; nil where they are not.
     public init(_ file: ChangedFile, pinned: [UInt8]? = nil) {
         let (before, after) = (linesWithEnds(file.original ?? []), linesWithEnds(file.new ?? []))
-        original = before.map(Self.text)
-        new = after.map(Self.text)
+        original = readableLines(file.original ?? [])
+        new = readableLines(file.new ?? [])
         let aligned = alignedLines(original: before, new: after)
         added = Set(aligned.indices.filter { aligned[$0] == nil })
         removed = Set(before.indices).subtracting(aligned.compactMap(\.self))
         self.pinned = pinned.map { Self.numbers($0, after) } ?? [:]
-    }
-
-    private static func text(_ line: ArraySlice<UInt8>) -> String {
-        let end = line.last == UInt8(ascii: "\n") ? line.dropLast() : line
-        return String(decoding: end, as: UTF8.self)
     }
 
     /// What stands in the pinned text beside the file's own lines are directives.
@@ -42,13 +37,23 @@ public struct ChangedLines: Sendable {
     }
 
     private static func directive(_ line: ArraySlice<UInt8>) -> Int? {
-        let words = text(line).split(separator: " ")
+        let words = readableLine(line).split(separator: " ")
         return words.count == 2 && words[0] == "#line" ? Int(words[1]) : nil
     }
 
     private static func isBlank(_ line: ArraySlice<UInt8>) -> Bool {
         line.allSatisfy { [0x20, 0x09, 0x0a, 0x0d].contains($0) }
     }
+}
+
+/// The lines of a file as text, without their ends.
+private func readableLines(_ bytes: [UInt8]) -> [String] { linesWithEnds(bytes).map(readableLine) }
+
+private func readableLine(_ line: ArraySlice<UInt8>) -> String {
+    var line = line
+    if line.last == UInt8(ascii: "\n") { line = line.dropLast() }
+    if line.last == UInt8(ascii: "\r") { line = line.dropLast() }
+    return String(decoding: line, as: UTF8.self)
 }
 
 /// A unified diff of one file with three lines around each change, for a reader; empty where nothing differs.

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Diagnostics
 import PatchBuilding
 import PatchFormat
 import Reporting
@@ -8,7 +9,8 @@ struct Report: AsyncParsableCommand {
         abstract: "Write a page for whoever is to sign a bundle: what changes, why, and what was proved.",
         discussion: """
             One HTML file that loads nothing else. It shows the source diff, and of each function the code before and after with
-            its lines of source and its callers. The listings are compared with the modules' own code. No signature is verified.
+            its lines of source and its callers. The listings are compared with the modules' own code: where they differ,
+            the page says so, and the exit status is 1. No signature is verified.
             """)
 
     @Argument(help: "The bundle.")
@@ -18,8 +20,15 @@ struct Report: AsyncParsableCommand {
 
     func run() async throws {
         try await reporting(json: false) {
-            let bundle = try Bundle.read(path: bundle)
-            try writeWhole(try reportPage(bundle), to: output)
+            let page = try reportPage(try Bundle.read(path: bundle))
+            try writeWhole(page.bytes, to: output)
+            // A script that goes on to sign must stop here.
+            guard page.contradictions == 0 else {
+                throw Refusal(
+                    .badBundle, subject: bundle,
+                    why: "what it shows to a reviewer is not what it holds; \(output) says where",
+                    remedy: "do not sign it; have it built again")
+            }
         }
     }
 }

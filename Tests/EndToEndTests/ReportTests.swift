@@ -58,7 +58,8 @@ extension EndToEnd {
             try writeText(diff, to: program.directory + "/fix.diff")
             let output = try patchbuild(
                 "build", "--source", program.directory, "--diff", program.directory + "/fix.diff", "--target",
-                program.program, "--id", "fix", "--cve", "CVE-2099-0001", "-o", program.bundle)
+                program.program, "--id", "fix", "--cve", "CVE-2099-0001", "--allow", "changed-constant-escapes=limits",
+                "-o", program.bundle)
             #expect(output.status == 0, "\(output)")
             return program
         }
@@ -99,7 +100,7 @@ extension EndToEnd {
             let text = readText(page)
             for part in [
                 "CVE-2099-0001", "Code shown is code shipped", "<svg class=graph", "if (kind &lt; 0)", "data: hook",
-                "limits", "Not signed yet", "Nothing needs an answer",
+                "limits", "Not signed yet", "1 point needs an answer", "was overridden for",
             ] {
                 #expect(text.contains(part), "\(part)")
             }
@@ -124,7 +125,7 @@ extension EndToEnd {
             #expect(try review(program) == truth.replacing("$0x3", with: "$0x7"))
             let page = program.directory + "/review.html"
             let output = try patchbuild("report", program.bundle, "-o", page)
-            #expect(output.status == 0, "\(output)")
+            #expect(output.status == 1, "\(output)")
             #expect(readText(page).contains("Do not sign."))
         }
 

@@ -7,7 +7,7 @@ import Testing
 /// Content from the bundle is data (the page runs in a browser of someone who is about to sign).
 @Suite struct HostilePageTests {
     @Test func noTextOfABundleBecomesMarkup() throws {
-        let page = String(decoding: try reportPage(try PageSamples.hostile()), as: UTF8.self)
+        let page = String(decoding: try reportPage(try PageSamples.hostile()).bytes, as: UTF8.self)
         #expect(page.ranges(of: "<script").count == 1)
         #expect(!page.contains("<img"))
         #expect(!page.contains("onerror=\""))
@@ -28,7 +28,7 @@ import Testing
     }
 
     @Test func thePageLoadsNothing() throws {
-        let page = String(decoding: try reportPage(try PageSamples.hostile()), as: UTF8.self)
+        let page = String(decoding: try reportPage(try PageSamples.hostile()).bytes, as: UTF8.self)
         #expect(page.contains("default-src 'none'"))
         for word in ["http:", "https:", "src=\"", "@import", "url(", "javascript:"] {
             #expect(!page.contains(word), "\(word)")
@@ -37,7 +37,7 @@ import Testing
 
     @Test(.enabled(if: Browser.isInstalled, "chromium is not installed"))
     func nothingRunsInARealBrowser() throws {
-        let page = try reportPage(try PageSamples.hostile())
+        let page = try reportPage(try PageSamples.hostile()).bytes
         let document = try Browser.document(of: page)
         #expect(document.contains("<title>fix"))
         #expect(!document.contains("<title>owned"))
@@ -52,7 +52,7 @@ import Testing
     @Test(.enabled(if: Browser.isInstalled, "chromium is not installed"))
     func whatABundleSmugglesInIsStoppedByThePolicy() throws {
         // As if a text had not been escaped: the policy of the page stands behind the escaping.
-        let page = String(decoding: try reportPage(try PageSamples.hostile()), as: UTF8.self)
+        let page = String(decoding: try reportPage(try PageSamples.hostile()).bytes, as: UTF8.self)
         let broken = page.replacing("<main>", with: "<main>\(PageSamples.attack)")
         let document = try Browser.document(of: Array(broken.utf8))
         #expect(document.contains("<img"))

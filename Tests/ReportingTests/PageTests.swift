@@ -5,7 +5,9 @@ import Testing
 @testable import Reporting
 
 @Suite struct PageTests {
-    private func page(_ bundle: Bundle) throws -> String { String(decoding: try reportPage(bundle), as: UTF8.self) }
+    private func page(_ bundle: Bundle) throws -> String {
+        String(decoding: try reportPage(bundle).bytes, as: UTF8.self)
+    }
 
     @Test func theSameBundleGivesTheSamePage() throws {
         let bundle = try PageSamples.hostile()
@@ -57,7 +59,7 @@ import Testing
                 callers: (0..<6).map { Caller(name: "caller_\($0)", sites: 1, callers: ["main"]) })
         }
         let manifest = PageSamples.manifest(names.enumerated().map { PageSamples.changed($1, number: $0) })
-        let bytes = try reportPage(try PageSamples.bundle(manifest, PageSamples.review(functions)))
+        let bytes = try reportPage(try PageSamples.bundle(manifest, PageSamples.review(functions))).bytes
         #expect(bytes.count < 10 << 20)
         // The bodies are folded: the browser lays out what is looked at.
         let text = String(decoding: bytes, as: UTF8.self)

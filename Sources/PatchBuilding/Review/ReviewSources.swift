@@ -12,7 +12,6 @@ struct SourceTexts {
     private var indices: [String: Int] = [:]
     private var changed: [String: ChangedLines] = [:]
     private var unchanged: [String: [String]] = [:]
-    private var paths: [String: String] = [:]
     private var known: [Line: SourcePlace] = [:]
 
     /// A line as debug information names it; many instructions have the same.
@@ -40,10 +39,10 @@ struct SourceTexts {
     }
 
     private mutating func newPlace(_ name: String, _ number: Int, isNew: Bool, isPinned: Bool) -> SourcePlace {
-        let path = relativePath(name)
+        let (path, full) = paths(of: name)
         var place = SourcePlace(file: index(of: path), line: number, text: "", isTouched: false)
-        guard let change, let file = change.files.first(where: { $0.path == path }) else {
-            place.text = Self.bounded(unchangedLines(path), number - 1)
+        guard let change, let file = change.files.first(where: { change.path(of: $0) == full }) else {
+            place.text = Self.bounded(unchangedLines(full), number - 1)
             return place
         }
         let lines = changedLines(file)
@@ -79,27 +78,23 @@ struct SourceTexts {
         return lines
     }
 
-    /// A path outside of the tree stays as it is; without a tree nothing is known but the file's name.
-    private mutating func relativePath(_ name: String) -> String {
-        if let known = paths[name] { return known }
-        var path = baseName(name)
-        if let change {
-            // Options that hide the build's directory put `.` in its place.
-            let full = normalized(name, in: change.root)
-            path = full.hasPrefix(change.root + "/") ? String(full.dropFirst(change.root.utf8.count + 1)) : full
-        }
-        paths[name] = path
-        return path
+    /// The path of a system header stays as it is. Of other files outside of the tree, and without a tree, only the name is
+    /// kept: where they lie is different on every machine.
+    private func paths(of name: String) -> (shown: String, full: String) {
+        guard let change else { return (baseName(name), name) }
+        // Options that hide the build's directory put `.` in its place.
+        let full = normalized(name, in: change.root)
+        if full.hasPrefix(change.root + "/") { return (String(full.dropFirst(change.root.utf8.count + 1)), full) }
+        return (full.hasPrefix("/usr/") ? full : baseName(full), full)
     }
 
-    private mutating func unchangedLines(_ path: String) -> [String] {
-        guard let change else { return [] }
-        if let known = unchanged[path] { return known }
-        let full = normalized(path, in: change.root)
+    private mutating func unchangedLines(_ full: String) -> [String] {
+        guard change != nil else { return [] }
+        if let known = unchanged[full] { return known }
         let bytes = FileManager.default.contents(atPath: full) ?? Data()
-        let text = bytes.count <= 16 << 20 ? String(decoding: bytes, as: UTF8.self) : ""
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
-        unchanged[path] = lines
+        let ends = bytes.count <= 16 << 20 ? bytes.split(separator: 10, omittingEmptySubsequences: false) : []
+        let lines = ends.map { String(decoding: $0.last == 13 ? $0.dropLast() : $0, as: UTF8.self) }
+        unchanged[full] = lines
         return lines
     }
 }
