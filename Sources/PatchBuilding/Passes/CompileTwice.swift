@@ -345,6 +345,8 @@ private func sameProducer(_ plain: String, _ sectioned: String) -> Bool {
     let added: Set<Substring> = [
         "-ffunction-sections", "-fdata-sections", "-fmerge-constants", "-fno-eliminate-unused-debug-types",
         "-femit-class-debug-always",
+        // Said by compilations of copies.
+        "-H",
     ]
     return plain.split(separator: " ") == sectioned.split(separator: " ").filter { !added.contains($0) }
 }
@@ -358,7 +360,8 @@ private func producer(_ path: String) -> String? {
         var at = 0
         while let next = bytes[at...].firstIndex(of: pattern[0]) {
             at = next + 1
-            guard bytes[next...].starts(with: pattern), next > 0, bytes[next - 1] == 0 else { continue }
+            // Before the section's first text stands the end of another section, whatever that is (GCC 14).
+            guard bytes[next...].starts(with: pattern), next > 0, bytes[next - 1] < 0x20 else { continue }
             found.insert(String(decoding: bytes[next...].prefix { $0 != 0 }, as: UTF8.self))
         }
     }
