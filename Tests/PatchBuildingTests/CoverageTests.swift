@@ -177,8 +177,9 @@ import Testing
         // The marker keeps the two compilations of one text apart.
         for name in ["unit.c", "whiskey.c"] { changed[name] = (sources[name] ?? "") + "\n/* new */\n" }
         let found = try refusals(sources, changed: changed, differing: ["whiskey.c"])
-        #expect(found.map(\.rule) == ["unmatched-function"])
-        #expect(found.first?.subject.contains("whiskey.c") == true, "\(found)")
+        // Where the compiler lays out the file so that the code could be of either unit, both are named.
+        #expect(Set(found.map(\.rule)) == ["unmatched-function"])
+        #expect(found.contains { $0.subject.contains("whiskey.c") }, "\(found)")
         let none = try refusals(sources, changed: changed, differing: ["zulu.c"])
         #expect(none.isEmpty, "\(none)")
     }
