@@ -167,8 +167,20 @@ swift_jobs() {
     echo $((memory / 2048 < 1 ? 1 : memory / 2048 < $(nproc) ? memory / 2048 : $(nproc)))
 }
 
+# SwiftPM (6.3) does not compile a module again where only the layout of something that it imports by way of another has
+# changed; the program then crashes. After a change of the sources these are compiled anew, whatever SwiftPM thinks.
+forget_stale() {
+    local sum stamp=$root/.build/.sources
+    sum=$(find "$root/Sources" -name '*.swift' -exec cksum {} + | sort | cksum)
+    [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ] || rm -rf "$root"/.build/*/*/{livepatch,patchbuild,PatchApplying}.build
+    echo "$sum" >"$stamp"
+}
+
 # swift_build ARGUMENT...: in this package, without asking anything.
-swift_build() { swift build --package-path "$root" -j "$(swift_jobs)" "$@" </dev/null; }
+swift_build() {
+    forget_stale
+    swift build --package-path "$root" -j "$(swift_jobs)" "$@" </dev/null
+}
 
 # Sets $tools to the directory of patchbuild and livepatch; builds them unless PATCHBUILD_TOOLS names one.
 need_tools() {

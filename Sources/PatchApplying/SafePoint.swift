@@ -90,8 +90,9 @@ struct SafePoint {
         guard let first = middle.first else { return "is in an unknown place" }
         var hasNamed = false
         if isRuntime(first) {
-            // Newer C libraries have unnamed helpers between the call and the function.
-            for _ in 0..<4 {
+            // Newer C libraries have unnamed helpers between the call and the function: glibc 2.41 has six frames of its own in
+            // `usleep`, three of them unnamed.
+            for _ in 0..<8 {
                 guard let frame = middle.first, isRuntime(frame) else { break }
                 let names = names(at: frame)
                 if names.isEmpty, hasNamed { break }

@@ -13,8 +13,8 @@ extension Programs {
         volatile int sink;
         static volatile int counter = 1000;
         static __thread volatile int local = 20000;
-        __attribute__((noinline, noclone)) static int helper(int x) { sink++; return x + 100; }
-        __attribute__((noinline, noclone)) int answer(void) { sink++; return 1; }
+        __attribute__((noipa, noclone)) static int helper(int x) { sink++; return x + 100; }
+        __attribute__((noipa, noclone)) int answer(void) { sink++; return 1; }
         int main(int argc, char **argv) {
             setvbuf(stdout, 0, _IONBF, 0);
             printf("ready %d\\n", (int)(getpid() + helper(argc) + counter + local));

@@ -235,8 +235,8 @@ enum Programs {
         #include <stdlib.h>
         #include <unistd.h>
         volatile int sink;
-        __attribute__((noinline, noclone)) int answer(void) { sink++; return 1; }
-        __attribute__((noinline, noclone)) int second(int x) { sink++; return x + 10; }
+        __attribute__((noipa, noclone)) int answer(void) { sink++; return 1; }
+        __attribute__((noipa, noclone)) int second(int x) { sink++; return x + 10; }
         static void *worker(void *unused) {
             for (;;) { if (answer() > 100) abort(); second(1); if (unused) usleep(100); }
         }

@@ -17,7 +17,7 @@ extension Programs {
                 #include <unistd.h>
                 volatile int own_sink;
                 int answer(void);
-                __attribute__((noinline, noclone)) int second(int x) { own_sink++; return x + 10; }
+                __attribute__((noipa, noclone)) int second(int x) { own_sink++; return x + 10; }
                 int main(void) {
                     setvbuf(stdout, 0, _IONBF, 0);
                     printf("ready\\n");
