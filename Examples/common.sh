@@ -172,7 +172,8 @@ swift_jobs() {
 forget_stale() {
     local sum stamp=$root/.build/.sources
     sum=$(find "$root/Sources" -name '*.swift' -exec cksum {} + | sort | cksum)
-    [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ] || rm -rf "$root"/.build/*/*/{livepatch,patchbuild,PatchApplying}.build
+    [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ] ||
+        rm -f "$root"/.build/*/*/{livepatch,patchbuild,PatchApplying}.build/*.{o,swiftdeps,priors}
     echo "$sum" >"$stamp"
 }
 
