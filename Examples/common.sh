@@ -254,7 +254,7 @@ stop_all() {
     local pid
     for pid in ${background[@]+"${background[@]}"}; do kill -KILL "$pid" 2>/dev/null || true; done
     wait 2>/dev/null || true
-    [ -z "${scratch:-}" ] || rm -rf "$scratch"
+    [ -z "${scratch:-}" ] || rm -rf --one-file-system "$scratch"
 }
 trap stop_all EXIT
 trap 'exit 130' INT
