@@ -64,7 +64,9 @@ struct PlanFixture {
     /// Sections of these names' symbols, and read-only data of the same names.
     private func travelling(_ file: ObjectFile, _ names: [String]) -> Set<Int> {
         var sections = Set(names.flatMap { symbols(file, $0) }.compactMap { file.symbols[$0].sectionIndex })
-        for section in file.sections where section.isAllocated && section.name.hasPrefix(".rodata") {
+        // GCC 14 keeps pairs of addresses, which it stores at once, as constants without a name.
+        let constants = [".rodata", ".data.rel.ro"]
+        for section in file.sections where section.isAllocated && constants.contains(where: section.name.hasPrefix) {
             let isOfOther =
                 bindings[section.name] != nil || file.symbols(in: section.index).contains { $0.kind == .object }
             if !isOfOther { sections.insert(section.index) }
