@@ -24,7 +24,7 @@ public struct HandedSigner: Hashable, Sendable {
 /// - Throws: `Refusal` for a bundle with a signature that does not hold, and for an applier that is not a static
 ///   executable.
 public func handOver(bundle path: String, applier: String?) throws -> HandOver {
-    let bytes = try wholeFile(path, limit: Bundle.maximumSize)
+    let bytes = try readRegularFile(path, limit: Bundle.maximumSize, rule: .badInput)
     let sealed = try SealedBundle.split(bytes, name: path)
     let signers = try signers(of: sealed)
     let bundle = try sealed.open()

@@ -1,5 +1,6 @@
 import Diagnostics
 import Glibc
+import PatchFormat
 import Toolchain
 
 /// The bytes of a `livepatch` that runs on any machine.
@@ -7,7 +8,7 @@ import Toolchain
 /// - Throws: `Refusal` when it is not a static executable for x86-64.
 func staticApplier(_ path: String?) throws -> [UInt8] {
     let path = try path ?? installedApplier()
-    let bytes = try wholeFile(path, limit: 64 << 20)
+    let bytes = try readRegularFile(path, limit: 64 << 20, rule: .badInput)
     guard let why = reasonNotStatic(bytes) else { return bytes }
     throw Refusal(
         .badInput, subject: path, why: why,
@@ -45,29 +46,4 @@ func reasonNotStatic(_ bytes: [UInt8]) -> String? {
     }
     // A static executable that may lie anywhere has dynamic relocations, but a shared library has them too.
     return type == sharedObject ? "it is a shared library, or an executable that is not at a fixed address" : nil
-}
-
-/// A regular file, read once.
-/// - Throws: `Refusal` of rule bad-input.
-func wholeFile(_ path: String, limit: Int) throws -> [UInt8] {
-    func refuse(_ why: String) -> Refusal { Refusal(.badInput, subject: path, why: why) }
-    // Not blocking: opening a fifo must not wait for a writer.
-    let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    guard file >= 0 else { throw refuse("can't open it: \(String(cString: strerror(errno)))") }
-    defer { close(file) }
-    var status = stat()
-    guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { throw refuse("not a regular file") }
-    guard status.st_size >= 0, status.st_size <= limit else { throw refuse("the file is too large") }
-    var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
-    var filled = 0
-    while filled < bytes.count {
-        let start = filled
-        let count = bytes.withUnsafeMutableBytes { buffer in
-            buffer.baseAddress.map { pread(file, $0 + start, buffer.count - start, start) } ?? 0
-        }
-        if count < 0, errno == EINTR { continue }
-        guard count > 0 else { throw refuse("it is shorter than it was, or unreadable") }
-        filled += count
-    }
-    return bytes
 }
