@@ -24,7 +24,7 @@ extension Programs {
         #else
         static void leave(void) {}
         #endif
-        __attribute__((noinline, noclone)) int answer(void) {
+        __attribute__((noipa)) int answer(void) {
             sink++;
             if (kind == 1) { wait_for_go(); sink++; }
             if (kind == 2) { leave(); sink++; }
