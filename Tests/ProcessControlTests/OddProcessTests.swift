@@ -251,7 +251,14 @@ extension ProcessControl {
             try with(body) { (process) throws in
                 for _ in 0..<5 {
                     #expect(try stop(process.pid) == 1)
-                    try borrow(process.pid)
+                    do {
+                        try borrow(process.pid)
+                    } catch ProcessError.noSuitableThread(_, let reasons)
+                        where reasons.contains(where: { $0.hasSuffix("sleeps in an unknown call") })
+                    {
+                        // README, Limits.
+                        try Test.cancel("this C library has no number of the call in its code (glibc 2.41)")
+                    }
                 }
                 #expect(try process.wait(seconds: 5).status == 0)
             }
