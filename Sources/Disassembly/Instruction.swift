@@ -31,9 +31,6 @@ public struct Instruction: Sendable, Hashable {
     public var mnemonic: String { word.text }
     /// The address behind the instruction: where a call returns to.
     public var end: UInt64 { address &+ UInt64(length) }
-    public var isIndirectBranch: Bool { (kind == .call || kind == .jump) && target == nil }
-    /// It makes a value of the address that its operand names, and reads nothing there: `lea`.
-    public var takesAddress: Bool { word == .lea }
 }
 
 /// A mnemonic as two words, so that telling one from another costs no string.
@@ -63,7 +60,6 @@ struct Mnemonic: Sendable, Hashable {
         return String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
     }
 
-    static let lea = Mnemonic("lea")
     private static let byKind: [(Instruction.Kind, [StaticString])] = [
         (.ret, ["ret", "retq", "retw", "lret", "lretq", "lretl", "iret", "iretq", "sysret", "sysretl", "sysretq"]),
         (.nop, ["nop", "nopw", "nopl", "nopq"]),

@@ -1,4 +1,4 @@
-import Disassembly
+import MachineCode
 import ObjectFiles
 
 /// Finds in a target's code who calls a function, and what holds its address.
