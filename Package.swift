@@ -52,17 +52,58 @@ let package = Package(
         room("Toolchain", ["Diagnostics", subprocess, system]),
         room("SourceChanges", ["Diagnostics"]),
         room("Documents", ["PatchFormat"]),
+        // The stages of a build, in their order: none looks at a later one.
+        room("Recompiling", ["Toolchain", "SourceChanges", "PatchFormat", "Diagnostics"]),
+        room("CodeModel", ["ObjectFiles", "MachineCode"]),
+        room("Targets", ["ObjectFiles", "MachineCode", "Toolchain", "PatchFormat", "Diagnostics"]),
+        room(
+            "Comparing", ["Recompiling", "CodeModel", "ObjectFiles", "MachineCode", "SourceChanges", "Diagnostics"]),
+        room(
+            "Matching",
+            [
+                "Comparing", "Targets", "CodeModel", "ObjectFiles", "MachineCode", "Disassembly", "Toolchain",
+                "PatchFormat", "Diagnostics",
+            ]),
+        room(
+            "Closing",
+            [
+                "Matching", "Comparing", "Targets", "CodeModel", "ObjectFiles", "MachineCode", "PatchFormat",
+                "Diagnostics",
+            ]),
+        room(
+            "Guarding",
+            [
+                "Closing", "Matching", "Comparing", "Targets", "CodeModel", "Recompiling", "ObjectFiles", "MachineCode",
+                "SourceChanges", "Toolchain", "PatchFormat", "Diagnostics",
+            ]),
+        room(
+            "ModuleLinking",
+            [
+                "Closing", "Targets", "CodeModel", "ObjectFiles", "MachineCode", "Toolchain", "PatchFormat",
+                "Diagnostics",
+            ]),
+
+        // What becomes of a bundle: show, sign, verify, hand over.
+        room("Releasing", ["Toolchain", "Signatures", "PatchFormat", "Diagnostics"]),
+
+        // The stages in one straight function, and what describes their outcome.
         room(
             "PatchBuilding",
             [
-                "Toolchain", "SourceChanges", "ObjectFiles", "MachineCode", "Disassembly", "Reviewing", "Signatures",
-                "PatchFormat",
-                "Diagnostics",
+                "Recompiling", "CodeModel", "Targets", "Comparing", "Matching", "Closing", "Guarding", "ModuleLinking",
+                "Releasing", "Reviewing", "Toolchain", "SourceChanges", "ObjectFiles", "MachineCode", "Disassembly",
+                "PatchFormat", "Diagnostics",
             ]),
-        room("Reproducing", ["PatchBuilding", "ObjectFiles", "Disassembly", "PatchFormat", "Diagnostics"]),
+        room(
+            "Reproducing",
+            ["PatchBuilding", "Recompiling", "Guarding", "ObjectFiles", "Disassembly", "PatchFormat", "Diagnostics"]),
         .executableTarget(
             name: "patchbuild",
-            dependencies: ["PatchBuilding", "Reporting", "Reproducing", "Documents", argumentParser],
+            dependencies: [
+                "PatchBuilding", "Releasing", "Guarding", "Comparing", "Targets", "Recompiling", "Toolchain",
+                "Reporting",
+                "Reproducing", "Documents", "Signatures", "PatchFormat", "Diagnostics", argumentParser,
+            ],
             swiftSettings: strict),
 
         // livepatch: from a bundle to a patched process.
@@ -85,8 +126,16 @@ let package = Package(
         tests("ToolchainTests", ["Toolchain", "TestSupport"]),
         tests("SourceChangesTests", ["SourceChanges"]),
         tests("ReportingTests", ["Reporting", "Reviewing", "PatchFormat", "TestSupport"]),
-        tests("PatchBuildingTests", ["PatchBuilding", "TestSupport"]),
+        tests(
+            "PatchBuildingTests",
+            [
+                "PatchBuilding", "Releasing", "ModuleLinking", "Guarding", "Closing", "Matching", "Comparing",
+                "Targets",
+                "CodeModel", "Recompiling", "TestSupport",
+            ]),
         tests("PatchApplyingTests", ["PatchApplying", "TestSupport"]),
-        tests("EndToEndTests", ["TestSupport", "Diagnostics", "Signatures", "PatchFormat", "patchbuild", "livepatch"]),
+        tests(
+            "EndToEndTests",
+            ["TestSupport", "Guarding", "Diagnostics", "Signatures", "PatchFormat", "patchbuild", "livepatch"]),
     ]
 )

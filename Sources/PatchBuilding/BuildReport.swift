@@ -1,17 +1,18 @@
 import Diagnostics
 import FoundationEssentials
 import PatchFormat
+import Toolchain
 
 /// The outcome of `patchbuild build`, for `--json` and for people.
-public struct BuildReport: Codable, Sendable {
-    public var bundle: String
-    public var id: String
-    public var targets: [ManifestTarget]
-    public var decisions: [Decision]
-    public var notes: [String]
-    public var stages: [StageClock.Stage]
+package struct BuildReport: Codable, Sendable {
+    package var bundle: String
+    package var id: String
+    package var targets: [ManifestTarget]
+    package var decisions: [Decision]
+    package var notes: [String]
+    package var stages: [StageClock.Stage]
 
-    public init(_ built: BuiltBundle, output: String) {
+    package init(_ built: BuiltBundle, output: String) {
         bundle = output
         id = built.manifest.id
         targets = built.manifest.targets
@@ -21,7 +22,7 @@ public struct BuildReport: Codable, Sendable {
     }
 
     /// Made for reading: what is replaced, what to know, where the time went.
-    public static func text(_ built: BuiltBundle, output: String) -> String {
+    package static func text(_ built: BuiltBundle, output: String) -> String {
         var lines: [String] = []
         for target in built.manifest.targets {
             lines.append("\(target.file) (build-id \(target.buildID))")
@@ -46,14 +47,5 @@ public struct BuildReport: Codable, Sendable {
         let milliseconds = Int((value * 1000).rounded())
         let digits = String(milliseconds % 1000)
         return "\(milliseconds / 1000)." + String(repeating: "0", count: 3 - digits.count) + digits + " s"
-    }
-}
-
-/// Writes a file whole or not at all: a full disk leaves no half of a bundle.
-///
-/// - Throws: `Failure` naming the file.
-public func writeWhole(_ bytes: [UInt8], to path: String) throws {
-    do { try Data(bytes).write(to: URL(filePath: path), options: .atomic) } catch {
-        throw Failure("can't write \(path): \(error)")
     }
 }

@@ -1,15 +1,24 @@
+import Closing
+import Comparing
 import Diagnostics
+import Guarding
+import Matching
+import ModuleLinking
 import ObjectFiles
 import PatchFormat
+import Recompiling
+import Releasing
 import SourceChanges
+import Targets
+import Toolchain
 
 /// What a build gives back.
-public struct BuiltBundle: Sendable {
-    public var manifest: Manifest
-    public var bytes: [UInt8]
-    public var stages: [StageClock.Stage]
+package struct BuiltBundle: Sendable {
+    package var manifest: Manifest
+    package var bytes: [UInt8]
+    package var stages: [StageClock.Stage]
     /// What the reader should know, though nothing was refused.
-    public var notes: [String]
+    package var notes: [String]
 }
 
 /// Builds a bundle, by the passes of the design in their order; each takes the value of the one before.
@@ -17,7 +26,7 @@ public struct BuiltBundle: Sendable {
 ///     affected units → compile twice → match → compare → close → guard → extract, link → describe, pack
 ///
 /// - Throws: `Refusals` when the patch could be wrong, `Failure` when the machine failed.
-public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
+package func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     var clock = StageClock()
     let scratch = try ScratchDirectory()
     defer { scratch.remove() }
@@ -35,7 +44,7 @@ public func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     clock.lap("read objects")
 
     // What differs does not depend on the target.
-    let changed = units.map { ChangedUnit($0) }
+    let changed = units.map { ComparedUnit($0) }
     clock.lap("compare")
     if changed.allSatisfy(\.changes.isEmpty) {
         throw Refusals(

@@ -1,2 +1,2 @@
 /// Stands in every bundle: another version may make other bytes of the same inputs.
-public let patchbuildVersion = "0.1.0"
+package let patchbuildVersion = "0.1.0"

@@ -1,14 +1,16 @@
 import Diagnostics
+import Guarding
 import PatchBuilding
 import PatchFormat
+import Recompiling
 
 /// A bundle that a rebuild gave again, byte for byte.
-public struct Reproduction: Encodable, Sendable {
-    public var bundle: String
-    public var id: String
-    public var manifestDigest: String
+package struct Reproduction: Encodable, Sendable {
+    package var bundle: String
+    package var id: String
+    package var manifestDigest: String
     /// All but the manifest.
-    public var members: [String]
+    package var members: [String]
 }
 
 /// Builds the patch again from what it is said to be made of, and compares the manifest's bytes and every member's.
@@ -20,7 +22,7 @@ public struct Reproduction: Encodable, Sendable {
 ///     times) is taken from its manifest.
 /// - Throws: `Refusals` of rule not-reproduced, with all differing inputs or else the first difference of what was made;
 ///   `UsageError` where a bundle that the manifest refers to is not given; `Failure`.
-public func reproduce(_ bundle: Bundle, path: String, options: BuildOptions) async throws -> Reproduction {
+package func reproduce(_ bundle: Bundle, path: String, options: BuildOptions) async throws -> Reproduction {
     let request = try request(bundle.manifest, options)
     let built: Bundle
     do {
@@ -38,7 +40,7 @@ public func reproduce(_ bundle: Bundle, path: String, options: BuildOptions) asy
 }
 
 extension Reproduction {
-    public var text: String {
+    package var text: String {
         """
         \(bundle): reproduced
         the rebuild gave the same manifest (sha256 \(manifestDigest))

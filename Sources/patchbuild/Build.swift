@@ -1,9 +1,11 @@
 import ArgumentParser
 import Diagnostics
 import FoundationEssentials
+import Guarding
 import PatchBuilding
 import PatchFormat
 import Signatures
+import Toolchain
 
 struct Build: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

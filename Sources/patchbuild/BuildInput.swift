@@ -1,6 +1,8 @@
 import ArgumentParser
 import Diagnostics
 import PatchBuilding
+import Recompiling
+import Targets
 
 /// What a patch is made of: the same options for building it and for building it again.
 struct BuildInput: ParsableArguments {
@@ -37,7 +39,7 @@ struct BuildInput: ParsableArguments {
             throw UsageError("give one --symbols for each --target, or none")
         }
         let targets = target.enumerated().map { index, path in
-            BuildOptions.Target(path: path, symbols: symbols.isEmpty ? nil : symbols[index])
+            TargetFiles(path: path, symbols: symbols.isEmpty ? nil : symbols[index])
         }
         var options = BuildOptions(input: try input(), targets: targets, output: output)
         options.requires = requires
@@ -46,14 +48,14 @@ struct BuildInput: ParsableArguments {
         return options
     }
 
-    private func input() throws -> BuildOptions.Input {
+    private func input() throws -> PatchInput {
         if !original.isEmpty || !new.isEmpty {
             guard source == nil, diff.isEmpty, newSource == nil, compileCommands == nil else {
                 throw UsageError(
                     "give either sources (--source with --diff or --new-source) or objects (--original, --new)")
             }
             guard original.count == new.count else { throw UsageError("each --original needs a --new") }
-            return .objects(zip(original, new).map { BuildOptions.ObjectPair(original: $0, new: $1) })
+            return .objects(zip(original, new).map { ObjectPair(original: $0, new: $1) })
         }
         guard let source else { throw UsageError("give --source, or --original and --new") }
         switch (diff.isEmpty, newSource) {

@@ -1,7 +1,9 @@
 import ArgumentParser
+import Comparing
 import Diagnostics
-import PatchBuilding
 import PatchFormat
+import Recompiling
+import Targets
 
 struct Record: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

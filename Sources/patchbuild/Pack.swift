@@ -1,7 +1,7 @@
 import ArgumentParser
 import Diagnostics
-import PatchBuilding
 import PatchFormat
+import Releasing
 
 struct Pack: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,8 +1,8 @@
 import ArgumentParser
 import Diagnostics
-import PatchBuilding
 import PatchFormat
 import Reporting
+import Toolchain
 
 struct Report: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,8 +1,8 @@
 import ArgumentParser
 import Diagnostics
 import Documents
-import PatchBuilding
 import PatchFormat
+import Releasing
 
 struct Show: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -31,8 +31,8 @@ struct Show: AsyncParsableCommand {
         try await reporting(json: format != .text) {
             let bundle = try Bundle.read(path: bundle)
             switch format {
-            case .text: print(PatchBuilding.Show.text(bundle), terminator: "")
-            case .json: print(PatchBuilding.Show.json(bundle))
+            case .text: print(Releasing.Show.text(bundle), terminator: "")
+            case .json: print(Releasing.Show.json(bundle))
             case .inToto: print(try Document.inToto.text(of: bundle))
             case .cyclonedx: print(try Document.cycloneDX.text(of: bundle))
             }

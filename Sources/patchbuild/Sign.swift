@@ -1,7 +1,7 @@
 import ArgumentParser
 import Diagnostics
-import PatchBuilding
 import PatchFormat
+import Releasing
 
 struct Sign: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Diagnostics
-import PatchBuilding
 import PatchFormat
+import Releasing
 import Reproducing
 
 struct Verify: AsyncParsableCommand {

@@ -1,7 +1,8 @@
 import Diagnostics
-import PatchBuilding
 import TestSupport
 import Testing
+
+@testable import Guarding
 
 /// Each rule is explained, the same everywhere.
 @Suite struct ExplanationTests {

@@ -3,7 +3,7 @@ import SourceChanges
 import TestSupport
 import Testing
 
-@testable import PatchBuilding
+@testable import Recompiling
 
 private func tree() throws -> SourceTree {
     var tree = try SourceTree([

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@testable import PatchBuilding
+@testable import ModuleLinking
 
 /// Static variables of functions: initialised once, at the first call, which the process has behind it.
 @Suite struct CPlusPlusStaticTests {

@@ -3,7 +3,11 @@ import ObjectFiles
 import PatchFormat
 import Testing
 
-@testable import PatchBuilding
+@testable import Closing
+@testable import CodeModel
+@testable import Comparing
+@testable import ModuleLinking
+@testable import Targets
 
 /// C++ on the way from match to close: definitions of vague linkage, handlers, numbered names, initialisers.
 @Suite struct CPlusPlusTests {

@@ -4,7 +4,7 @@ import PatchFormat
 import TestSupport
 import Testing
 
-@testable import PatchBuilding
+@testable import Targets
 
 @Suite("check")
 struct CheckTests {

@@ -1,6 +1,7 @@
 import Testing
 
-@testable import PatchBuilding
+@testable import Closing
+@testable import Targets
 
 @Suite struct CloseTests {
     private static let helpers = [

@@ -1,18 +1,20 @@
 import ObjectFiles
-import PatchBuilding
 import TestSupport
 import Testing
+
+@testable import CodeModel
+@testable import Comparing
 
 /// Compiles two versions of a unit as the pipeline does, and compares them.
 func changes(
     _ original: String, _ new: String, flags: [String] = ["-O2", "-fPIE"], compiler: String = "gcc"
-) throws -> (changed: [String: String], unit: ChangedUnit) {
+) throws -> (changed: [String: String], unit: ComparedUnit) {
     let sections = flags + ["-g", "-ffunction-sections", "-fdata-sections", "-c"]
     let plain = ObjectView(
         try ObjectFile.read(path: try Fixture.compile(original, flags + ["-g", "-c"], compiler: compiler)))
     let before = ObjectView(try ObjectFile.read(path: try Fixture.compile(original, sections, compiler: compiler)))
     let after = ObjectView(try ObjectFile.read(path: try Fixture.compile(new, sections, compiler: compiler)))
-    let unit = ChangedUnit(
+    let unit = ComparedUnit(
         LoadedUnit(name: "unit.o", source: "unit.c", isCPlusPlus: false, plain: plain, original: before, new: after))
     let named = unit.changes.functions.map { (after.entities[$0.key].name, $0.value) }
     return (Dictionary(named, uniquingKeysWith: { first, _ in first }), unit)

@@ -4,7 +4,7 @@ import SourceChanges
 import TestSupport
 import Testing
 
-@testable import PatchBuilding
+@testable import Recompiling
 
 /// What compile databases of real builds hold.
 @Suite struct CompileCommandTests {

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 import Toolchain
 
-@testable import PatchBuilding
+@testable import Recompiling
 
 private let lines = """
     int printf(const char *, ...);

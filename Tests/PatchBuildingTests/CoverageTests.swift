@@ -3,7 +3,11 @@ import ObjectFiles
 import TestSupport
 import Testing
 
-@testable import PatchBuilding
+@testable import CodeModel
+@testable import Comparing
+@testable import Guarding
+@testable import Matching
+@testable import Targets
 
 /// Official code that the rebuild lacks, and where it lies to the unit that is patched: `unit.c`, whose static `check` changes.
 @Suite struct CoverageTests {
@@ -68,7 +72,7 @@ import Testing
                 try ObjectFile.read(path: try Fixture.compile(headers.merging([name: text]) { $1 }, split)))
         }
         let compiled = try changed.keys.filter { $0.hasSuffix(".c") }.sorted().map { name in
-            ChangedUnit(
+            ComparedUnit(
                 LoadedUnit(
                     name: name, source: name, isCPlusPlus: false,
                     plain: ObjectView(try ObjectFile.read(path: "\(program.directory)/rebuilt-\(name).o")),

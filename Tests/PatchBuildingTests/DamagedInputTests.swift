@@ -4,7 +4,11 @@ import PatchFormat
 import TestSupport
 import Testing
 
+@testable import Comparing
 @testable import PatchBuilding
+@testable import Recompiling
+@testable import Releasing
+@testable import Targets
 
 /// Whatever a file holds, every command answers with a value or an error: no crash, no hang.
 @Suite(.timeLimit(.minutes(5))) struct DamagedInputTests {
@@ -114,9 +118,9 @@ import Testing
 
     @discardableResult
     private func build(_ original: String, _ new: String, _ target: String) async throws -> [UInt8] {
-        let pair = BuildOptions.ObjectPair(original: original, new: new)
+        let pair = ObjectPair(original: original, new: new)
         let options = BuildOptions(
-            input: .objects([pair]), targets: [BuildOptions.Target(path: target, symbols: nil)], output: "fix.lpatch")
+            input: .objects([pair]), targets: [TargetFiles(path: target, symbols: nil)], output: "fix.lpatch")
         return try await buildBundle(options).bytes
     }
 }

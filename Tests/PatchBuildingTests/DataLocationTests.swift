@@ -2,7 +2,9 @@ import ObjectFiles
 import TestSupport
 import Testing
 
-@testable import PatchBuilding
+@testable import CodeModel
+@testable import Matching
+@testable import Targets
 
 /// Which variables of another link have a proved address, and which only seem to.
 @Suite struct DataLocationTests {

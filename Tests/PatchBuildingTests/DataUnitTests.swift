@@ -1,6 +1,6 @@
 import Testing
 
-@testable import PatchBuilding
+@testable import Targets
 
 /// Units that have variables and no functions in the target.
 @Suite struct DataUnitTests {

@@ -4,7 +4,8 @@ import PatchFormat
 import TestSupport
 import Testing
 
-@testable import PatchBuilding
+@testable import Closing
+@testable import ModuleLinking
 
 @Suite struct ExtractTests {
     private func refused(_ fixture: PlanFixture) throws -> [Refusal] {

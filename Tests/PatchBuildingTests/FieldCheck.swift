@@ -1,7 +1,9 @@
 import ObjectFiles
 import PatchFormat
 
-@testable import PatchBuilding
+@testable import Closing
+@testable import CodeModel
+@testable import ModuleLinking
 
 /// Compares every field of every travelling section of a loaded module with what the psABI's formula makes of the
 /// plan, without looking at how `extract` came to it.

@@ -3,7 +3,8 @@ import PatchFormat
 import TestSupport
 import Testing
 
-@testable import PatchBuilding
+@testable import Closing
+@testable import ModuleLinking
 
 /// The unwind data of a linked module, read as an unwinder reads it.
 @Suite struct FrameTests {

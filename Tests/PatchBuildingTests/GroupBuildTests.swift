@@ -3,7 +3,10 @@ import PatchFormat
 import TestSupport
 import Testing
 
+@testable import Guarding
 @testable import PatchBuilding
+@testable import Recompiling
+@testable import Targets
 
 /// Which targets must be patched together, from what a build makes of them.
 @Suite struct GroupBuildTests {
@@ -49,7 +52,7 @@ import Testing
         }
         var options = BuildOptions(
             input: .newSource(source: tree.root, compileCommands: nil, newSource: tree.scratch + "/b"),
-            targets: targets.map { BuildOptions.Target(path: tree.root + "/" + $0, symbols: nil) },
+            targets: targets.map { TargetFiles(path: tree.root + "/" + $0, symbols: nil) },
             output: "fix.lpatch")
         options.allowed = allowed
         let built = try await buildBundle(options)

@@ -2,6 +2,7 @@ import PatchFormat
 import Testing
 
 @testable import PatchBuilding
+@testable import Releasing
 
 /// Which targets must be patched together: the rule alone.
 @Suite struct GroupTests {

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import PatchBuilding
+@testable import Guarding
 
 @Suite struct GuardTests {
     private static func labels(_ kind: String) -> [String: String] {

@@ -3,7 +3,7 @@ import SourceChanges
 import TestSupport
 import Testing
 
-@testable import PatchBuilding
+@testable import Recompiling
 
 /// `--launcher`: a farm or a cache compiles, and gives what the compiler gives.
 @Suite(.serialized) struct LauncherTests {

@@ -2,7 +2,8 @@ import ObjectFiles
 import TestSupport
 import Testing
 
-@testable import PatchBuilding
+@testable import Closing
+@testable import Targets
 
 /// Trap binding-scope: a link may give a name another meaning than the symbol table.
 @Suite struct LinkNamesTests {

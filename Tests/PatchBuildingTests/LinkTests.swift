@@ -5,7 +5,10 @@ import PatchFormat
 import TestSupport
 import Testing
 
+@testable import Closing
+@testable import ModuleLinking
 @testable import PatchBuilding
+@testable import Releasing
 
 @Suite struct LinkTests {
     private typealias Loaded = LoadedModule

@@ -1,7 +1,9 @@
 import ObjectFiles
 import Testing
 
-@testable import PatchBuilding
+@testable import Closing
+@testable import ModuleLinking
+@testable import Targets
 
 @Suite struct LinkVisibilityTests {
     private static let sources = [

@@ -3,7 +3,12 @@ import ObjectFiles
 import TestSupport
 import Testing
 
+@testable import CodeModel
+@testable import Comparing
+@testable import Matching
 @testable import PatchBuilding
+@testable import Recompiling
+@testable import Targets
 
 /// Programs of one build that share a header and the names of functions.
 @Suite struct ManyProgramsTests {
@@ -40,7 +45,7 @@ import Testing
             ObjectView(try ObjectFile.read(path: "\(directory)/\(name).o"))
         }
         let changed = try ["night", "day"].map { unit in
-            ChangedUnit(
+            ComparedUnit(
                 LoadedUnit(
                     name: unit, source: "/\(unit).c", isCPlusPlus: false, plain: try view(unit + "-plain"),
                     original: try view(unit + "-original"), new: try view(unit + "-new")))
@@ -81,8 +86,8 @@ import Testing
         func view(_ name: String) throws -> ObjectView {
             ObjectView(try ObjectFile.read(path: "\(directory)/\(name).o"))
         }
-        func unit(_ variant: String) throws -> ChangedUnit {
-            ChangedUnit(
+        func unit(_ variant: String) throws -> ComparedUnit {
+            ComparedUnit(
                 LoadedUnit(
                     name: variant, source: "/unit.c", isCPlusPlus: false, plain: try view(variant + "-plain"),
                     original: try view(variant + "-original"), new: try view(variant + "-new")))
@@ -114,7 +119,7 @@ import Testing
         try writeText(header, to: tree.scratch + "/b/limit.h")
         let options = BuildOptions(
             input: .newSource(source: tree.root, compileCommands: nil, newSource: tree.scratch + "/b"),
-            targets: targets.map { BuildOptions.Target(path: tree.root + "/" + $0, symbols: nil) },
+            targets: targets.map { TargetFiles(path: tree.root + "/" + $0, symbols: nil) },
             output: "fix.lpatch")
         return try await buildBundle(options)
     }

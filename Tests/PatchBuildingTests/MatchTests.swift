@@ -3,7 +3,12 @@ import ObjectFiles
 import TestSupport
 import Testing
 
+@testable import CodeModel
+@testable import Guarding
+@testable import Matching
 @testable import PatchBuilding
+@testable import Recompiling
+@testable import Targets
 
 /// A program of two units, one of which is matched.
 private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) throws -> (
@@ -226,7 +231,7 @@ private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) 
         let program = try Patching(["m.c": Patching.main("abs")], [:]).target.file.path
         let copy = program + ".copy"
         try runOrThrow("cp", [program, copy])
-        let targets = [program, copy].map { BuildOptions.Target(path: $0, symbols: nil) }
+        let targets = [program, copy].map { TargetFiles(path: $0, symbols: nil) }
         #expect(try await readTargets(targets, needsDebugInfo: true).map(\.image.file.path) == [program])
     }
 }

@@ -2,7 +2,8 @@ import ObjectFiles
 import TestSupport
 import Testing
 
-@testable import PatchBuilding
+@testable import CodeModel
+@testable import Comparing
 
 /// Whatever changes in an object, the comparison names who holds it or reads it.
 @Suite struct MutationTests {
@@ -16,7 +17,7 @@ import Testing
     /// Names that the comparison finds changed, functions and data.
     private func found(_ original: ObjectView, _ bytes: [UInt8]) throws -> Set<String> {
         let new = ObjectView(try ObjectFile.parse(bytes: bytes, name: "mutated.o"))
-        let unit = ChangedUnit(
+        let unit = ComparedUnit(
             LoadedUnit(
                 name: "subject.o", source: "subject.c", isCPlusPlus: false, plain: original, original: original,
                 new: new))

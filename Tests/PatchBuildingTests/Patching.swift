@@ -3,7 +3,12 @@ import ObjectFiles
 import PatchFormat
 import TestSupport
 
-@testable import PatchBuilding
+@testable import Closing
+@testable import CodeModel
+@testable import Comparing
+@testable import Guarding
+@testable import Matching
+@testable import Targets
 
 /// What the passes from match to guard say of a change to a small program.
 struct Patching {
@@ -16,7 +21,7 @@ struct Patching {
     var rules: [String] = []
     var target: TargetImage
     /// The units that the target holds.
-    var matched: [ComparedUnit] = []
+    var matched: [MatchedUnit] = []
 
     /// - Parameters:
     ///   - sources: texts by file name; all `.c`, `.cc` and `.S` files are units.
@@ -61,7 +66,7 @@ struct Patching {
             }
         }
         do {
-            let changed = loaded.map { ChangedUnit($0) }
+            let changed = loaded.map { ComparedUnit($0) }
             matched = try matchUnits(changed, in: target)
             _ = try requireHome(for: changed, in: [matched])
             let plan = try close(matched, target: target, sharesSwitch: false)

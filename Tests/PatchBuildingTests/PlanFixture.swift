@@ -3,7 +3,7 @@ import PatchFormat
 import TestSupport
 import Testing
 
-@testable import PatchBuilding
+@testable import Closing
 
 /// A `ModulePlan` made by hand from two C sources, as the passes before `extract` would make it.
 struct PlanFixture {

@@ -3,6 +3,8 @@ import TestSupport
 import Testing
 
 @testable import PatchBuilding
+@testable import Recompiling
+@testable import Targets
 
 /// A diff that only adds comments and blanks has nothing to patch, whatever numbers its lines look at.
 @Suite struct RecompilationTests {
@@ -215,7 +217,7 @@ import Testing
             input: .diffs(
                 source: tree.root, compileCommands: tree.root + "/compile_commands.json",
                 diffs: [tree.scratch + "/fix.diff"]),
-            targets: [BuildOptions.Target(path: target, symbols: nil)], output: "fix.lpatch")
+            targets: [TargetFiles(path: target, symbols: nil)], output: "fix.lpatch")
         do { _ = try await buildBundle(options) } catch let error as Refusals { return error.refusals }
         return []
     }

@@ -2,7 +2,7 @@ import Diagnostics
 import TestSupport
 import Testing
 
-@testable import PatchBuilding
+@testable import Recompiling
 
 private func sources() throws -> SourceTree { try SourceTree(["a.c": "int a;\n", "b.c": "int b;\n"]) }
 

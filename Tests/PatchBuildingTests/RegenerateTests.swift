@@ -3,7 +3,10 @@ import Glibc
 import TestSupport
 import Testing
 
-@testable import PatchBuilding
+@testable import CodeModel
+@testable import Comparing
+@testable import Recompiling
+@testable import Toolchain
 
 /// A tree whose Makefile makes `table.h` of `table.txt`, and `proto.h` of the functions in `main.c`.
 private func generatedTree(command: [String]? = ["make", "-s"]) throws -> SourceTree {
@@ -47,7 +50,7 @@ private func compile(_ tree: SourceTree, _ diff: String) async throws -> Compile
 
 private func changes(_ input: CompiledInput) throws -> [String] {
     try loadUnits(input.units).flatMap { unit in
-        let changed = ChangedUnit(unit)
+        let changed = ComparedUnit(unit)
         return changed.changes.functions.keys.map { unit.new.entities[$0].name }
     }.sorted()
 }

@@ -1,7 +1,8 @@
 import SourceChanges
 import Testing
 
-@testable import PatchBuilding
+@testable import Guarding
+@testable import Recompiling
 
 /// Trap meaning-without-layout: what is listed, and what needs a decision.
 @Suite struct ReviewNotesTests {

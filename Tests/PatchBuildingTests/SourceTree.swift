@@ -3,7 +3,7 @@ import Glibc
 import SourceChanges
 import TestSupport
 
-@testable import PatchBuilding
+@testable import Recompiling
 
 /// A small source tree with compile commands, in a temporary directory.
 struct SourceTree {

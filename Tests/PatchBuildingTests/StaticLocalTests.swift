@@ -2,7 +2,8 @@ import Diagnostics
 import TestSupport
 import Testing
 
-@testable import PatchBuilding
+@testable import Comparing
+@testable import Recompiling
 
 /// Three static locals of one name and size in one function, as a switch over kinds of checksum has them.
 private let source = """
@@ -46,7 +47,7 @@ private let source = """
                     name: "a.o", source: "a.c", isCPlusPlus: false, plainObject: $0.plainObject,
                     originalObject: $0.originalObject, newObject: $0.newObject, keptLines: $0.keptLines)
             })
-        return ChangedUnit(try #require(units.first)).correlation.ambiguous
+        return ComparedUnit(try #require(units.first)).correlation.ambiguous
     }
 
     @Test(arguments: ["gcc", "clang"]) func `static locals of one name are told apart by where they are declared`(

@@ -3,7 +3,9 @@ import ObjectFiles
 import TestSupport
 import Testing
 
-@testable import PatchBuilding
+@testable import CodeModel
+@testable import Matching
+@testable import Targets
 
 /// A program linked twice: as a distribution has it, stripped, and as a rebuild gives it, with symbols. What was not the
 /// same at both builds is `OFFICIAL`.

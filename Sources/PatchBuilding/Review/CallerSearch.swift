@@ -1,5 +1,7 @@
+import CodeModel
 import MachineCode
 import ObjectFiles
+import Targets
 
 /// Finds in a target's code who calls a function, and what holds its address.
 ///

@@ -1,13 +1,19 @@
+import Closing
+import CodeModel
+import Comparing
 import Diagnostics
+import Matching
 import ObjectFiles
 import PatchFormat
+import Recompiling
 import Reviewing
 import SourceChanges
+import Targets
 
 /// One target of the bundle, with all that the passes know of it.
 struct ReviewedTarget {
     var image: TargetImage
-    var units: [ComparedUnit]
+    var units: [MatchedUnit]
     var plan: ModulePlan
 }
 
@@ -15,7 +21,7 @@ struct ReviewedTarget {
 ///
 /// Only the functions of the patch are disassembled, and only their lines looked up.
 func makeReview(
-    _ compiled: CompiledInput, loaded: [LoadedUnit], held: [(LoadedTarget, [ComparedUnit])],
+    _ compiled: CompiledInput, loaded: [LoadedUnit], held: [(LoadedTarget, [MatchedUnit])],
     linked: [(plan: ModulePlan, linked: LinkedModule)], scratch: String
 ) throws -> [UInt8] {
     let targets = zip(held, linked).map { ReviewedTarget(image: $0.0.image, units: $0.1, plan: $1.plan) }
@@ -98,7 +104,7 @@ struct ReviewWriter {
         return described
     }
 
-    private mutating func listing(_ entity: Int, of unit: ComparedUnit, isNew: Bool) -> Listing {
+    private mutating func listing(_ entity: Int, of unit: MatchedUnit, isNew: Bool) -> Listing {
         let view = isNew ? unit.new : unit.original
         let table = lineTable(view)
         let isPinned = isNew && loaded[unit.name]?.keptLines != nil
@@ -124,7 +130,7 @@ struct ReviewWriter {
         return table
     }
 
-    private func proof(_ units: [ComparedUnit]) -> ReviewProof {
+    private func proof(_ units: [MatchedUnit]) -> ReviewProof {
         var sizes: [UInt64: UInt64] = [:]
         for unit in units {
             for name in unit.matched.matched {

@@ -1,6 +1,8 @@
+import Closing
 import ObjectFiles
 import PatchFormat
 import Reviewing
+import Targets
 
 extension ReviewWriter {
     /// Who calls each replaced function in the target, and who calls those.

@@ -1,9 +1,13 @@
+import Closing
+import CodeModel
+import Comparing
+import Matching
 import ObjectFiles
 import PatchFormat
 import Reviewing
 
 /// The data of a unit that travels in the module: what changes and what is new with its bytes, the rest by its size.
-func reviewData(_ plan: UnitPlan, _ unit: ComparedUnit) -> [ReviewDatum] {
+func reviewData(_ plan: UnitPlan, _ unit: MatchedUnit) -> [ReviewDatum] {
     plan.newSections.sorted().flatMap { index -> [ReviewDatum] in
         guard unit.new.file.sections.indices.contains(index) else { return [] }
         let section = unit.new.file.sections[index]
@@ -20,7 +24,7 @@ func reviewData(_ plan: UnitPlan, _ unit: ComparedUnit) -> [ReviewDatum] {
     }
 }
 
-private func datum(_ number: Int, _ unit: ComparedUnit) -> ReviewDatum {
+private func datum(_ number: Int, _ unit: MatchedUnit) -> ReviewDatum {
     let entity = unit.new.entities[number]
     let original = unit.correlation.originalOf[number]
     var datum = ReviewDatum(

@@ -1,4 +1,7 @@
+import CodeModel
+import Comparing
 import Disassembly
+import Matching
 import ObjectFiles
 import Reviewing
 
@@ -6,7 +9,7 @@ import Reviewing
 struct ListingReader {
     let view: ObjectView
     /// For a new object: its unit, by which its definitions have the names that they have in the original.
-    let originals: ComparedUnit?
+    let originals: MatchedUnit?
 
     struct Row {
         var section: Int

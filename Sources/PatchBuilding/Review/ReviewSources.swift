@@ -1,6 +1,8 @@
 import FoundationEssentials
+import Recompiling
 import Reviewing
 import SourceChanges
+import Toolchain
 
 /// The text of source lines that debug information names, before and after the change.
 struct SourceTexts {

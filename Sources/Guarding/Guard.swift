@@ -1,0 +1,149 @@
+import Closing
+import CodeModel
+import Comparing
+import Diagnostics
+import MachineCode
+import Matching
+import ObjectFiles
+
+/// Rules about what one unit changes that no compiler message and no linker error would tell of.
+///
+/// - Returns: every refusal, in the order of the catalogue; the caller takes out those that an engineer allowed.
+func guardUnit(_ unit: MatchedUnit, plan: UnitPlan) -> [Refusal] {
+    guard !unit.changes.isEmpty else { return [] }
+    return guardMatch(unit) + guardData(unit) + guardLostState(unit) + guardResolvers(unit) + guardReadOnly(unit)
+        + guardAlignment(unit)
+        + guardConstants(unit) + guardLabels(unit) + guardNewData(unit, plan) + guardConstructors(unit, plan)
+        + guardSections(unit)
+        + guardNames(unit) + guardVanished(unit) + guardNumbers(unit) + guardCoroutines(unit) + guardStatics(unit)
+}
+
+/// A neighbour that is not what the target has was compiled otherwise there, and may hold an inlined copy of what changes
+/// that the new object's does not show.
+private func guardMatch(_ unit: MatchedUnit) -> [Refusal] {
+    guard !unit.changes.functions.isEmpty else { return [] }
+    let own = unit.matched.ownMismatches(in: unit.original)
+    return own.sorted { $0.key < $1.key }.prefix(1).map { name, why in
+        Refusal(
+            .unmatchedFunction, subject: "\(name) (\(unit.name))",
+            why:
+                "compiled again it is not what the target has: \(why) (\(own.count) functions of the unit differ); it may hold an inlined copy of what changes"
+        )
+    }
+}
+
+extension UnitMatch {
+    /// Functions that differ; of vague linkage, the target may have kept another unit's.
+    func ownMismatches(in view: ObjectView) -> [String: String] {
+        mismatches.filter { name, _ in
+            !unproved.contains(name) && view.entityNamed[name].map { !view.entities[$0].isVague } ?? true
+        }
+    }
+}
+
+/// Data that exists in the process keeps its value and its size.
+private func guardData(_ unit: MatchedUnit) -> [Refusal] {
+    let values = unit.changes.initialValues.map { number in
+        Refusal(
+            .dataInitialValue, subject: "\(unit.new.entities[number].name) (\(unit.name))",
+            why:
+                "its initial value changes, but the process has long changed the variable itself, or relies on the old one"
+        )
+    }
+    let sizes = unit.changes.sizes.map { number in
+        let entity = unit.new.entities[number]
+        let old = unit.correlation.originalOf[number].map { unit.original.entities[$0].size } ?? 0
+        return Refusal(
+            .dataSize, subject: "\(entity.name) (\(unit.name))",
+            why: "its size changes from \(old) to \(entity.size) bytes, and the process has room for the old one only")
+    }
+    let ambiguous = unit.correlation.ambiguous.map { name in
+        Refusal(
+            .ambiguousSymbol, subject: "\(name) (\(unit.name))",
+            why: "several static variables of this name can't be told apart between original and new",
+            remedy: "rename the new one in the fix")
+    }
+    let commons = unit.changes.commonSizes.map { name in
+        Refusal(
+            .dataSize, subject: "\(name) (\(unit.name))",
+            why: "the size of this common symbol changes, and the process has room for the old one only")
+    }
+    return sizes + commons + values + ambiguous
+}
+
+/// A changed constant is safe only where nothing but replaced functions of this unit read it, and never by address
+/// (trap changed-constant-escapes).
+private func guardConstants(_ unit: MatchedUnit) -> [Refusal] {
+    unit.changes.constants.sorted().compactMap { number in
+        let entity = unit.new.entities[number]
+        guard let why = escape(of: number, unit) else { return nil }
+        return Refusal(
+            .changedConstant, subject: "\(entity.name) (\(unit.name))", why: "the constant changes and \(why)")
+    }
+}
+
+private func escape(of number: Int, _ unit: MatchedUnit) -> String? {
+    let view = unit.new
+    let constant = view.entities[number]
+    if constant.isGlobal { return "other units may read it" }
+    let name = view.file.sections[constant.section].name
+    if !name.hasPrefix(".") { return "it is in the section \(name), which other code reads as a whole" }
+    // A table of labels is of no use outside of its function.
+    if view.innerPlaces(of: number).contains(where: { unit.changes.functions[$0] != nil }) { return nil }
+    // Old code may have given the address away, too.
+    return addressTaken(of: number, in: view)
+        ?? unit.correlation.originalOf[number].flatMap { addressTaken(of: $0, in: unit.original) }
+}
+
+/// Who may have stored a constant's address, or reads it in another way than by direct loads.
+private func addressTaken(of number: Int, in view: ObjectView) -> String? {
+    for section in view.file.sections where section.isAllocated {
+        let matching = section.relocations.filter { relocation in
+            if case .entity(number, _) = view.referent(of: relocation, in: section) { return true }
+            return false
+        }
+        guard !matching.isEmpty, section.name != ".eh_frame" else { continue }
+        guard section.isExecutable else { return "\(section.name) holds its address" }
+        for relocation in matching {
+            guard
+                let user = view.entity(section: section.index, offset: Int64(relocation.offset)).map({
+                    view.entities[$0]
+                }),
+                let bytes = view.bytes(section: section.index, from: user.offset, to: user.end)
+            else { return "\(section.name) refers to it" }
+            let fields = view.relocations(section: section.index, from: user.offset, to: user.end).map {
+                Int($0.offset - user.offset)
+            }
+            // A slot holds the address, whatever the instruction does with the slot.
+            let isDirect = relocation.type == .pc32 || relocation.type == .abs32s || relocation.type == .abs32
+            let use = addressUse(
+                of: Array(bytes), fieldOffset: Int(relocation.offset - user.offset),
+                fieldSize: relocation.type.fieldSize, relocatedFields: Set(fields))
+            if !isDirect || use != .load {
+                return "\(user.name) takes its address, which may have been stored where old code finds it"
+            }
+        }
+    }
+    return nil
+}
+
+private func guardNewData(_ unit: MatchedUnit, _ plan: UnitPlan) -> [Refusal] {
+    let listed = unit.new.entities.indices.filter { number in
+        unit.correlation.originalOf[number] == nil && unit.new.isListed(number)
+    }.map { number in
+        Refusal(
+            .constructors, subject: "\(unit.new.entities[number].name) (\(unit.name))",
+            why: "it is new in a section that other code reads as a whole, and can't get into the target's",
+            remedy: "restart, or leave it out of the section")
+    }
+    return listed
+        + plan.newSections.sorted().flatMap { section in
+            unit.new.entitiesInSection[section, default: []].compactMap { number in
+                let entity = unit.new.entities[number]
+                guard entity.kind == .threadLocal else { return nil }
+                return Refusal(
+                    .newThreadLocal, subject: "\(entity.name) (\(unit.name))",
+                    why: "threads that run already have no room for a new thread-local variable")
+            }
+        }
+}

@@ -1,0 +1,177 @@
+import CodeModel
+import Comparing
+import Diagnostics
+import Matching
+import ObjectFiles
+
+extension MatchedUnit {
+    /// Its code may travel.
+    var needsLayouts: Bool {
+        !changes.functions.isEmpty
+            || new.entities.indices.contains { new.entities[$0].isGlobal && correlation.originalOf[$0] == nil }
+    }
+}
+
+extension ObjectView {
+    /// Variables that nothing writes, so that the compiler has made constants of them, by the names that they have in the
+    /// source, where no variable of the same name is another.
+    fileprivate var tables: Set<String> {
+        var (constants, others): (Set<String>, Set<String>) = ([], [])
+        for entity in entities where entity.kind != .function {
+            let isConstant = entity.kind == .data && !entity.isWritable && !entity.isGlobal
+            let name = stem(entity.name)
+            if isConstant { constants.insert(name) } else { others.insert(name) }
+        }
+        return constants.subtracting(others)
+    }
+}
+
+/// Rules that need the units' debug information: layouts of types that existing data has, signatures, constants.
+package struct DebugFacts {
+    package struct Pair {
+        package var unit: MatchedUnit
+        package var original: DebugUnit?
+        package var new: DebugUnit?
+    }
+
+    package private(set) var pairs: [Pair] = []
+
+    package init(units: [MatchedUnit]) {
+        var seen: Set<String> = []
+        for unit in units where unit.needsLayouts && seen.insert(unit.name).inserted {
+            var original = (try? DebugInfo.read(path: unit.original.file.path))?.units.first
+            // No data that the process has made lies in a constant, and one whose content changes travels.
+            if let all = original?.variables, !unit.isCPlusPlus {
+                let tables = unit.original.tables.intersection(unit.new.tables)
+                original?.variables = all.filter { !tables.contains(plainName($0.key)) }
+            }
+            pairs.append(
+                Pair(
+                    unit: unit, original: original,
+                    new: (try? DebugInfo.read(path: unit.new.file.path))?.units.first))
+        }
+    }
+
+    /// `table` of `function()::table#2`.
+    private func plainName(_ key: String) -> String {
+        let name = key.prefix { $0 != "#" }
+        return String(name[(name.lastIndex(of: ":").map { name.index(after: $0) } ?? name.startIndex)...])
+    }
+
+    /// The compilers and their options, as debug information names them.
+    package var producers: [String] {
+        Set(pairs.compactMap { $0.new?.producer }.filter { !$0.isEmpty }).sorted()
+    }
+
+    /// Every type of a unit counts whose functions change: what only `sizeof` or a cast mentions is not reachable from
+    /// the description of any function.
+    func layoutRefusals() -> [Refusal] {
+        pairs.flatMap { pair -> [Refusal] in
+            guard let original = pair.original, let new = pair.new else {
+                return [
+                    Refusal(
+                        .typeLayout, subject: pair.unit.name,
+                        why: "it has no readable debug information, so a changed type would not be seen",
+                        remedy: "compile with -g")
+                ]
+            }
+            return layoutDifferences(original: original, new: new).map {
+                Refusal(
+                    .typeLayout, subject: $0.subject,
+                    why: "\($0.description), and data of this type may exist in the process")
+            }
+        }
+    }
+
+    /// What changes in types and keeps their layout, for the reader of the patch.
+    package var layoutRemarks: [String] {
+        var seen: Set<String> = []
+        return pairs.flatMap { pair -> [String] in
+            guard let original = pair.original, let new = pair.new else { return [] }
+            let differences = Set(layoutDifferences(original: original, new: new).map(\.subject))
+            return ObjectFiles.layoutRemarks(original: original, new: new).filter { !differences.contains($0.subject) }
+                .map { "\($0.subject): \($0.description), with the same layout" }
+        }.filter { seen.insert($0).inserted }
+    }
+
+    /// What calls a replaced function from a unit that is in no given target goes on calling it as before. It can only call
+    /// what a target exports; of anything else, such a unit's program has a copy of its own.
+    func signatureRefusals(homeless: [ComparedUnit], exported: Set<String>) -> [Refusal] {
+        var callers: [String: String] = [:]
+        for item in homeless {
+            for symbol in item.unit.original.file.symbols where !symbol.isDefined && exported.contains(symbol.name) {
+                callers[symbol.name] = item.unit.name
+            }
+        }
+        guard !callers.isEmpty else { return [] }
+        return changedSignatures().compactMap { change in
+            callers[change.linkageName].map { caller in
+                Refusal(
+                    .changedSignature, subject: change.subject,
+                    why: "\(change.words), and \(caller), which is in none of the given targets, calls it")
+            }
+        }
+    }
+
+    /// A function whose address a target hands on may be called by a library of the same tree that changes with it, and
+    /// is in none of the given targets: one whose functions a target calls, or that calls a target's.
+    func callbackRefusals(homeless: [ComparedUnit], exported: Set<String>, imported: Set<String>) -> [Refusal] {
+        let partner = homeless.first { item in
+            item.unit.original.file.symbols.contains { symbol in
+                symbol.binding != .local && !symbol.name.isEmpty
+                    && (symbol.isDefined ? imported : exported).contains(symbol.name)
+            }
+        }
+        guard let partner else { return [] }
+        let handedOn = Dictionary(
+            pairs.map { ($0.unit.name, $0.unit.original.addressTakenFunctions) },
+            uniquingKeysWith: { first, _ in first })
+        return changedSignatures().filter { handedOn[$0.unit]?.contains($0.linkageName) ?? false }.map { change in
+            Refusal(
+                .changedSignature, subject: change.subject,
+                why:
+                    "\(change.words), its address is handed on, and \(partner.unit.name), which changes too and is in none of the given targets, may call it",
+                remedy: "give the library that the unit is linked into as a --target, too")
+        }
+    }
+
+    /// Functions that can't be called any more as they were, by the unit of each.
+    package var changedSignatureNames: [(unit: String, function: String, isHandedOn: Bool)] {
+        let handedOn = Dictionary(
+            pairs.map { ($0.unit.name, $0.unit.original.addressTakenFunctions) },
+            uniquingKeysWith: { first, _ in first })
+        return changedSignatures().map {
+            ($0.unit, $0.linkageName, handedOn[$0.unit]?.contains($0.linkageName) ?? false)
+        }
+    }
+
+    private struct ChangedSignature {
+        var linkageName: String
+        var unit: String
+        var subject: String
+        var words: String
+    }
+
+    /// Functions that can't be called any more as they were.
+    private func changedSignatures() -> [ChangedSignature] {
+        pairs.flatMap { pair -> [ChangedSignature] in
+            guard let original = pair.original, let new = pair.new else { return [] }
+            let after = Dictionary(
+                new.functions.map { ($0.name, $0.signature) }, uniquingKeysWith: { first, _ in first })
+            return original.functions.compactMap { function in
+                guard let old = function.signature, let signature = after[function.name] ?? nil,
+                    !original.acceptsCalls(old, from: signature, in: new)
+                else { return nil }
+                return ChangedSignature(
+                    linkageName: function.linkageName ?? function.name, unit: pair.unit.name,
+                    subject: "\(function.name) (\(pair.unit.name))", words: "it changes from `\(old)` to `\(signature)`"
+                )
+            }
+        }
+    }
+
+    /// Constants that only debug information tells, before and after.
+    package var constants: [(unit: String, before: [String: Int64], after: [String: Int64])] {
+        pairs.map { ($0.unit.name, $0.original?.constants ?? [:], $0.new?.constants ?? [:]) }
+    }
+}

@@ -1,0 +1,155 @@
+import Diagnostics
+import FoundationEssentials
+import Glibc
+import ObjectFiles
+import Recompiling
+import SourceChanges
+import Targets
+import Toolchain
+
+/// Cross-checks what was compiled again with what the target is made of: a unit that no recorded command compiles keeps
+/// its copy of what a touched file defines.
+///
+/// A file of C in which only bodies of functions change is judged by the target's debug information: whose code holds a copy,
+/// inlined or out of line. Any other change (a macro, a type) leaves no trace, so there the texts tell which
+/// units may read the file.
+func guardUnrecorded(_ target: LoadedTarget, sources: CompiledInput) throws -> [Refusal] {
+    guard let change = sources.change, !sources.touchedHeaders.isEmpty else { return [] }
+    let mapped = Set(sources.mappedSources.map(components))
+    // A source that is gone again can't have been compiled.
+    let gone = sources.recordedSources.filter { access($0, F_OK) != 0 }
+    let known = Set(sources.recordedSources).subtracting(gone)
+    let recorded = Set(known.map { tail(of: $0) })
+    let described = (target.debugInfo?.units ?? []).filter { unit in
+        !recorded.contains(tail(of: unit.path)) && !mapped.contains(components(unit.path))
+    }
+    let bare = unrecordedNames(target, recorded: known)
+    let headers = change.files.filter { sources.touchedHeaders.contains($0.path) }
+    let copies = described.flatMap { unit in headers.flatMap { copiesOf($0, in: unit) } }
+    let free = headers.filter { definitions(of: $0) == nil }
+    let bodies = headers.filter { definitions(of: $0) != nil }
+    // Templates, and what the compiler has computed away, leave no trace; nor does anything without debug information.
+    let untold = described.filter(\.isCPlusPlus).map(\.name) + bare
+    let names = described.map(\.name) + bare
+    let lost = Set(gone.map(baseName)).union(["<stdin>", "-"])
+    return try copies + readers(of: free, among: names, change, target.image.name)
+        + readers(of: bodies, among: untold, change, target.image.name)
+        + (free.isEmpty ? untold : names).filter { lost.contains(baseName($0)) }.map {
+            Refusal(
+                .noCompileCommand, subject: $0,
+                why:
+                    "\(target.image.name) holds it, and its source is not there any more to tell whether it reads \(headers[0].path), which changes"
+            )
+        }
+}
+
+/// One source compiled several times into one object's name, one after the other, leaves one command in the record: the
+/// others' units of the target would stay as they are.
+func guardRepeated(_ target: LoadedTarget, sources: CompiledInput) -> [Refusal] {
+    func counts(_ paths: [String]) -> [String: Int] { Dictionary(paths.map { (tail(of: $0), 1) }, uniquingKeysWith: +) }
+    let linked = counts((target.debugInfo?.units ?? []).map(\.path))
+    let recorded = counts(sources.recordedSources)
+    return Set(sources.units.map(\.source)).sorted().compactMap { source in
+        let name = tail(of: source)
+        guard let units = linked[name], let commands = recorded[name], units > commands else { return nil }
+        return Refusal(
+            .noCompileCommand, subject: source,
+            why: "\(target.image.name) holds \(units) units of it, and \(commands) of their commands are recorded",
+            remedy: "have the build give each object a name of its own")
+    }
+}
+
+extension DebugUnit {
+    /// Of its source, as the compiler called it.
+    fileprivate var path: String { name.hasPrefix("/") ? name : compilationDirectory + "/" + name }
+}
+
+/// The functions of a touched file whose definitions change; nil where more than that changes.
+private func definitions(of file: ChangedFile) -> Set<String>? {
+    guard let original = file.original, let new = file.new else { return nil }
+    return changedDefinitions(original: original, new: new)
+}
+
+private func copiesOf(_ header: ChangedFile, in unit: DebugUnit) -> [Refusal] {
+    let changed = definitions(of: header)
+    let text = String(decoding: (header.original ?? []) + [10] + (header.new ?? []), as: UTF8.self)
+    func isOf(_ name: String, _ file: String?) -> Bool {
+        guard let changed else { return file.map { isSame($0, header.path) } ?? true && defines(name, in: text) }
+        return changed.contains(name) && (file.map { isSame($0, header.path) } ?? true)
+    }
+    let inlined = unit.inlined.filter { isOf($0.function, $0.declaredIn) }.map { copy in
+        Refusal(
+            .inlinedCopy, subject: "\(copy.function) in \(copy.container) (\(unit.name))",
+            why:
+                "\(header.path) changes, \(unit.name) holds an inlined copy of its function, and no recorded command compiles that unit again"
+        )
+    }
+    let whole = unit.functions.filter { $0.declaredIn != nil && isOf($0.name, $0.declaredIn) }.map { function in
+        Refusal(
+            .inlinedCopy, subject: "\(function.name) (\(unit.name))",
+            why:
+                "\(header.path) changes, \(unit.name) has a copy of its function, and no recorded command compiles that unit again"
+        )
+    }
+    return inlined + whole
+}
+
+/// Files that the symbol table names as sources, that no recorded command compiles and no debug information describes.
+private func unrecordedNames(_ target: LoadedTarget, recorded: Set<String>) -> [String] {
+    let known = Set(recorded.map(baseName)).union((target.debugInfo?.units ?? []).map { baseName($0.name) })
+    return Set(target.image.sourceFiles.values).filter { !known.contains(baseName($0)) }.sorted()
+}
+
+/// Units of the target, found in the tree by their names, that may read one of the files.
+private func readers(
+    of touched: [ChangedFile], among names: [String], _ change: SourceChange, _ target: String
+) throws -> [Refusal] {
+    guard !names.isEmpty, !touched.isEmpty else { return [] }
+    let tree = try files(below: change.root)
+    let found = names.compactMap { name in
+        tree.sorted().first { isSame(name, $0) }.map { (name: name, path: change.root + "/" + $0) }
+    }
+    guard !found.isEmpty else { return [] }
+    let graph = try IncludeGraph(
+        units: found.map { CompileUnit(directory: change.root, file: $0.path, arguments: [], output: "") },
+        change: change)
+    return touched.flatMap { file -> [Refusal] in
+        let readers = graph.readers(of: change.path(of: file), computed: false)
+        return found.filter { readers.contains($0.path) }.map { unit in
+            Refusal(
+                .noCompileCommand, subject: unit.name,
+                why:
+                    "\(target) holds it and it may read \(file.path), which changes, but no recorded command compiles it"
+            )
+        }
+    }
+}
+
+/// Whether a file that the compiler named is the one at `path` in the tree: prefix maps change what stands before.
+private func isSame(_ named: String, _ path: String) -> Bool {
+    let (a, b) = (components(named), components(path))
+    return !b.isEmpty && a.suffix(b.count) == b || (a.count < b.count && !a.isEmpty && b.suffix(a.count) == a)
+}
+
+private func components(_ path: String) -> [Substring] {
+    var parts: [Substring] = []
+    for part in path.split(separator: "/") where part != "." {
+        if part == "..", !parts.isEmpty, parts.last != ".." { parts.removeLast() } else { parts.append(part) }
+    }
+    return parts
+}
+
+/// The last two components: prefix maps change what stands before them.
+private func tail(of path: String) -> String { components(path).suffix(2).joined(separator: "/") }
+
+/// The text has the name followed by an argument list.
+private func defines(_ name: String, in text: String) -> Bool {
+    var rest = text[...]
+    while let range = rest.firstRange(of: name) {
+        let before = range.lowerBound == rest.startIndex ? " " : rest[rest.index(before: range.lowerBound)]
+        let after = rest[range.upperBound...].drop { $0 == " " }.first
+        if after == "(", !(before.isLetter || before.isNumber || before == "_") { return true }
+        rest = rest[range.upperBound...]
+    }
+    return false
+}

@@ -1,0 +1,134 @@
+import Closing
+import Diagnostics
+import ObjectFiles
+import PatchFormat
+
+/// What is linked into a module: one relocatable object that refers to nothing but itself and libraries, and what
+/// must be told of it once `ld` has given everything an address.
+///
+/// All units of a module travel in one object, so that every definition can be a local symbol and names of different
+/// units can't meet (trap link-visibility). `FILE` symbols tell the units apart for a reader.
+struct Extraction {
+    var object: ObjectWriter
+    var bindings: [Binding]
+    /// Number of records in `.livepatch.bindings`.
+    var bindingCount: Int
+    /// Indices into `bindings` of kind `.module`, and the section of `object` that each stands for.
+    var moduleBindings: [(binding: Int, section: Int)]
+    /// `.livepatch.map`, which is not loaded, holds the address of each section of `object` with a place in it.
+    var mapIndex: [Int: Int]
+    var functions: [ExtractedFunction]
+    var tables: TableSections
+    /// Symbols that stay undefined.
+    var imports: Set<String>
+    var resident: String?
+}
+
+/// A range of a section of the object: its address is known after the link.
+struct ObjectRange: Hashable {
+    var section: Int
+    var offset: UInt64
+    var size: UInt64
+}
+
+struct ExtractedFunction {
+    var newRanges: [ObjectRange] = []
+    var oldRanges: [ObjectRange] = []
+    var stub: ObjectRange?
+    var oldSlot: ObjectRange?
+}
+
+/// Section numbers of what the applier looks for.
+struct TableSections {
+    var switchByte = 0
+    var switchPointer: Int?
+    /// nil when nothing is bound by records.
+    var bindings: Int?
+    /// Unwind data and the unwinder's record of it.
+    var frames: Int?
+    var frameObject: Int?
+    /// Pointers to functions that run once at load.
+    var initializers: Int?
+}
+
+/// Takes what travels out of the units' objects and lifts every reference to something in the target (and all TLS)
+/// out of it, into a table that the applier resolves, because `ld -shared` refuses some of them, links others
+/// silently wrong, and can't name the target's locals (traps link-visibility, tls-silent).
+/// - Throws: `Refusals`, all that were found: of relocation types outside the closed list, and of references that
+///   stand for nothing.
+func extract(_ plan: ModulePlan) throws -> Extraction {
+    var builder = ModuleBuilder(plan)
+    builder.addSections()
+    builder.addRelocations()
+    builder.addStubs()
+    builder.addFrames()
+    builder.addInitializers()
+    guard builder.refusals.isEmpty else { throw Refusals(builder.refusals) }
+    return builder.finish()
+}
+
+/// Which of a unit's two objects.
+enum Side: Hashable { case new, original }
+
+/// A section of one of the units' objects.
+struct SectionKey: Hashable {
+    var unit: Int
+    var side: Side
+    var section: Int
+}
+
+/// The object while it is put together.
+struct ModuleBuilder {
+    let plan: ModulePlan
+    var object = ObjectWriter()
+    var refusals: [Refusal] = []
+    var bindings = BindingList()
+    var tables = ModuleTables()
+    var sectionsOfTables = TableSections()
+    /// Travelling sections, in the order they were added.
+    var sites: [Site] = []
+    /// Number in `object` of each travelling section.
+    var sectionNumbers: [SectionKey: Int] = [:]
+    /// Section symbol in `object` of each section of `object`.
+    var sectionSymbols: [Int: Int] = [:]
+    /// Names that units refer to each other by: section of `object`, and offset.
+    var exports: [String: (section: Int, offset: UInt64)] = [:]
+    /// Common symbols (`-fcommon`) that got a section of their own.
+    var commons: [SymbolKey: Int] = [:]
+    /// Entries of replaced functions: references to them go to the target's entry.
+    var replacedEntries: [SectionKey: [UInt64: Binding]] = [:]
+    /// First bytes of travelling functions, `.cold` halves excepted, by section of `object`.
+    var functionStarts: [Int: [UInt64: String]] = [:]
+    var imports: [String: Int] = [:]
+    var resident: String?
+    var functions: [ExtractedFunction] = []
+
+    struct SymbolKey: Hashable {
+        var unit: Int
+        var side: Side
+        var symbol: Int
+    }
+
+    init(_ plan: ModulePlan) { self.plan = plan }
+
+    func objectFile(_ unit: Int, _ side: Side) -> ObjectFile {
+        side == .new ? plan.units[unit].new : plan.units[unit].original
+    }
+
+    mutating func refuse(_ rule: Rule, _ subject: String, _ why: String) {
+        let refusal = Refusal(rule, subject: subject, why: why)
+        if !refusals.contains(refusal) { refusals.append(refusal) }
+    }
+
+    /// Adds a section with a section symbol, and gives its number.
+    mutating func add(_ section: Section) -> Int {
+        let number = object.addSection(section)
+        sectionSymbols[number] = object.addSymbol(name: "", kind: .section, place: .section(number))
+        return number
+    }
+
+    /// A relocation against a byte of one of the object's own sections.
+    func local(_ section: Int, at offset: UInt64, _ type: RelocationType, addend: Int64) -> Relocation {
+        Relocation(offset: offset, type: type, symbol: sectionSymbols[section] ?? 0, addend: addend)
+    }
+}

@@ -1,0 +1,18 @@
+extension Array {
+    /// The first index whose element satisfies a predicate that is false, then true; `count` when none does.
+    public func partitioningIndex(where predicate: (Element) -> Bool) -> Int {
+        var (low, high) = (0, count)
+        while low < high {
+            let middle = (low + high) / 2
+            if predicate(self[middle]) { high = middle } else { low = middle + 1 }
+        }
+        return low
+    }
+}
+
+extension [UInt8] {
+    /// Four bytes that are known to be there.
+    public func word(_ offset: Int) -> UInt32 {
+        (0..<4).reduce(0) { $0 | UInt32(self[offset + $1]) << (8 * UInt32($1)) }
+    }
+}

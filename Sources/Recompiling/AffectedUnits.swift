@@ -1,0 +1,175 @@
+import Diagnostics
+import FoundationEssentials
+import Glibc
+import SourceChanges
+import Toolchain
+
+/// The units whose code a change can reach, and what of the change reaches none.
+struct AffectedUnits: Sendable {
+    /// By name: the order of a record is that in which a parallel build came along.
+    var units: [CompileUnit]
+    /// For each unit: all that it reads, where the compiler was asked.
+    var dependencies: [Set<String>?]
+    /// Touched files that no compiler reads and that can't matter, with the reason; those of the diff are included.
+    var ignored: [IgnoredFile]
+    /// Touched sources that no unit reads: refusals, unless no target was linked from them (other programs of the tree,
+    /// which the recorded build did not make).
+    var unread: [UncompiledSource]
+    /// Wall-clock seconds.
+    var seconds: Double
+}
+
+/// Finds every unit that reads a touched file. One source with several commands gives several units (trap many-objects).
+///
+/// The text of the sources tells which units might read it (`IncludeGraph`); of those, the compiler is asked (`-M`)
+/// unless it is the unit's own file or a fresh dependency file of its own command answers. What the assembler reads
+/// (`.incbin`) no compiler tells: there the text decides.
+///
+/// - Parameter newBuild: how the tree was built with the change in it, where that is known.
+/// - Throws: `Refusals` unread-source, source-and-generator, no-compile-command: a touched file whose effect on the
+///   program can't be had by compiling it; `Refusal` bad-input when the commands belong to another tree.
+func affectedUnits(
+    of change: SourceChange, in database: CompileDatabase, newBuild: NewBuild? = nil
+) async throws -> AffectedUnits {
+    let start = ContinuousClock.now
+    let units = database.units + (newBuild?.units ?? [])
+    guard
+        database.units.contains(where: {
+            ($0.file + "/").hasPrefix(change.root + "/") || $0.directory.hasPrefix(change.root)
+        })
+    else {
+        throw Refusal(
+            .badInput, subject: database.path, why: "none of its \(units.count) units lies in \(change.root)",
+            remedy: "give --source as the directory in which the build was recorded")
+    }
+    let graph = try IncludeGraph(units: units, change: change)
+    let (readers, answers) = try await readingUnits(of: change, units: units, graph)
+    var verdict = SourceVerdict(
+        change: change, scripts: try BuildScripts(root: change.root),
+        systems: BuildSystems(units: units, root: change.root), newBuild: newBuild)
+    for (file, reading) in zip(change.files, readers) { verdict.judge(file, readers: reading.map { units[$0] }) }
+    if change.origin != .newSource(built: true) {
+        verdict.judge(try await copies(of: change, units: units, graph: graph, answers: answers))
+    }
+    guard verdict.refusals.isEmpty else { throw Refusals(verdict.refusals) }
+    let affected = Set(readers.joined()).map { (number: $0, name: units[$0].sortName(root: change.root)) }
+        .sorted { ($0.name, $0.number) < ($1.name, $1.number) }.map(\.number)
+    return AffectedUnits(
+        units: affected.map { units[$0] },
+        dependencies: affected.map { number in answers[number].flatMap { $0.isWhole ? $0.files : nil } },
+        ignored: change.ignored + verdict.ignored,
+        unread: verdict.unread, seconds: (ContinuousClock.now - start) / .seconds(1))
+}
+
+/// For each file of the change, the indices of the units that read it; and what those that were asked said.
+private func readingUnits(
+    of change: SourceChange, units: [CompileUnit], _ graph: IncludeGraph
+) async throws -> (readers: [Set<Int>], answers: [Int: UnitDependencies]) {
+    let mains = Set(units.map(\.file))
+    var certain = [Set<Int>](repeating: [], count: change.files.count)
+    var asked: [Int: [Int]] = [:]
+    for (index, file) in change.files.enumerated() {
+        let path = change.path(of: file)
+        // What a macro might name is a header, and hardly a makefile or a page of the manual.
+        let kind = FileClass(path: file.path)
+        let unknown = !mains.contains(path) && !kind.isHarmless && kind != .buildScript
+        let possible = graph.readers(of: path, computed: unknown)
+        let embedding = graph.embedders(of: path)
+        for (number, unit) in units.enumerated() {
+            if unit.file == path || embedding.contains(unit.file)
+                || (file.original == nil && possible.contains(unit.file))
+            {
+                certain[index].insert(number)
+            } else if possible.contains(unit.file) || (unknown && unit.language == .preprocessedAssembler) {
+                asked[number, default: []].append(index)
+            }
+        }
+    }
+    // What the build wrote leaves out what is in a precompiled header.
+    let precompiled = asked.isEmpty ? nil : try PrecompiledHeaders(units: units, root: change.root)
+    let answers = try await unitDependencies(
+        of: asked.keys.sorted().map { ($0, units[$0]) }, trustingFiles: precompiled?.isEmpty ?? true)
+    for (number, files) in asked {
+        for index in files where answers[number]?.files.contains(change.path(of: change.files[index])) ?? true {
+            certain[index].insert(number)
+        }
+    }
+    return (certain, answers)
+}
+
+/// What one unit reads, absolute, symbolic links resolved.
+struct UnitDependencies {
+    var files: Set<String>
+    /// The compiler was asked; a dependency file may lack system headers.
+    var isWhole: Bool
+}
+
+/// What each unit reads; no entry for a unit whose compiler does not tell.
+/// - Parameter trustingFiles: a fresh dependency file will do, which may lack system headers.
+func unitDependencies(
+    of units: [(number: Int, unit: CompileUnit)], trustingFiles: Bool
+) async throws -> [Int: UnitDependencies] {
+    var answers: [Int: UnitDependencies] = [:]
+    var resolver = PathResolver()
+    var open: [(number: Int, unit: CompileUnit)] = []
+    // Of several commands that write one file, it tells what the last one read.
+    let shared = Dictionary(grouping: units.compactMap(\.unit.writtenDependencies)) { $0 }.filter { $1.count > 1 }
+    for (number, unit) in units {
+        if trustingFiles, let path = unit.writtenDependencies, shared[path] == nil,
+            let known = freshDependencies(of: unit, at: path)
+        {
+            answers[number] = UnitDependencies(
+                files: Set(known.map { resolver.resolve($0, in: unit.directory) }), isWhole: false)
+        } else {
+            open.append((number, unit))
+        }
+    }
+    let jobs = open.map { _, unit in
+        Job(
+            unit.compiler, unit.dependencyArguments, directory: unit.directory, environment: compilerEnvironment,
+            title: "read the dependencies of \(baseName(unit.file))")
+    }
+    for (result, (number, unit)) in zip(try await run(jobs), open) where result.status == 0 {
+        let names = dependencies(inRule: result.output)
+        answers[number] = UnitDependencies(
+            files: Set(names.map { resolver.resolve($0, in: unit.directory) }), isWhole: true)
+    }
+    return answers
+}
+
+/// The dependency file that the unit's own command wrote, if it is newer than all it names: then it is what the compiler
+/// would say. It may lack system headers, which no change touches.
+func freshDependencies(of unit: CompileUnit, at path: String) -> [String]? {
+    // automake's rules rename `NAME.Tpo` once the object is there.
+    let path = path.hasSuffix(".Tpo") ? path.dropLast(4) + ".Po" : path
+    guard let written = modificationTime(path), let data = FileManager.default.contents(atPath: path) else {
+        return nil
+    }
+    let names = dependencies(inRule: [UInt8](data))
+    let times = names.map { modificationTime(normalized($0, in: unit.directory)) }
+    guard names.contains(where: { normalized($0, in: unit.directory) == unit.file }),
+        times.allSatisfy({ $0.map { $0 < written } ?? false })
+    else { return nil }
+    return names
+}
+
+/// Nanoseconds since the epoch; nil when there is no such file.
+func modificationTime(_ path: String) -> Int? {
+    var status = stat()
+    guard stat(path, &status) == 0 else { return nil }
+    return status.st_mtim.tv_sec &* 1_000_000_000 &+ status.st_mtim.tv_nsec
+}
+
+/// Absolute paths without symbolic links, each asked for once.
+private struct PathResolver {
+    private var known: [String: String] = [:]
+
+    mutating func resolve(_ path: String, in directory: String) -> String {
+        let absolute = path.hasPrefix("/") ? path : directory + "/" + path
+        if absolute.hasPrefix("/usr/") { return absolute }
+        if let resolved = known[absolute] { return resolved }
+        let resolved = resolvedPath(absolute)
+        known[absolute] = resolved
+        return resolved
+    }
+}
