@@ -33,12 +33,13 @@ let package = Package(
         // What both tools share: the patch itself, and how a refusal is said.
         room("Diagnostics"),
         room("JSONCoding"),
-        room("PatchFormat", ["Diagnostics", "JSONCoding", crypto]),
+        room("ElfFormat"),
+        room("PatchFormat", ["ElfFormat", "Diagnostics", "JSONCoding", crypto]),
         room("Signatures", ["PatchFormat", "Diagnostics", crypto]),
 
         // ELF and DWARF; instructions for the tool, and as text for people.
         .target(name: "CElfutils", linkerSettings: [.linkedLibrary("elf"), .linkedLibrary("dw")]),
-        room("ObjectFiles", ["CElfutils"]),
+        room("ObjectFiles", ["CElfutils", "ElfFormat"]),
         .target(name: "CBinutils", linkerSettings: [.linkedLibrary("opcodes"), .linkedLibrary("bfd")]),
         room("Disassembly", ["CBinutils"]),
         .target(name: "CZydis", linkerSettings: [.linkedLibrary("Zydis")]),
@@ -54,32 +55,37 @@ let package = Package(
         room("Documents", ["PatchFormat"]),
         // The stages of a build, in their order: none looks at a later one.
         room("Recompiling", ["Toolchain", "SourceChanges", "PatchFormat", "Diagnostics"]),
-        room("CodeModel", ["ObjectFiles", "MachineCode"]),
-        room("Targets", ["ObjectFiles", "MachineCode", "Toolchain", "PatchFormat", "Diagnostics"]),
+        room("CodeModel", ["ElfFormat", "ObjectFiles", "MachineCode"]),
+        room("Targets", ["ElfFormat", "ObjectFiles", "MachineCode", "Toolchain", "PatchFormat", "Diagnostics"]),
         room(
-            "Comparing", ["Recompiling", "CodeModel", "ObjectFiles", "MachineCode", "SourceChanges", "Diagnostics"]),
+            "Comparing",
+            ["Recompiling", "CodeModel", "ElfFormat", "ObjectFiles", "MachineCode", "SourceChanges", "Diagnostics"]),
         room(
             "Matching",
             [
-                "Comparing", "Targets", "CodeModel", "ObjectFiles", "MachineCode", "Disassembly", "Toolchain",
+                "Comparing", "Targets", "CodeModel", "ElfFormat", "ObjectFiles", "MachineCode", "Disassembly",
+                "Toolchain",
                 "PatchFormat", "Diagnostics",
             ]),
         room(
             "Closing",
             [
-                "Matching", "Comparing", "Targets", "CodeModel", "ObjectFiles", "MachineCode", "PatchFormat",
+                "Matching", "Comparing", "Targets", "CodeModel", "ElfFormat", "ObjectFiles", "MachineCode",
+                "PatchFormat",
                 "Diagnostics",
             ]),
         room(
             "Guarding",
             [
-                "Closing", "Matching", "Comparing", "Targets", "CodeModel", "Recompiling", "ObjectFiles", "MachineCode",
+                "Closing", "Matching", "Comparing", "Targets", "CodeModel", "Recompiling", "ElfFormat", "ObjectFiles",
+                "MachineCode",
                 "SourceChanges", "Toolchain", "PatchFormat", "Diagnostics",
             ]),
         room(
             "ModuleLinking",
             [
-                "Closing", "Targets", "CodeModel", "ObjectFiles", "MachineCode", "Toolchain", "PatchFormat",
+                "Closing", "Targets", "CodeModel", "ElfFormat", "ObjectFiles", "MachineCode", "Toolchain",
+                "PatchFormat",
                 "Diagnostics",
             ]),
 
@@ -91,7 +97,8 @@ let package = Package(
             "PatchBuilding",
             [
                 "Recompiling", "CodeModel", "Targets", "Comparing", "Matching", "Closing", "Guarding", "ModuleLinking",
-                "Releasing", "Reviewing", "Toolchain", "SourceChanges", "ObjectFiles", "MachineCode", "Disassembly",
+                "Releasing", "Reviewing", "Toolchain", "SourceChanges", "ElfFormat", "ObjectFiles", "MachineCode",
+                "Disassembly",
                 "PatchFormat", "Diagnostics",
             ]),
         room(
@@ -108,19 +115,22 @@ let package = Package(
 
         // livepatch: from a bundle to a patched process.
         .target(name: "CLinuxPtrace"),
-        room("ProcessControl", ["CLinuxPtrace", "JSONCoding"]),
-        room("PatchApplying", ["ProcessControl", "Signatures", "PatchFormat", "JSONCoding", "Diagnostics"]),
+        room("ProcessControl", ["CLinuxPtrace", "ElfFormat", "JSONCoding"]),
+        room(
+            "PatchApplying",
+            ["ProcessControl", "ElfFormat", "Signatures", "PatchFormat", "JSONCoding", "Diagnostics"]),
         .executableTarget(
             name: "livepatch", dependencies: ["PatchApplying", "JSONCoding", argumentParser], swiftSettings: strict),
 
         // Tests: one target per room, and real processes in EndToEndTests.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         tests("JSONCodingTests", ["JSONCoding", "PatchFormat"]),
-        tests("PatchFormatTests", ["PatchFormat"]),
+        tests("PatchFormatTests", ["PatchFormat", "ElfFormat"]),
         tests("SignaturesTests", ["Signatures", "PatchFormat", "TestSupport", crypto]),
         tests("DocumentsTests", ["Documents", "PatchFormat", "TestSupport"]),
         tests("ReproducingTests", ["Reproducing", "PatchFormat", "Diagnostics"]),
-        tests("ObjectFilesTests", ["ObjectFiles", "TestSupport"]),
+        tests("ElfFormatTests", ["ElfFormat", "ObjectFiles", "TestSupport"]),
+        tests("ObjectFilesTests", ["ObjectFiles", "ElfFormat", "TestSupport"]),
         tests("MachineCodeTests", ["MachineCode", "Disassembly", "ObjectFiles", "TestSupport"]),
         tests("ProcessControlTests", ["ProcessControl", "TestSupport"]),
         tests("ToolchainTests", ["Toolchain", "TestSupport"]),
@@ -131,9 +141,9 @@ let package = Package(
             [
                 "PatchBuilding", "Releasing", "ModuleLinking", "Guarding", "Closing", "Matching", "Comparing",
                 "Targets",
-                "CodeModel", "Recompiling", "TestSupport",
+                "CodeModel", "Recompiling", "ElfFormat", "TestSupport",
             ]),
-        tests("PatchApplyingTests", ["PatchApplying", "TestSupport"]),
+        tests("PatchApplyingTests", ["PatchApplying", "ElfFormat", "TestSupport"]),
         tests(
             "EndToEndTests",
             ["TestSupport", "Guarding", "Diagnostics", "Signatures", "PatchFormat", "patchbuild", "livepatch"]),

@@ -1,5 +1,6 @@
 import CodeModel
 import Diagnostics
+import ElfFormat
 import Matching
 import ObjectFiles
 import PatchFormat
@@ -198,18 +199,5 @@ extension TargetImage {
             }
         }
         return isDirect ? true : nil
-    }
-}
-
-extension RelocationType {
-    /// The address itself, or the distance to it, in code that takes it for the program's own.
-    var isDirect: Bool { [.abs32, .abs32s, .pc32].contains(self) }
-
-    /// Through a slot or a PLT: what a library's code uses for symbols that may be preempted.
-    var mayBePreempted: Bool {
-        switch self {
-        case .plt32, .gotpcrel, .gotpcrelx, .rexGotpcrelx, .abs64: true
-        default: false
-        }
     }
 }

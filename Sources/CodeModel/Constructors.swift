@@ -1,3 +1,4 @@
+import ElfFormat
 import ObjectFiles
 
 package struct Constructor {
@@ -9,7 +10,7 @@ package struct Constructor {
 
 /// The functions that tables of an object name.
 package func constructors(_ view: ObjectView) -> [Constructor] {
-    view.file.sections.filter { $0.listsConstructors && $0.type != 4 }.flatMap { section in
+    view.file.sections.filter { $0.listsConstructors && $0.type != SHT.rela }.flatMap { section in
         section.relocations.map { relocation in
             switch view.referent(of: relocation, in: section) {
             case .entity(let number, _): Constructor(name: view.entities[number].name, list: section.name)

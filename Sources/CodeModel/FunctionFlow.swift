@@ -1,3 +1,4 @@
+import ElfFormat
 import MachineCode
 import ObjectFiles
 
@@ -94,7 +95,7 @@ package struct FunctionFlow {
         switch relocation.type {
         case .pc32 where instruction.takesAddress && delta == -4: return number
         case .abs32 where isConstant && delta == 0, .abs32s where isConstant && delta == 0: return number
-        case .gotpcrel where isMove, .gotpcrelx where isMove, .rexGotpcrelx where isMove:
+        case let type where type.isNearSlot && isMove:
             return relocation.addend == -4 ? number : nil
         default: return nil
         }

@@ -1,3 +1,4 @@
+import ElfFormat
 import MachineCode
 import ObjectFiles
 
@@ -284,14 +285,4 @@ extension Section {
     /// A word of the compiler's through which unwind data names a typeinfo or a personality routine
     /// (`DW.ref.__gxx_personality_v0`): it stands for what it holds, so every object file has one of its own.
     package var isReferenceWord: Bool { comdat?.hasPrefix("DW.ref.") ?? false }
-}
-
-extension RelocationType {
-    /// The field holds a distance from its own place.
-    package var isPCRelative: Bool {
-        switch self {
-        case .pc8, .pc16, .pc32, .pc64, .plt32, .gotpcrel, .gotpcrelx, .rexGotpcrelx, .gottpoff, .tlsgd, .tlsld: true
-        default: false
-        }
-    }
 }

@@ -2,6 +2,7 @@ import Closing
 import CodeModel
 import Comparing
 import Diagnostics
+import ElfFormat
 import MachineCode
 import Matching
 import ObjectFiles
@@ -115,11 +116,10 @@ private func addressTaken(of number: Int, in view: ObjectView) -> String? {
                 Int($0.offset - user.offset)
             }
             // A slot holds the address, whatever the instruction does with the slot.
-            let isDirect = relocation.type == .pc32 || relocation.type == .abs32s || relocation.type == .abs32
             let use = addressUse(
                 of: Array(bytes), fieldOffset: Int(relocation.offset - user.offset),
                 fieldSize: relocation.type.fieldSize, relocatedFields: Set(fields))
-            if !isDirect || use != .load {
+            if !relocation.type.isDirect || use != .load {
                 return "\(user.name) takes its address, which may have been stored where old code finds it"
             }
         }

@@ -2,6 +2,7 @@ import Closing
 import CodeModel
 import Comparing
 import Diagnostics
+import ElfFormat
 import Matching
 import ObjectFiles
 

@@ -1,6 +1,7 @@
 import CodeModel
 import Comparing
 import Diagnostics
+import ElfFormat
 import Matching
 import ObjectFiles
 import PatchFormat
@@ -172,7 +173,7 @@ extension TargetImage {
     /// What memory holds at the start, zeroed memory included; nil outside of the file's writable segments.
     fileprivate func initialBytes(at address: UInt64, size: UInt64) -> [UInt8]? {
         let segment = file.segments.first {
-            $0.type == 1 && address >= $0.address && size <= $0.memorySize
+            $0.type == PT.load && address >= $0.address && size <= $0.memorySize
                 && address - $0.address <= $0.memorySize - size
         }
         guard let segment else { return nil }

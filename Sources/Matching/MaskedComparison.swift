@@ -1,3 +1,4 @@
+import ElfFormat
 import ObjectFiles
 import Targets
 
@@ -40,19 +41,20 @@ struct MaskedComparison {
 
     /// Accounts for one relocation, `at` bytes into the function.
     mutating func read(_ relocation: Relocation, at: Int) {
-        if relocation.type == .tlsDescCall { return readDescriptorCall(at) }
+        if relocation.type.relaxation == .descriptorCall { return readDescriptorCall(at) }
         let size = relocation.type.fieldSize
         guard at >= 0, size > 0, at + size <= found.count, expected.count == found.count else { return }
-        switch relocation.type {
-        case .gotpcrelx, .rexGotpcrelx: readGOT(relocation, at)
-        case .gottpoff: readInitialExec(relocation, at)
-        case .tlsgd: readThreadLocal(relocation, from: at - 4, count: 16)
-        case .gotpc32TLSDesc: readDescriptor(relocation, at)
-        case .tlsld: readThreadLocal(relocation, from: at - 3, count: 12)
-        case .gotpcrel:
+        switch relocation.type.relaxation {
+        case .slotToAddress: readGOT(relocation, at)
+        case .initialExec: readInitialExec(relocation, at)
+        case .generalDynamic: readThreadLocal(relocation, from: at - 4, count: 16)
+        case .localDynamic: readThreadLocal(relocation, from: at - 3, count: 12)
+        case .descriptor: readDescriptor(relocation, at)
+        case .descriptorCall: break
+        case nil where relocation.type == .gotpcrel:
             mask(at, 4)
             readings.append(FieldReading(relocation: relocation, slot: address(at, at, -4 - relocation.addend)))
-        default: readDirect(relocation, at, size)
+        case nil: readDirect(relocation, at, size)
         }
     }
 
@@ -61,7 +63,7 @@ struct MaskedComparison {
         mask(at, size)
         var reading = FieldReading(relocation: relocation)
         switch relocation.type {
-        case .pc32, .plt32:
+        case let type where type.isNear:
             reading.symbolAddress = base &+ UInt64(at) &+ UInt64(bitPattern: field32(at) &- relocation.addend)
         case .abs32s where isFixed, .abs32 where isFixed:
             reading.symbolAddress = UInt64(bitPattern: field32(at) &- relocation.addend)

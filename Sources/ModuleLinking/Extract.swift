@@ -1,5 +1,6 @@
 import Closing
 import Diagnostics
+import ElfFormat
 import ObjectFiles
 import PatchFormat
 

@@ -1,6 +1,7 @@
 import Closing
 import CodeModel
 import Diagnostics
+import ElfFormat
 import ObjectFiles
 import PatchFormat
 import Targets
@@ -56,7 +57,7 @@ extension ModuleBuilder {
                     : (description.table.flatMap { place($0.section) } ?? 0, description.table?.offset ?? 0)
                 // An absolute address, which the shared record now calls a distance of the same size.
                 let isShort = relocation.type == .abs32
-                guard section != 0, isShort || [.pc32, .pc64].contains(relocation.type) else {
+                guard section != 0, isShort || relocation.type == .pc32 || relocation.type == .pc64 else {
                     refuse(.relocationType, plan.units[unit].name, "\(relocation.type) in its unwind data")
                     continue
                 }

@@ -1,5 +1,6 @@
 import Closing
 import Diagnostics
+import ElfFormat
 import ObjectFiles
 import PatchFormat
 
@@ -75,7 +76,7 @@ extension ModuleBuilder {
     /// PC-relative field in data is an entry of a jump table.
     func pointedOffset(_ relocation: Relocation, _ symbol: Symbol, _ site: Site) -> UInt64? {
         switch relocation.type {
-        case .pc32, .plt32:
+        case let type where type.isNear:
             guard site.section.isExecutable else { return nil }
             return symbol.value &+ UInt64(bitPattern: relocation.addend &+ 4)
         case .abs64, .abs32, .abs32s: return symbol.value &+ UInt64(bitPattern: relocation.addend)

@@ -1,5 +1,6 @@
 import Closing
 import Diagnostics
+import ElfFormat
 import MachineCode
 import ObjectFiles
 import PatchFormat
@@ -82,7 +83,7 @@ extension ModuleBuilder {
             // `ld -shared` would make these text relocations, or refuses them.
             let binding = bindings.module(section: section, name: object.sections[section].name)
             lift(relocation, relocation.type, at: site, binding: binding, addend: addend)
-        case .gotpcrel, .gotpcrelx, .rexGotpcrelx:
+        case let type where type.isNearSlot:
             reach(.local(section: section, offset: offset), relocation, at: site)
         default: refuseType(relocation, site, object.sections[section].name)
         }
@@ -112,7 +113,7 @@ extension ModuleBuilder {
         case .pc64, .abs64, .abs32, .abs32s:
             let index = bindings.index(of: binding)
             lift(relocation, relocation.type, at: site, binding: index, addend: relocation.addend)
-        case .gotpcrel, .gotpcrelx, .rexGotpcrelx:
+        case let type where type.isNearSlot:
             reach(.address(bindings.index(of: binding)), relocation, at: site)
         default: refuseType(relocation, site, binding.symbol)
         }
@@ -125,7 +126,7 @@ extension ModuleBuilder {
         switch relocation.type {
         case .plt32: break
         case .pc32 where isBranch(relocation, site): kept.type = .plt32
-        case .gotpcrel, .gotpcrelx, .rexGotpcrelx: kept.type = .gotpcrel
+        case let type where type.isNearSlot: kept.type = .gotpcrel
         case .abs64 where site.section.isWritable: break
         case .abs64:
             // Code of the large model: `ld -shared` would make this a text relocation.

@@ -1,4 +1,5 @@
 import Closing
+import ElfFormat
 import ObjectFiles
 import PatchFormat
 

@@ -1,5 +1,6 @@
 import Closing
 import Diagnostics
+import ElfFormat
 import FoundationEssentials
 import ObjectFiles
 import PatchFormat
@@ -103,5 +104,5 @@ private func mapAddresses(_ module: ObjectFile, count: Int) throws -> [UInt64] {
 }
 
 private func memorySize(_ module: ObjectFile) -> UInt64 {
-    module.segments.filter { $0.type == 1 }.map { $0.address &+ $0.memorySize }.max() ?? 0
+    module.segments.filter { $0.type == PT.load }.map { $0.address &+ $0.memorySize }.max() ?? 0
 }

@@ -1,4 +1,5 @@
 import Diagnostics
+import ElfFormat
 import ObjectFiles
 import PatchFormat
 
@@ -9,15 +10,17 @@ func checkLinked(_ module: ObjectFile, imports: Set<String>) throws {
     func require(_ condition: Bool, _ what: @autoclosure () -> String) throws {
         if !condition { throw Failure("\(module.path): ld made something unexpected: \(what())") }
     }
-    let known: Set<RelocationType> = [.relative, .globDat, .jumpSlot, .abs64]
     for relocation in module.dynamicRelocations {
-        try require(known.contains(relocation.type), "\(relocation.type)")
+        try require(RelocationType.ofModules.contains(relocation.type), "\(relocation.type)")
         try require((relocation.type == .relative) == (relocation.symbol == 0), "\(relocation.type) of no symbol")
         try require(module.dynamicSymbols.indices.contains(relocation.symbol), "a relocation of no symbol")
     }
+    let writableCode = PF.write | PF.execute
     for segment in module.segments {
-        try require(segment.flags & 3 != 3 || segment.type != 1, "a segment that is writable and executable")
-        try require(segment.type != 7, "thread-local storage")
+        try require(
+            segment.flags & writableCode != writableCode || segment.type != PT.load,
+            "a segment that is writable and executable")
+        try require(segment.type != PT.tls, "thread-local storage")
     }
     let named = module.dynamicSymbols.dropFirst().filter { !$0.name.isEmpty }
     try require(!named.contains { $0.isDefined }, "it defines dynamic symbols")
@@ -42,8 +45,9 @@ func checkFrames(_ module: ObjectFile, _ table: AddressRange) throws {
     else { throw Failure("\(module.path): ld changed the unwind data") }
 }
 
-/// NEEDED, INIT, FINI, RPATH, TEXTREL, INIT_ARRAY, FINI_ARRAY, RUNPATH.
-private let forbiddenTags: Set<UInt64> = [1, 12, 13, 15, 22, 25, 26, 29]
+private let forbiddenTags: Set<UInt64> = [
+    DT.needed, DT.initialiser, DT.finaliser, DT.libraryPath, DT.textRelocations, DT.initArray, DT.finiArray, DT.runPath,
+]
 
 private func dynamicTags(_ module: ObjectFile) throws -> [UInt64] {
     guard let data = module.section(named: ".dynamic")?.data else {

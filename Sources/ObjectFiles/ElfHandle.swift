@@ -1,4 +1,5 @@
 import CElfutils
+import ElfFormat
 import Glibc
 
 /// Calling `elf_version` is libelf's initialisation; it must precede every other call.
@@ -88,15 +89,17 @@ struct ElfHandle: ~Copyable {
         func fault(_ reason: ObjectFileError.Reason, _ offset: UInt64, _ detail: String) -> ObjectFileError {
             ObjectFileError(path: path, reason: reason, place: .offset(offset), detail: detail)
         }
-        guard image.starts(with: [0x7f, 0x45, 0x4c, 0x46]) else { return fault(.notELF, 0, "not an ELF file") }
+        guard image.starts(with: ELF.magic) else { return fault(.notELF, 0, "not an ELF file") }
         guard image.count >= 64 else { return fault(.truncated, 0, "shorter than an ELF header") }
-        guard image[4] == 2 else {
+        guard image[4] == ELF.class64 else {
             return fault(.unsupported, 4, "ELF class \(image[4]); only 64-bit ELF is supported")
         }
-        guard image[5] == 1 else { return fault(.unsupported, 5, "not little-endian") }
-        guard image[6] == 1 else { return fault(.unsupported, 6, "ELF version \(image[6])") }
+        guard image[5] == ELF.littleEndian else { return fault(.unsupported, 5, "not little-endian") }
+        guard image[6] == ELF.version else { return fault(.unsupported, 6, "ELF version \(image[6])") }
         let machine = UInt16(image[18]) | UInt16(image[19]) << 8
-        guard machine == 62 else { return fault(.unsupported, 18, "machine \(machine); only x86-64 (62) is supported") }
+        guard machine == ELF.machine else {
+            return fault(.unsupported, 18, "machine \(machine); only x86-64 (\(ELF.machine)) is supported")
+        }
         return nil
     }
 }

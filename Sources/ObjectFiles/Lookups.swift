@@ -1,3 +1,5 @@
+import ElfFormat
+
 /// Questions that several passes ask of a file.
 extension ObjectFile {
     /// The first section of that name.
@@ -23,7 +25,7 @@ extension ObjectFile {
     /// does not hold it.
     public func bytes(address: UInt64, size: Int) -> [UInt8]? {
         guard size >= 0, !isDebugOnly else { return nil }
-        for segment in segments where segment.type == 1 && address >= segment.address {
+        for segment in segments where segment.type == PT.load && address >= segment.address {
             let skipped = address - segment.address
             guard skipped <= segment.memorySize, segment.memorySize - skipped >= UInt64(size) else { continue }
             let stored = skipped < segment.fileSize ? min(UInt64(size), segment.fileSize - skipped) : 0

@@ -1,3 +1,5 @@
+import ElfFormat
+
 /// What patchbuild reads of an ELF file, as plain values: a relocatable object, an executable or a shared library.
 public struct ObjectFile: Sendable {
     public enum Kind: Sendable { case relocatable, executable, sharedObject }
@@ -87,13 +89,13 @@ public struct Section: Sendable {
         self.comdat = comdat
     }
 
-    public var isAllocated: Bool { flags & 0x2 != 0 }
-    public var isWritable: Bool { flags & 0x1 != 0 }
-    public var isExecutable: Bool { flags & 0x4 != 0 }
-    public var isMergeable: Bool { flags & 0x10 != 0 }
-    public var isStrings: Bool { flags & 0x20 != 0 }
-    public var isThreadLocal: Bool { flags & 0x400 != 0 }
-    public var isNoBits: Bool { type == 8 }
+    public var isAllocated: Bool { flags & SHF.allocated != 0 }
+    public var isWritable: Bool { flags & SHF.write != 0 }
+    public var isExecutable: Bool { flags & SHF.execute != 0 }
+    public var isMergeable: Bool { flags & SHF.merge != 0 }
+    public var isStrings: Bool { flags & SHF.strings != 0 }
+    public var isThreadLocal: Bool { flags & SHF.threadLocal != 0 }
+    public var isNoBits: Bool { type == SHT.noBits }
 }
 
 public struct Symbol: Sendable, Hashable {
@@ -171,12 +173,6 @@ public struct Relocation: Sendable, Hashable {
         self.symbol = symbol
         self.addend = addend
     }
-}
-
-/// `R_X86_64_…`, by number, with the names of the psABI.
-public struct RelocationType: RawRepresentable, Sendable, Hashable {
-    public var rawValue: UInt32
-    public init(rawValue: UInt32) { self.rawValue = rawValue }
 }
 
 public struct Segment: Sendable, Hashable {

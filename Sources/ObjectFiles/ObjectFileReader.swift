@@ -1,4 +1,5 @@
 import CElfutils
+import ElfFormat
 
 extension ObjectFile {
     /// Reads an x86-64 relocatable object, executable or shared library (or its separate `.debug` file).
@@ -46,6 +47,14 @@ struct ElfReader: ~Copyable {
 
     func fault(_ reason: ObjectFileError.Reason, at offset: UInt64, _ detail: String) -> ObjectFileError {
         ObjectFileError(path: path, reason: reason, place: .offset(offset), detail: detail)
+    }
+
+    /// The section's contents, every access checked.
+    func reader(of section: Section) -> ByteReader<ObjectFileError> {
+        let (path, place) = (path, ObjectFileError.Place.section(section.index, name: section.name))
+        return ByteReader(section.data) { why in
+            ObjectFileError(path: path, reason: .malformed, place: place, detail: why)
+        }
     }
 
     func fault(_ reason: ObjectFileError.Reason, in section: Section, _ detail: String) -> ObjectFileError {

@@ -1,4 +1,5 @@
 import CElfutils
+import ElfFormat
 import Glibc
 
 extension ObjectWriter {

@@ -1,4 +1,5 @@
 import CElfutils
+import ElfFormat
 
 extension ElfReader {
     /// Gives each section of a relocatable object its relocations, sorted by offset.
@@ -74,8 +75,9 @@ extension ElfReader {
     private func packedRelocations(in section: Section) throws(ObjectFileError) -> [Relocation] {
         var relocations: [Relocation] = []
         var next: UInt64 = 0
-        for start in stride(from: 0, to: section.data.count - section.data.count % 8, by: 8) {
-            let word = section.data.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: start, as: UInt64.self) }
+        let words = reader(of: section)
+        for index in 0..<words.count / 8 {
+            let word = try words.u64(index * 8)
             if word & 1 == 0 {
                 relocations.append(try packedRelocation(at: word, in: section))
                 next = word &+ 8
@@ -97,9 +99,7 @@ extension ElfReader {
         guard let place else {
             throw fault(.malformed, in: section, "address 0x\(String(address, radix: 16)) lies in no section")
         }
-        let value = place.data.withUnsafeBytes {
-            $0.loadUnaligned(fromByteOffset: Int(address - place.address), as: Int64.self)
-        }
+        let value = try reader(of: place).i64(address - place.address)
         return Relocation(offset: address, type: .relative, symbol: 0, addend: value)
     }
 
@@ -107,11 +107,9 @@ extension ElfReader {
     mutating func readGroups(_ symbols: [Symbol]) throws(ObjectFileError) {
         for index in sections.indices where sections[index].type == SHT_GROUP {
             let group = sections[index]
-            let words = group.data.withUnsafeBytes { bytes in
-                stride(from: 0, to: bytes.count - bytes.count % 4, by: 4).map {
-                    bytes.loadUnaligned(fromByteOffset: $0, as: UInt32.self)
-                }
-            }
+            let bytes = reader(of: group)
+            var words: [UInt32] = []
+            for number in 0..<bytes.count / 4 { words.append(try bytes.u32(number * 4)) }
             guard let flags = words.first, group.info < UInt32(symbols.count) else {
                 throw fault(.malformed, in: group, "the group has no flags or no signature")
             }

@@ -1,4 +1,5 @@
 import Diagnostics
+import ElfFormat
 import PatchFormat
 import ProcessControl
 
@@ -77,9 +78,9 @@ struct BindingResolver {
     private mutating func resolvedSlot(of symbol: ImportedSymbol, in object: LoadedObject) throws -> UInt64? {
         let tables = try tables(of: object)
         for relocation in tables.relocations
-        where [R.globDat, R.jumpSlot, R.abs64].contains(relocation.type) && relocation.addend == 0 {
+        where relocation.type.isFilledSlot || relocation.type == .abs64 && relocation.addend == 0 {
             guard try tables.relocation(relocation, names: symbol) else { continue }
-            guard relocation.type != R.abs64 || object.isReadOnlyOnceRelocated(relocation.offset, 8) else { continue }
+            guard relocation.type != .abs64 || object.isReadOnlyOnceRelocated(relocation.offset, 8) else { continue }
             let own = tables.symbols[relocation.symbol]
             // A canonical PLT entry is the function's address for everybody.
             if !own.isDefined, own.value != 0 { return object.bias &+ own.value }
@@ -98,7 +99,7 @@ struct BindingResolver {
         of symbol: ImportedSymbol, _ definition: DynamicSymbol, in object: LoadedObject
     ) throws -> BindingValue {
         for relocation in try tables(of: object).relocations
-        where relocation.type == R.iRelative && UInt64(bitPattern: relocation.addend) == definition.value {
+        where relocation.type == .irelative && UInt64(bitPattern: relocation.addend) == definition.value {
             guard object.isInside(relocation.offset, 8, PF.read) else { continue }
             let value = try view.read(object.bias &+ relocation.offset, 8).u64(0)
             if object.contains(value) { return .address(value) }
@@ -113,7 +114,7 @@ struct BindingResolver {
     /// that has the dynamic linker bind it, and goes on to the implementation.
     private mutating func unboundSlot(of symbol: ImportedSymbol) throws -> UInt64? {
         let tables = try tables(of: target)
-        for relocation in tables.relocations where relocation.type == R.jumpSlot {
+        for relocation in tables.relocations where relocation.type == .jumpSlot {
             guard try tables.relocation(relocation, names: symbol), !tables.symbols[relocation.symbol].isDefined,
                 target.isInside(relocation.offset, 8, PF.read)
             else { continue }
@@ -225,11 +226,11 @@ struct BindingResolver {
             guard relocation.symbol == 0 || symbol.isDefined, target.isInside(relocation.offset, 8, PF.read) else {
                 continue
             }
-            if relocation.type == R.tpoff64 {
+            if relocation.type == .tpoff64 {
                 let slot = try view.read(target.bias &+ relocation.offset, 8).u64(0)
                 let inside = (relocation.symbol == 0 ? 0 : symbol.value) &+ UInt64(bitPattern: relocation.addend)
                 result.staticOffset = Int64(bitPattern: slot &- inside)
-            } else if relocation.type == R.dtpmod64 {
+            } else if relocation.type == .dtpmod64 {
                 result.moduleID = try view.read(target.bias &+ relocation.offset, 8).u64(0)
             }
         }

@@ -1,4 +1,5 @@
 import Diagnostics
+import ElfFormat
 
 /// Reads `count` bytes at a virtual address of the object; throws when they are not there.
 typealias ReadObject = (_ address: UInt64, _ count: UInt64) throws -> CheckedBytes
@@ -49,7 +50,7 @@ extension DynamicTables {
     init(address: UInt64, size: UInt64, bias: UInt64, span: UInt64, read: ReadObject) throws {
         let table = try read(address, min(size, Limit.dynamicEntries * 16))
         var neededOffsets: [UInt64] = []
-        strings = CheckedBytes([], rule: table.rule, subject: table.subject)
+        strings = CheckedBytes([], fault: table.fault)
         for index in 0..<table.count / 16 {
             let (tag, value) = (try table.u64(index * 16), try table.u64(index * 16 + 8))
             if tag == 0 { break }
@@ -92,7 +93,7 @@ extension DynamicTables {
         guard let address = pointer(DT.hash) else { return 0 }
         let head = try read(address, 8)
         let (buckets, chain) = (try head.u32(0), try head.u32(4))
-        guard buckets < Limit.buckets, chain < Limit.buckets else { throw head.refusal("its hash table is too large") }
+        guard buckets < Limit.buckets, chain < Limit.buckets else { throw head.fault("its hash table is too large") }
         let words = try read(address &+ 8, (UInt64(buckets) + UInt64(chain)) * 4)
         let all = try (0..<words.count / 4).map { try words.u32($0 * 4) }
         hash = .sysv(buckets: Array(all.prefix(Int(buckets))), chain: Array(all.dropFirst(Int(buckets))))
@@ -103,7 +104,7 @@ extension DynamicTables {
         let head = try read(address, 16)
         let (count, first, bloom) = (try head.u32(0), try head.u32(4), try head.u32(8))
         guard count < Limit.buckets, bloom < Limit.buckets, first < Limit.buckets else {
-            throw head.refusal("its hash table is too large")
+            throw head.fault("its hash table is too large")
         }
         let bucketStart = address &+ 16 &+ UInt64(bloom) * 8
         let words = try read(bucketStart, UInt64(count) * 4)
@@ -117,7 +118,7 @@ extension DynamicTables {
         var end = UInt64(last)
         while try read(chainStart &+ (end &- UInt64(first)) * 4, 4).u32(0) & 1 == 0 {
             end += 1
-            guard end < UInt64(Limit.buckets) else { throw head.refusal("its hash table has no end") }
+            guard end < UInt64(Limit.buckets) else { throw head.fault("its hash table has no end") }
         }
         let chain = try read(chainStart, (end &- UInt64(first) &+ 1) * 4)
         hash = .gnu(

@@ -1,4 +1,5 @@
 import Diagnostics
+import ElfFormat
 import ProcessControl
 
 /// The objects of a process in the order in which ld.so searches them.

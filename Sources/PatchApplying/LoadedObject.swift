@@ -1,4 +1,5 @@
 import Diagnostics
+import ElfFormat
 import PatchFormat
 import ProcessControl
 

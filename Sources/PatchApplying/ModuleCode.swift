@@ -1,4 +1,5 @@
 import Diagnostics
+import ElfFormat
 import PatchFormat
 
 /// What of a module is called at load: its unwind data is read by the process's unwinder, its initialisers run.
@@ -13,7 +14,7 @@ extension ModuleImage {
         guard isInside(table.address, table.size, PF.read), !isInside(table.address, 1, PF.write), table.size % 4 == 0,
             isInside(unwind.object, ModuleUnwind.objectSize, PF.write), unwind.object % 8 == 0,
             try memory.slice(unwind.object, ModuleUnwind.objectSize).allSatisfy({ $0 == 0 })
-        else { throw memory.refusal("its unwind data lies outside of its segments") }
+        else { throw memory.fault("its unwind data lies outside of its segments") }
         var place: UInt64 = 0
         var heads: Set<UInt64> = []
         while place &+ 4 <= table.size {
@@ -31,7 +32,7 @@ extension ModuleImage {
             }
             place += 4 + length
         }
-        throw memory.refusal("its unwind data is damaged")
+        throw memory.fault("its unwind data is damaged")
     }
 
     /// The functions that `layout.initializers` points to, once the module is relocated.
@@ -40,7 +41,7 @@ extension ModuleImage {
         return try stride(from: array.address, to: array.address + array.size, by: 8).map { place in
             let function = try memory.u64(place)
             guard function >= base, isInside(function &- base, 1, PF.execute) else {
-                throw memory.refusal("an initialiser lies outside of its code")
+                throw memory.fault("an initialiser lies outside of its code")
             }
             return function
         }
@@ -50,16 +51,16 @@ extension ModuleImage {
     func checkInitialisers(_ target: ManifestTarget) throws {
         let array = target.layout.initializers
         if let array, !isInside(array.address, array.size, PF.read) {
-            throw memory.refusal("its initialisers lie outside of its segments")
+            throw memory.fault("its initialisers lie outside of its segments")
         }
         for tag in [DT.finiArraySize, DT.preinitArraySize, DT.initialiser, DT.finaliser, DT.relrSize] {
             guard tables.entries[tag, default: 0] == 0 else {
-                throw memory.refusal("it has initialisers or relocations of a kind that is not supported (tag \(tag))")
+                throw memory.fault("it has initialisers or relocations of a kind that is not supported (tag \(tag))")
             }
         }
         guard let size = tables.entries[DT.initArraySize], size > 0 else { return }
         guard size == array?.size, tables.entries[DT.initArray] == array?.address else {
-            throw memory.refusal("it has initialisers that the manifest does not name")
+            throw memory.fault("it has initialisers that the manifest does not name")
         }
     }
 }

@@ -1,4 +1,5 @@
 import Diagnostics
+import ElfFormat
 import PatchFormat
 
 /// What a binding is worth in one process.
@@ -65,11 +66,11 @@ extension ModuleImage {
             bindings.filter { $0.kind == .imported }.map { ($0.symbol, ImportedSymbol($0)) },
             uniquingKeysWith: { _, last in last })
         return try tables.relocations.compactMap { relocation in
-            guard [R.globDat, R.jumpSlot].contains(relocation.type), relocation.symbol < tables.symbols.count,
+            guard relocation.type.isFilledSlot, relocation.symbol < tables.symbols.count,
                 !tables.symbols[relocation.symbol].isDefined
             else { return nil }
             let symbol = try importedSymbol(relocation)
-            return (relocation.offset, bound[symbol.name] ?? symbol, relocation.type == R.jumpSlot)
+            return (relocation.offset, bound[symbol.name] ?? symbol, relocation.type == .jumpSlot)
         }
     }
 
@@ -78,12 +79,12 @@ extension ModuleImage {
         let addend = UInt64(bitPattern: record.addend)
         let place = base &+ record.place
         switch (record.type, value) {
-        case (R.abs64, .address(let value)): try memory.store(value &+ addend, size: 8, at: record.place)
-        case (R.pc64, .address(let value)): try memory.store(value &+ addend &- place, size: 8, at: record.place)
-        case (R.pc32, .address(let value)), (R.plt32, .address(let value)):
+        case (.abs64, .address(let value)): try memory.store(value &+ addend, size: 8, at: record.place)
+        case (.pc64, .address(let value)): try memory.store(value &+ addend &- place, size: 8, at: record.place)
+        case (.pc32, .address(let value)):
             try storeSigned(value &+ addend &- place, at: record.place, name)
-        case (R.abs32S, .address(let value)): try storeSigned(value &+ addend, at: record.place, name)
-        case (R.abs32, .address(let value)):
+        case (.abs32s, .address(let value)): try storeSigned(value &+ addend, at: record.place, name)
+        case (.abs32, .address(let value)):
             guard value &+ addend <= UInt64(UInt32.max) else { throw tooFar(name) }
             try memory.store(value &+ addend, size: 4, at: record.place)
         case (_, .threadLocal(let variable)): try apply(record, name: name, variable: variable)
@@ -94,23 +95,23 @@ extension ModuleImage {
     private mutating func apply(_ record: BindingRecord, name: String, variable: ThreadLocal) throws {
         let offset = variable.offset &+ UInt64(bitPattern: record.addend)
         switch record.type {
-        case R.tpoff64, R.tpoff32:
+        case .tpoff64, .tpoff32:
             guard let start = variable.staticOffset else {
                 throw Refusal(
                     .unboundSymbol, subject: name,
                     why: "the target has no static place for its thread-locals that could be read from its slots")
             }
             let value = UInt64(bitPattern: start) &+ offset
-            if record.type == R.tpoff64 { return try memory.store(value, size: 8, at: record.place) }
+            if record.type == .tpoff64 { return try memory.store(value, size: 8, at: record.place) }
             try storeSigned(value, at: record.place, name)
-        case R.dtpmod64:
+        case .dtpmod64:
             guard let id = variable.moduleID else {
                 throw Refusal(
                     .unboundSymbol, subject: name, why: "the target's TLS module id can't be read from its slots")
             }
             try memory.store(id, size: 8, at: record.place)
-        case R.dtpoff64: try memory.store(offset, size: 8, at: record.place)
-        case R.dtpoff32: try storeSigned(offset, at: record.place, name)
+        case .dtpoff64: try memory.store(offset, size: 8, at: record.place)
+        case .dtpoff32: try storeSigned(offset, at: record.place, name)
         default: throw unknown(record.type, name)
         }
     }
@@ -120,15 +121,15 @@ extension ModuleImage {
     ) throws {
         let addend = UInt64(bitPattern: relocation.addend)
         switch relocation.type {
-        case R.none: return
-        case R.relative: try memory.store(base &+ addend, size: 8, at: relocation.offset)
-        case R.globDat, R.jumpSlot, R.abs64:
+        case .none: return
+        case .relative: try memory.store(base &+ addend, size: 8, at: relocation.offset)
+        case .globDat, .jumpSlot, .abs64:
             switch (try value(relocation, base, resolve), relocation.type) {
-            case (.address(let value), R.abs64): try memory.store(value &+ addend, size: 8, at: relocation.offset)
+            case (.address(let value), .abs64): try memory.store(value &+ addend, size: 8, at: relocation.offset)
             case (.address(let value), _): try memory.store(value, size: 8, at: relocation.offset)
-            case (.chosen(_, let unbound?), R.jumpSlot): try memory.store(unbound, size: 8, at: relocation.offset)
+            case (.chosen(_, let unbound?), .jumpSlot): try memory.store(unbound, size: 8, at: relocation.offset)
             // A call at load stores it.
-            case (.chosen, R.globDat), (.chosen, R.jumpSlot): try memory.store(0, size: 8, at: relocation.offset)
+            case (.chosen, .globDat), (.chosen, .jumpSlot): try memory.store(0, size: 8, at: relocation.offset)
             default: throw unknown(relocation.type, "the module's dynamic relocations")
             }
         default: throw unknown(relocation.type, "the module's dynamic relocations")
@@ -138,7 +139,7 @@ extension ModuleImage {
     private func value(
         _ relocation: DynamicRelocation, _ base: UInt64, _ resolve: (ImportedSymbol) throws -> BindingValue
     ) throws -> BindingValue {
-        guard relocation.symbol < tables.symbols.count else { throw memory.refusal("a relocation names no symbol") }
+        guard relocation.symbol < tables.symbols.count else { throw memory.fault("a relocation names no symbol") }
         let symbol = tables.symbols[relocation.symbol]
         if symbol.isDefined { return .address(base &+ symbol.value) }
         return try resolve(try importedSymbol(relocation))
@@ -162,7 +163,7 @@ extension ModuleImage {
         Refusal(.noHole, subject: name, why: "its address does not fit the 32-bit field that refers to it")
     }
 
-    private func unknown(_ type: UInt32, _ name: String) -> Refusal {
+    private func unknown(_ type: RelocationType, _ name: String) -> Refusal {
         Refusal(
             .relocationType, subject: name,
             why: "the relocation type \(type) is not one that the applier computes for this kind of binding")

@@ -1,4 +1,5 @@
 import Diagnostics
+import ElfFormat
 import PatchFormat
 
 /// The unwinder of a process that exceptions go through: libgcc's, which can be told of unwind data that no loaded object
@@ -90,7 +91,7 @@ struct ProcessUnwinder: Sendable, Hashable {
     ) throws -> [(String, UInt64)] {
         let tables = try view.tables(of: object)
         return try tables.relocations.compactMap { relocation in
-            guard relocation.type == R.globDat || relocation.type == R.jumpSlot, relocation.symbol != 0,
+            guard relocation.type.isFilledSlot, relocation.symbol != 0,
                 relocation.symbol < tables.symbols.count, object.isInside(relocation.offset, 8, PF.read)
             else { return nil }
             let name = try tables.name(of: tables.symbols[relocation.symbol])

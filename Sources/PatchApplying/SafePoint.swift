@@ -1,3 +1,4 @@
+import ElfFormat
 import ProcessControl
 
 /// Proof that code of the process may be called on a thread where it stands (trap unsafe-point).
@@ -138,7 +139,8 @@ struct SafePoint {
         if let library = known[object.bias] { return library }
         var library = Library(isRuntime: false, functions: [])
         if let tables = try? view.tables(of: object) {
-            for symbol in tables.symbols where symbol.isDefined && (symbol.kind == 2 || symbol.kind == STT.indirect) {
+            for symbol in tables.symbols
+            where symbol.isDefined && (symbol.kind == STT.function || symbol.kind == STT.indirect) {
                 guard let name = try? tables.name(of: symbol) else { continue }
                 library.isRuntime = library.isRuntime || SafePoint.marks.contains(name)
                 let start = object.bias &+ symbol.value

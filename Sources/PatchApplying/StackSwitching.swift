@@ -1,4 +1,5 @@
 import Diagnostics
+import ElfFormat
 import ProcessControl
 
 /// Whether a program can leave a call suspended on a stack that is not a thread's own (trap foreign-stacks).

@@ -1,3 +1,5 @@
+import ElfFormat
+
 /// Lookups in one object's dynamic symbols, as ld.so does them (`do_lookup_x`, `check_match` in glibc's dl-lookup.c).
 extension DynamicTables {
     /// The index of the symbol that a reference to `name` at `version` binds to in this object; nil when none does.
@@ -31,7 +33,9 @@ extension DynamicTables {
         let symbol = symbols[index]
         // An undefined symbol with a value is a canonical PLT entry of an executable: it counts as a definition.
         guard symbol.isDefined || symbol.value != 0, symbol.binding != STB.local else { return false }
-        guard symbol.kind <= 2 || symbol.kind == 5 || symbol.kind == STT.threadLocal || symbol.kind == STT.indirect
+        guard
+            symbol.kind <= STT.function || symbol.kind == STT.common || symbol.kind == STT.threadLocal
+                || symbol.kind == STT.indirect
         else { return false }
         return try name(of: symbol) == wanted
     }

@@ -1,16 +1,17 @@
 import Diagnostics
+import ElfFormat
+
+extension RelocationType {
+    /// What a record of `.livepatch.bindings` may be of: the closed list of what the applier computes (trap tls-silent).
+    public static let ofRecords: Set<RelocationType> = [
+        .abs64, .pc64, .abs32, .abs32s, .pc32, .dtpmod64, .dtpoff64, .dtpoff32, .tpoff64, .tpoff32,
+    ]
+
+    /// What a module's own dynamic relocations may be of.
+    public static let ofModules: Set<RelocationType> = [.relative, .globDat, .jumpSlot, .abs64]
+}
 
 extension BindingRecord {
-    /// Size in bytes of the field that a record of relocation type `type` fills; nil for a type that a record can't
-    /// have. This is the closed list (trap tls-silent).
-    public static func fieldSize(type: UInt32) -> Int? {
-        switch type {
-        case 1, 16, 17, 18, 24: 8  // 64, DTPMOD64, DTPOFF64, TPOFF64, PC64
-        case 2, 10, 11, 21, 23: 4  // PC32, 32, 32S, DTPOFF32, TPOFF32
-        default: nil
-        }
-    }
-
     /// The records of `.livepatch.bindings`.
     /// - Parameters:
     ///   - table: the section's bytes, as in the module's file: `layout.bindingCount` records.
@@ -27,10 +28,11 @@ extension BindingRecord {
         return try (0..<layout.bindingCount).map { index in
             let offset = index * size
             let record = decode(table, offset, address: layout.bindingTable &+ UInt64(offset))
-            guard let width = fieldSize(type: record.type) else {
+            guard RelocationType.ofRecords.contains(record.type) else {
                 throw refuse("record \(index) has the relocation type \(record.type), which is not in the closed list")
             }
-            guard layout.memorySize >= width, record.place <= layout.memorySize - UInt64(width) else {
+            let width = UInt64(record.type.fieldSize)
+            guard layout.memorySize >= width, record.place <= layout.memorySize - width else {
                 throw refuse("record \(index) names a place outside the module")
             }
             guard record.binding < bindingCount, read(table, offset + 12, 4) == 0 else {
@@ -44,7 +46,7 @@ extension BindingRecord {
         let distance = Int32(truncatingIfNeeded: read(table, offset, 4))
         return BindingRecord(
             place: address &+ UInt64(bitPattern: Int64(distance)),
-            type: UInt32(truncatingIfNeeded: read(table, offset + 4, 4)),
+            type: RelocationType(rawValue: UInt32(truncatingIfNeeded: read(table, offset + 4, 4))),
             binding: Int(read(table, offset + 8, 4)),
             addend: Int64(bitPattern: read(table, offset + 16, 8)))
     }

@@ -1,3 +1,5 @@
+import ElfFormat
+
 /// `manifest.json` of a bundle: what the patch is, what it needs, and where everything in its modules lies.
 ///
 /// All addresses are virtual addresses as in the ELF file they speak of (not load addresses), in bytes.
@@ -425,10 +427,10 @@ public struct BindingRecord: Hashable, Sendable {
     public static let size = 24
     /// Address of the place in the module's file.
     public var place: UInt64
-    public var type: UInt32
+    public var type: RelocationType
     public var binding: Int
     public var addend: Int64
-    public init(place: UInt64, type: UInt32, binding: Int, addend: Int64) {
+    public init(place: UInt64, type: RelocationType, binding: Int, addend: Int64) {
         self.place = place
         self.type = type
         self.binding = binding

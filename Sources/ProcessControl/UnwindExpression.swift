@@ -1,3 +1,5 @@
+import ElfFormat
+
 /// A stack of a thread as it was, and its registers: all that an exact unwinder may look at.
 struct UnwindContext {
     /// By DWARF number; nil when it is not known any more.

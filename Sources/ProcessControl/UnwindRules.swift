@@ -1,3 +1,5 @@
+import ElfFormat
+
 /// Where the caller's value of a register is.
 enum RegisterRule {
     case same

@@ -1,3 +1,5 @@
+import ElfFormat
+
 /// The unwind information of one ELF file in a process, found as the C++ runtime finds it: through the program headers and
 /// `.eh_frame_hdr`.
 struct UnwindTable {
@@ -46,8 +48,8 @@ struct UnwindTable {
             let type = try reader.unsigned(4)
             _ = try reader.unsigned(4)
             let (offset, address) = (try reader.unsigned(8), try reader.unsigned(8))
-            if type == 1, bias == nil { bias = base.rawValue &- (address &- offset) }
-            if type == 0x6474_e550 { place = address }
+            if type == PT.load, bias == nil { bias = base.rawValue &- (address &- offset) }
+            if type == PT.gnuFrameHeader { place = address }
         }
         guard let bias, let place else { throw UnwindFailure("no .eh_frame_hdr") }
         return RemoteAddress(bias &+ place)

@@ -1,3 +1,4 @@
+import ElfFormat
 import Glibc
 import ObjectFiles
 
@@ -310,7 +311,7 @@ func exportedAddresses(_ file: ObjectFile) -> [String: UInt64] {
 }
 
 private func span(of file: ObjectFile) -> Range<UInt64>? {
-    let loaded = file.segments.filter { $0.type == 1 }
+    let loaded = file.segments.filter { $0.type == PT.load }
     guard let low = loaded.map(\.address).min(), let high = loaded.map({ $0.address &+ $0.memorySize }).max(),
         low < high
     else { return nil }

@@ -1,4 +1,5 @@
 import Diagnostics
+import ElfFormat
 import ObjectFiles
 
 /// The ELF file to be patched, with the symbols that name what is in it.
@@ -41,7 +42,7 @@ package struct TargetImage: Sendable {
     private let loaded: [(start: UInt64, bytes: [UInt8])]
 
     package var name: String { file.path.split(separator: "/").last.map(String.init) ?? file.path }
-    package var isExecutable: Bool { file.kind == .executable || file.segments.contains { $0.type == 3 } }
+    package var isExecutable: Bool { file.kind == .executable || file.segments.contains { $0.type == PT.interpreter } }
     /// Position-dependent: addresses in the file are those of the process.
     package var isFixed: Bool { file.kind == .executable }
 
@@ -103,7 +104,7 @@ package struct TargetImage: Sendable {
     ///
     /// - Returns: nil when every symbol of `symbolFile` has its address in `file`, too.
     private static func firstDifference(_ file: ObjectFile, _ symbolFile: ObjectFile) -> String? {
-        for section in file.sections where section.isAllocated && section.type != 7 {
+        for section in file.sections where section.isAllocated && section.type != SHT.note {
             guard let other = symbolFile.section(named: section.name) else {
                 return "it has no section \(section.name)"
             }
@@ -135,7 +136,7 @@ package struct TargetImage: Sendable {
         var slots: [String: UInt64] = [:]
         var slotNamesByAddress: [UInt64: String] = [:]
         for relocation in file.dynamicRelocations where relocation.symbol > 0 {
-            guard relocation.type == .globDat || relocation.type == .jumpSlot,
+            guard relocation.type.isFilledSlot,
                 file.dynamicSymbols.indices.contains(relocation.symbol)
             else { continue }
             let name = file.dynamicSymbols[relocation.symbol].name
@@ -156,7 +157,7 @@ package struct TargetImage: Sendable {
             file.dynamicRelocations.filter { $0.type == .relative }.map { ($0.offset, UInt64(bitPattern: $0.addend)) },
             uniquingKeysWith: { first, _ in first })
         handlers = TargetHandlers(file)
-        loaded = file.segments.filter { $0.type == 1 && $0.fileSize > 0 }.compactMap { segment in
+        loaded = file.segments.filter { $0.type == PT.load && $0.fileSize > 0 }.compactMap { segment in
             Int(exactly: segment.fileSize).flatMap { size in
                 file.bytes(address: segment.address, size: size).map { (segment.address, $0) }
             }
@@ -218,7 +219,7 @@ package struct TargetImage: Sendable {
 
     /// An address of the running file, zeroed memory included.
     package func isLoaded(_ address: UInt64) -> Bool {
-        file.segments.contains { $0.type == 1 && address >= $0.address && address - $0.address < $0.memorySize }
+        file.segments.contains { $0.type == PT.load && address >= $0.address && address - $0.address < $0.memorySize }
     }
 
     /// The slot that a PLT entry jumps through (`[endbr64] [bnd] jmp *slot(%rip)`); nil for any other code.

@@ -1,3 +1,4 @@
+import ElfFormat
 import ObjectFiles
 
 /// How a linked file's code reaches its own thread-locals, which are known by their offsets in its block.
@@ -10,7 +11,7 @@ package struct ThreadLocals: Sendable {
     private(set) var blockSlots: Set<UInt64> = []
 
     init(_ file: ObjectFile) {
-        guard let block = file.segments.first(where: { $0.type == 7 }), block.memorySize < 1 << 40,
+        guard let block = file.segments.first(where: { $0.type == PT.tls }), block.memorySize < 1 << 40,
             block.alignment < 1 << 32
         else { return }
         let alignment = max(1, block.alignment)

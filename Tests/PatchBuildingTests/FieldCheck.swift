@@ -1,3 +1,4 @@
+import ElfFormat
 import ObjectFiles
 import PatchFormat
 

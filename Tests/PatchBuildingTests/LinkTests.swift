@@ -1,4 +1,5 @@
 import Diagnostics
+import ElfFormat
 import Glibc
 import ObjectFiles
 import PatchFormat
@@ -212,7 +213,7 @@ import Testing
             #expect(module.word(at: slot) == Loaded.threadModule && module.word(at: slot + 8) == 16)
             // The first reference to a static is to its block, the later ones are offsets in it.
             let types = Set(module.records.map(\.type))
-            #expect(types.isSuperset(of: [RelocationType.dtpmod64.rawValue, RelocationType.dtpoff32.rawValue]))
+            #expect(types.isSuperset(of: [.dtpmod64, .dtpoff32]))
             #expect(module.importAddresses["__tls_get_addr"] != nil)
         }
     }

@@ -1,4 +1,5 @@
 import Disassembly
+import ElfFormat
 import ObjectFiles
 import TestSupport
 

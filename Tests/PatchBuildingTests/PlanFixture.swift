@@ -1,3 +1,4 @@
+import ElfFormat
 import ObjectFiles
 import PatchFormat
 import TestSupport
@@ -145,10 +146,10 @@ struct LoadedModule {
         let binding = linked.bindings[record.binding]
         let addend = UInt64(bitPattern: record.addend)
         let offset = UInt64(bitPattern: Int64(bitPattern: binding.address) + Self.threadOffset)
-        switch RelocationType(rawValue: record.type) {
+        switch record.type {
         case .dtpmod64: store(record.place, Self.threadModule, 8)
-        case .dtpoff64, .dtpoff32: store(record.place, binding.address &+ addend, record.type == 17 ? 8 : 4)
-        case .tpoff64, .tpoff32: store(record.place, offset &+ addend, record.type == 18 ? 8 : 4)
+        case .dtpoff64, .dtpoff32: store(record.place, binding.address &+ addend, record.type.fieldSize)
+        case .tpoff64, .tpoff32: store(record.place, offset &+ addend, record.type.fieldSize)
         case .pc32: store(record.place, value(binding) &+ addend &- (Self.base &+ record.place), 4)
         case .abs64: store(record.place, value(binding) &+ addend, 8)
         default: store(record.place, value(binding) &+ addend, 4)

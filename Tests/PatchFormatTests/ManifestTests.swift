@@ -1,3 +1,4 @@
+import ElfFormat
 import Testing
 
 @testable import PatchFormat
@@ -141,7 +142,7 @@ import Testing
         for index in 17..<24 { table[index] = 0xff }
         let layout = Samples.manifest().targets[0].layout
         let records = try BindingRecord.decode(table: table, layout: layout, bindingCount: 1)
-        #expect(records == [BindingRecord(place: 0x2010, type: 2, binding: 0, addend: -4)])
+        #expect(records == [BindingRecord(place: 0x2010, type: .pc32, binding: 0, addend: -4)])
         func refuses(_ offset: Int, _ byte: UInt8) -> Bool {
             var changed = table
             changed[offset] = byte

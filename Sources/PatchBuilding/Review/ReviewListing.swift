@@ -1,6 +1,7 @@
 import CodeModel
 import Comparing
 import Disassembly
+import ElfFormat
 import Matching
 import ObjectFiles
 import Reviewing
@@ -89,7 +90,7 @@ struct ListingReader {
 
     func name(of field: Relocation, in section: Section, end: UInt64) -> String {
         let distance = field.type.isPCRelative ? Int64(bitPattern: end &- field.offset) : 0
-        let suffix = Self.suffixes[field.type] ?? ""
+        let suffix = field.type.assemblySuffix ?? ""
         switch view.referent(of: field, in: section) {
         case .undefined(let name, let addend): return Self.bounded(name) + suffix + Self.signed(addend &+ distance)
         case .entity(let entity, let delta): return name(ofEntity: entity) + suffix + Self.signed(delta &+ distance)
@@ -132,11 +133,6 @@ struct ListingReader {
     static func signed(_ value: Int64) -> String {
         value == 0 ? "" : (value < 0 ? "-0x" : "+0x") + String(value.magnitude, radix: 16)
     }
-
-    private static let suffixes: [RelocationType: String] = [
-        .gotpcrel: "@GOT", .gotpcrelx: "@GOT", .rexGotpcrelx: "@GOT", .gottpoff: "@gottpoff", .tlsgd: "@tlsgd",
-        .tlsld: "@tlsld", .tpoff32: "@tpoff", .dtpoff32: "@dtpoff",
-    ]
 }
 
 extension ListingReader.Rows {
