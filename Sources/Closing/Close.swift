@@ -14,15 +14,15 @@ import Targets
 ///
 /// - Throws: `Refusals` for functions that don't match the target, entries that take no jump, and symbols that nothing
 ///   defines.
-package func close(_ units: [MatchedUnit], target: TargetImage, sharesSwitch: Bool) throws -> ModulePlan {
+package func close(_ units: [MatchedUnit], target: TargetImage) throws -> ModulePlan {
     var closure = Closure(units: units, target: target)
     closure.refuseMoved()
     closure.addReplacedFunctions()
     closure.refuseMovedInstances()
     closure.addInitializers()
     closure.run()
-    if !closure.refusals.isEmpty { throw Refusals(closure.refusals) }
-    return closure.plan(sharesSwitch: sharesSwitch)
+    if !closure.refusals.isEmpty { throw Refusals(closure.refusals + closure.undecided) }
+    return closure.plan()
 }
 
 /// The state of `close`: what is replaced is in CloseReplaced.swift.
@@ -35,6 +35,8 @@ struct Closure {
     /// By unit: symbols of its new object.
     var initializers: [Int: [Int]] = [:]
     var refusals: [Refusal] = []
+    /// What a decision lets pass: the target's copy then stands for the new one.
+    var undecided: [Refusal] = []
     /// New global definitions by name: unit and entity of its new object.
     let newGlobals: [String: (unit: Int, entity: Int)]
     /// Global definitions that were local to their unit.
@@ -196,7 +198,11 @@ struct Closure {
             travel(number, of: item.unit, side: item.side)
             return refer(named, .here, item)
         }
-        if let why = unfit(number, item) { return refuse(why) }
+        switch unfit(number, item) {
+        case .refused(let refusal): return refuse(refusal)
+        case .undecided(let refusal): ask(refusal)
+        case nil: break
+        }
         switch resolver.bind(
             entity, view.file.symbols[named], names: namesInTarget(number, of: item.unit, side: item.side),
             addresses: units[item.unit].matched.addresses, type: relocation.type)
@@ -215,8 +221,13 @@ struct Closure {
         return units[unit].original.entities[original].names
     }
 
+    private enum Obstacle {
+        case refused(Refusal)
+        case undecided(Refusal)
+    }
+
     /// Why the target's copy of a definition can't stand for it.
-    private func unfit(_ number: Int, _ item: Work) -> Refusal? {
+    private func unfit(_ number: Int, _ item: Work) -> Obstacle? {
         let unit = units[item.unit]
         let view = sides[item.unit][item.side].view
         let entity = view.entities[number]
@@ -225,18 +236,20 @@ struct Closure {
         if entity.kind == .function {
             let names = namesInTarget(number, of: item.unit, side: item.side)
             guard let why = names.compactMap({ unit.matched.mismatches[$0] }).first else { return nil }
-            return Refusal(
-                .unmatchedFunction, subject: "\(entity.name) (\(unit.name))",
-                why: "new code calls it, and compiled again it is not what the target has: \(why)")
+            return .refused(
+                Refusal(
+                    .unmatchedFunction, subject: "\(entity.name) (\(unit.name))",
+                    why: "new code calls it, and compiled again it is not what the target has: \(why)"))
         }
         guard item.side == 0, entity.kind == .data else { return nil }
         guard let inner = view.innerPlaces(of: number).first(where: { unit.changes.functions[$0] != nil }) else {
             return nil
         }
-        return Refusal(
-            .changedConstant, subject: "\(entity.name) (\(unit.name))",
-            why: "it is writable and holds places inside of \(view.entities[inner].name), which changes",
-            remedy: "restart, or make it const")
+        return .undecided(
+            Refusal(
+                .changedConstant, subject: "\(entity.name) (\(unit.name))",
+                why: "it is writable and holds places inside of \(view.entities[inner].name), which changes",
+                remedy: "restart, or keep the function as it is"))
     }
 
     /// A jump table's entry, or a branch between a function's halves: not the function as such.
@@ -264,6 +277,11 @@ struct Closure {
         refuse(Refusal(rule, subject: "\(subject) (\(units[item.unit].name))", why: why))
     }
 
+    /// An engineer may know better.
+    mutating func ask(_ refusal: Refusal) {
+        if !undecided.contains(refusal) { undecided.append(refusal) }
+    }
+
     mutating func refuse(_ refusal: Refusal) {
         if !refusals.contains(refusal) { refusals.append(refusal) }
     }
@@ -285,7 +303,7 @@ struct Closure {
         }
     }
 
-    func plan(sharesSwitch: Bool) -> ModulePlan {
+    func plan() -> ModulePlan {
         let plans = units.indices.map { index in
             UnitPlan(
                 name: units[index].name, original: sides[index][1].file, new: sides[index][0].file,
@@ -294,8 +312,8 @@ struct Closure {
                 initializers: initializers[index] ?? [])
         }
         var plan = ModulePlan(
-            file: target.name, buildID: target.buildID, sharesSwitch: sharesSwitch, units: plans, functions: functions,
-            needsUnwindData: needsUnwindData)
+            file: target.name, buildID: target.buildID, units: plans, functions: functions,
+            needsUnwindData: needsUnwindData, undecided: undecided)
         if !target.isExecutable { plan.threadDescriptors = target.threadDescriptors }
         return plan
     }

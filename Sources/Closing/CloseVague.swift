@@ -52,7 +52,7 @@ extension Closure {
         if let known, entity.kind != .function {
             let view = units[item.unit].new
             let isKept = losers.allSatisfy { $0.view.holdsSame($0.entity, as: entity, of: view) }
-            if !isKept { refuse(changedWhereLost(known, entity, item)) }
+            if !isKept { ask(changedWhereLost(known, entity, item)) }
         }
         if let name = known, entity.kind != .function || losers.isEmpty {
             switch resolver.resolve(name, type: relocation.type, isWeak: false, in: units[item.unit].matched) {

@@ -1,3 +1,4 @@
+import Diagnostics
 import ObjectFiles
 import PatchFormat
 
@@ -5,8 +6,6 @@ import PatchFormat
 package struct ModulePlan: Sendable {
     package var file: String
     package var buildID: String
-    /// More than one target in the bundle: stubs test the switch through a pointer.
-    package var sharesSwitch: Bool
     package var units: [UnitPlan]
     /// Replaced and new functions, in the order they get in the manifest. `newRanges`, `oldRanges`, `stub` and
     /// `oldSlot` are filled in after the link.
@@ -16,19 +15,19 @@ package struct ModulePlan: Sendable {
     package var threadDescriptors: [UInt64: UInt64]?
     /// Something may be thrown, or unwound, through the module's functions.
     package var needsUnwindData: Bool
-    /// Variables of the target that get another value, by decision.
-    package var values: [ValuePatch] = []
+    /// What only an engineer's decision lets pass.
+    package var undecided: [Refusal]
 
     init(
-        file: String, buildID: String, sharesSwitch: Bool, units: [UnitPlan], functions: [FunctionPlan],
-        needsUnwindData: Bool = false
+        file: String, buildID: String, units: [UnitPlan], functions: [FunctionPlan], needsUnwindData: Bool = false,
+        undecided: [Refusal] = []
     ) {
         self.file = file
         self.buildID = buildID
-        self.sharesSwitch = sharesSwitch
         self.units = units
         self.functions = functions
         self.needsUnwindData = needsUnwindData
+        self.undecided = undecided
     }
 }
 
@@ -48,13 +47,6 @@ package struct FunctionPlan: Sendable {
     package var newSymbols: [Int]
     /// The same in the unit's original object; empty unless the entry is bare.
     package var oldSymbols: [Int]
-
-    init(description: PatchedFunction, unit: Int, newSymbols: [Int], oldSymbols: [Int]) {
-        self.description = description
-        self.unit = unit
-        self.newSymbols = newSymbols
-        self.oldSymbols = oldSymbols
-    }
 }
 
 /// What travels of one unit, and what everything it refers to stands for.

@@ -37,7 +37,7 @@ package func diffObjects(original: String, new: String) throws -> DiffReport {
             name: new, source: original, isCPlusPlus: false, plainObject: original, originalObject: original,
             newObject: new)
     ])
-    return DiffReport(ComparedUnit(loaded[0]), object: new)
+    return DiffReport(compareUnit(loaded[0]), object: new)
 }
 
 extension DiffReport {

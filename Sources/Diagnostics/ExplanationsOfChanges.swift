@@ -10,6 +10,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
                 +   int retries;        // existing sessions are 4 bytes too short
                 };
                 """,
+            remedy: "restart, or change the fix so that the layout stays",
             wayOut:
                 "Keep the layout: put the new state into a table beside the objects, or into bits that were unused and zero in every object. Otherwise restart. Members with a new name, enumerators behind the last one, and types that only new code uses are not refused.",
             decision:
@@ -24,6 +25,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
                 -static int limit = 1000;
                 +static int limit = 2000;
                 """,
+            remedy: "restart, or set the value from patched code",
             wayOut:
                 "Restart, or set the value from patched code: a changed function that runs after the switch may assign it. Or have the value written at the switch, by a decision; that can't be done for pointers, thread-locals, and variables that a library exports.",
             decision:
@@ -38,6 +40,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
                 -static char name[64];
                 +static char name[256];
                 """,
+            remedy: "restart, or keep the object's size in the fix",
             wayOut:
                 "Keep the size and refuse longer input, or use a new variable under another name, with a new purpose.")
     ),
@@ -49,6 +52,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
                 -static int open_calls;
                 +static int calls_in_progress;
                 """,
+            remedy: "keep the variable's name in the fix",
             wayOut: "Keep the variable's name in the fix that is patched in.",
             decision: "what the old variable holds does not matter to the new code.")
     ),
@@ -60,6 +64,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
                 -static const int limits[4] = {1, 2, 4, 8};
                 +static int limits[4] = {1, 2, 4, 8};      // and limits[n]++ in a function
                 """,
+            remedy: "restart, or give the fix a new variable under another name",
             wayOut: "Give the fix a new variable under another name; it travels in the patch.")
     ),
     (
@@ -72,6 +77,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
                  buffer = malloc(ROOM);                            // before the switch: 64 bytes
                  for (i = 0; i < ROOM; i++) buffer[i] = 0;         // after it: 256
                 """,
+            remedy: "restart, or keep the constant and give the fix one of its own",
             wayOut: "Keep the constant and give the fix one of its own, or restart.",
             decision: "nothing made with the old value is used by new code, or that it does no harm there.")
     ),
@@ -83,6 +89,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
                 -int parse(const char *text);                  // in the library, which is the --target
                 +int parse(const char *text, size_t length);   // the program calls it, and is not
                 """,
+            remedy: "give every program and library that the change reaches, each with a --target of its own",
             wayOut: "Give both with a --target each: they are patched in one switch.")
     ),
     (
@@ -94,6 +101,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
                 +static const struct rule rules[] = {{"a", 2}};
                  void init(void) { current = rules; }          // has run already
                 """,
+            remedy: "restart, or read the constant only in replaced functions",
             wayOut:
                 "Read the constant directly, in functions that are replaced: loads are no escape. Or restart.",
             decision: "nobody has kept the address, or that who has may go on with the old constant.")
@@ -106,6 +114,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
                 -static int on_read(int fd) { … }
                 +static int handle_read(int fd) { … }          // event_set(handle_read) has long run with on_read
                 """,
+            remedy: "keep a function of that name in the fix",
             wayOut: "Keep the name in the fix that is patched in.",
             decision: "what still calls the old function may go on doing so.")
     ),
@@ -114,6 +123,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
         RuleExplanation(
             "The fix adds a thread-local variable. Threads that run already have no room for it.",
             example: "+static _Thread_local int depth;",
+            remedy: "keep the new state in an ordinary variable",
             wayOut: "Keep the new state in an ordinary variable, or in what the thread's functions hand on.")
     ),
     (
@@ -125,6 +135,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
                 -static inline int fits(int n) { return n < 64; }
                 +static inline int fits(int n) { return n >= 0 && n < 64; }
                 """,
+            remedy: "record the whole build, so that the function that holds the copy is recompiled too",
             wayOut: "Record the whole build, so that every unit of the target is known: patchbuild record -- make",
             decision: "the copy that stays does no harm.")
     ),
@@ -133,6 +144,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
         RuleExplanation(
             "The function's entry can't hold a jump: it is shorter than 5 bytes, something branches into its first bytes, or it crosses a page.",
             example: "int version(void) { return 3; }      // 6 bytes with ret; `return 0` has 3",
+            remedy: "patch the callers instead, or build the target with -fpatchable-function-entry",
             wayOut:
                 "Patch the callers instead, or build the target with pads (`patchbuild check` tells how, `patchbuild new` has templates)."
         )
@@ -146,6 +158,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
                 -{ table_size = 16; }
                 +{ table_size = 32; }
                 """,
+            remedy: "restart: constructors of the target have run already",
             wayOut: "Restart, or do the same in a function that runs again.",
             decision: "what the constructor or list did before the switch is right for the new code.")
     ),
@@ -158,6 +171,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
                 -// parse and old_name are one function
                 +// the fix gives old_name a body of its own
                 """,
+            remedy: "give all names at the address the same new body",
             wayOut: "Give all names at the address the same new body.")
     ),
     (
@@ -165,6 +179,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
         RuleExplanation(
             "A coroutine changes. One that waits in the process goes on by a number that means a place of the old code only.",
             example: "Task go() { co_await a; co_await b; }     // becomes: co_await b; co_await a;",
+            remedy: "restart, or leave the coroutine as it is",
             wayOut: "Restart.")
     ),
     (
@@ -172,6 +187,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
         RuleExplanation(
             "New code refers to something by a kind of relocation that is not in the closed list of those known to be safe, or to a place inside of another function.",
             example: "-mtls-dialect=gnu2 makes TLS descriptors (R_X86_64_GOTPC32_TLSDESC)",
+            remedy: "report the relocation type; it is not in the list that is known to be safe",
             wayOut: "Report the type of relocation with the compiler and its flags.")
     ),
     (
@@ -179,6 +195,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
         RuleExplanation(
             "Code of a program newly reads or writes a variable of a library directly. That needs a copy relocation, which only the program's own link could make. (Taking its address does not, but with -fno-pie.)",
             example: "+if (optind < argc) …                    // the program did not use optind before",
+            remedy: "use the library's variable in a function that is compiled with -fPIC, or through a function call",
             wayOut: "Use the variable in a unit that is compiled with -fPIC, or through a function call.")
     ),
 ]

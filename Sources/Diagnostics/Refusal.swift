@@ -15,7 +15,14 @@ public struct Refusal: Error, Hashable, Sendable, Codable, CustomStringConvertib
         self.rule = rule.rawValue
         self.subject = subject
         self.why = why
-        self.remedy = remedy ?? rule.remedy
+        let remedy = remedy ?? rule.remedy
+        self.remedy = rule.isDecidable ? remedy + ", or record a decision: \(Self.option(rule, subject))" : remedy
+    }
+
+    /// As a shell takes it, ready to be pasted.
+    private static func option(_ rule: Rule, _ subject: String) -> String {
+        let quoted = subject.map { $0 == "'" ? "'\\''" : String($0) }.joined()
+        return "--allow '\(rule.rawValue)=\(quoted)'"
     }
 
     public var description: String {

@@ -1,17 +1,20 @@
-/// What `patchbuild help RULE` says of a rule, beyond its usual remedy.
+/// A rule's entry in the catalogue: all that refusals, `patchbuild help`, `--allow` and the page of rules say of it.
 public struct RuleExplanation: Sendable {
     /// What is refused, and what would go wrong.
     public var meaning: String
     /// A few lines that are refused: a change, a command, or a state of a process.
     public var example: String
-    /// What to do instead.
+    /// What to do instead, in the one line that a refusal prints.
+    public var remedy: String
+    /// The same at length.
     public var wayOut: String
     /// What `--allow RULE=SUBJECT` asserts; nil where the rule can't be decided.
     public var decision: String?
 
-    init(_ meaning: String, example: String, wayOut: String, decision: String? = nil) {
+    init(_ meaning: String, example: String, remedy: String, wayOut: String, decision: String? = nil) {
         self.meaning = meaning
         self.example = example
+        self.remedy = remedy
         self.wayOut = wayOut
         self.decision = decision
     }
@@ -55,14 +58,16 @@ public struct RuleGroup: Sendable {
 }
 
 extension Rule {
-    /// Nil only for a rule that the catalogue lacks, which a test refuses.
-    public var explanation: RuleExplanation? {
-        RuleGroup.all.lazy.compactMap { group in group.explanations.first { $0.rule == self }?.text }.first
+    private static let catalogue = Dictionary(
+        RuleGroup.all.flatMap(\.explanations).map { ($0.rule, $0.text) }, uniquingKeysWith: { first, _ in first })
+
+    /// The rule's entry in the catalogue. A test refuses a rule without one.
+    public var explanation: RuleExplanation {
+        Self.catalogue[self] ?? RuleExplanation("", example: "", remedy: "", wayOut: "")
     }
 
     /// The whole page of the rule.
     public var page: String {
-        guard let explanation else { return "\(rawValue)\n\n  the way out: \(remedy)" }
         let example = explanation.example.split(separator: "\n", omittingEmptySubsequences: false).map { "      " + $0 }
         var parts = [rawValue, wrapped(explanation.meaning), "  For example:\n\n" + example.joined(separator: "\n")]
         parts.append("  The way out:\n\n" + wrapped(explanation.wayOut, indent: 6))

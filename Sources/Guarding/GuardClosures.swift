@@ -7,18 +7,18 @@ import ObjectFiles
 extension DebugFacts {
     /// What a lambda has captured has the layout that the original gave it, and lies wherever lambdas are kept. Code that works
     /// on one may change only where lambdas of its function have captured the same before and after.
-    func closureRefusals() -> [Refusal] {
-        pairs.flatMap { pair -> [Refusal] in
+    func closureFindings() -> [Finding] {
+        pairs.flatMap { pair -> [Finding] in
             let (unit, new) = (pair.unit, pair.unit.new)
             let changed = unit.changes.functions.keys.sorted().filter { number in
                 unit.correlation.originalOf[number] != nil && new.entities[number].names.contains(where: namesLambda)
             }
             return changed.compactMap { number in
                 guard let why = pair.differenceOfClosures(in: new.entities[number].names) else { return nil }
-                return Refusal(
-                    .typeLayout, subject: new.entities[number].name,
+                return Finding(
+                    subject: new.entities[number].name,
                     why: "it works on a lambda, \(why); lambdas of the original may exist in the process",
-                    remedy: "if the lambda captures what it did, or none is alive at the switch, decide so")
+                    remedy: "restart, or keep what the lambda captures")
             }
         }
     }

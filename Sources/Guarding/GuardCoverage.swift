@@ -16,7 +16,7 @@ import Targets
 /// - Returns: nothing where the symbols are those of the very file, or where all of its code was found.
 package func guardCoverage(
     _ compiled: [ComparedUnit], held: [MatchedUnit], in target: LoadedTarget
-) -> [Refusal] {
+) -> [Finding] {
     guard let code = target.image.translated?.code, !code.gaps.isEmpty, held.contains(where: { !$0.changes.isEmpty })
     else { return [] }
     return (held.map { ($0.name, $0.original, $0.matched) } + unchanged(compiled, held, target)).compactMap {
@@ -25,7 +25,7 @@ package func guardCoverage(
         // Then what differs is named by itself.
         if isNamed, !matched.ownMismatches(in: view).isEmpty { return nil }
         let extent = UnitExtent(of: view, matched, in: code)
-        return code.gaps.first { !extent.excludes($0) }.map { refusal(for: $0, code, name, target.image) }
+        return code.gaps.first { !extent.excludes($0) }.map { finding(for: $0, code, name, target.image) }
     }
 }
 
@@ -143,9 +143,9 @@ extension ObjectView {
     }
 }
 
-private func refusal(
+private func finding(
     for gap: OfficialCode.Gap, _ code: OfficialCode, _ unit: String, _ target: TargetImage
-) -> Refusal {
+) -> Finding {
     let range = "0x\(String(gap.range.lowerBound, radix: 16))-0x\(String(gap.range.upperBound, radix: 16))"
     let place =
         switch (code.name(gap.before), code.name(gap.after)) {
@@ -154,8 +154,8 @@ private func refusal(
         case (nil, let after?): "before \(after)"
         default: "in \(gap.zone.section)"
         }
-    return Refusal(
-        .unmatchedFunction, subject: "\(range) of \(target.name) (\(unit))",
+    return Finding(
+        subject: "\(range) of \(target.name) (\(unit))",
         why: "\(target.name) has code there, \(place), that the rebuild lacks: it may be a function of the unit that"
             + " holds an inlined copy of what changes",
         remedy:

@@ -7,13 +7,13 @@ import Matching
 import ObjectFiles
 
 /// What runs before `main`, or when a thread starts, has run.
-func guardConstructors(_ unit: MatchedUnit, _ plan: UnitPlan) -> [Refusal] {
+func guardConstructors(_ unit: MatchedUnit, _ plan: UnitPlan) -> [Finding] {
     let (old, new) = (constructors(unit.original), constructors(unit.new))
     let isOfModule = old.isEmpty && plan.initializers.count == new.count
     if !areSame(old, new), !isOfModule {
         return [
-            Refusal(
-                .constructors, subject: unit.name,
+            Finding(
+                subject: unit.name,
                 why:
                     "its list of constructors or destructors changes: \(old.map(\.text)) became \(new.map(\.text))")
         ]
@@ -24,8 +24,8 @@ func guardConstructors(_ unit: MatchedUnit, _ plan: UnitPlan) -> [Refusal] {
         let entity = unit.new.entities[number]
         let isRunner = entity.names.contains { runners.contains($0) || isOfThreads($0) }
         guard isRunner || unit.correlation.originalOf[number].map({ early.contains($0) }) == true else { return nil }
-        return Refusal(
-            .constructors, subject: "\(entity.name) (\(unit.name))",
+        return Finding(
+            subject: "\(entity.name) (\(unit.name))",
             why: isRunner
                 ? "the function is a constructor, and has run already"
                 : "only a constructor or an initialiser of a static variable calls the function, and it has run")
@@ -72,23 +72,23 @@ extension ObjectView {
 
 /// Lambdas and local classes are called by numbers, in the order they stand in the source. Where one comes or goes, objects
 /// that the process has made of one could be given the code of another.
-func guardNumbers(_ unit: MatchedUnit) -> [Refusal] {
+func guardNumbers(_ unit: MatchedUnit) -> [Finding] {
     unit.changes.uncertain.map { number in
-        Refusal(
-            .ambiguousSymbol, subject: "\(unit.new.entities[number].name) (\(unit.name))",
+        Finding(
+            subject: "\(unit.new.entities[number].name) (\(unit.name))",
             why: "lambdas or local classes come or go in its function, and nothing tells which is which",
             remedy: "put new ones behind the others in the fix")
     }
 }
 
 /// A coroutine that waits goes on where it stopped: by a number that means something in its own code only.
-func guardCoroutines(_ unit: MatchedUnit) -> [Refusal] {
+func guardCoroutines(_ unit: MatchedUnit) -> [Finding] {
     let parts = [".actor", ".destroy", ".cleanup"]
     return unit.changes.functions.keys.map { unit.new.entities[$0].name }.sorted().filter { name in
         parts.contains { stem(name).hasSuffix($0) }
     }.map { name in
-        Refusal(
-            .cplusplus, subject: "\(name) (\(unit.name))",
+        Finding(
+            subject: "\(name) (\(unit.name))",
             why: "it is a coroutine, and those that wait in the process would go on at places of the old code",
             remedy: "restart")
     }

@@ -9,7 +9,7 @@ import ObjectFiles
 ///
 /// Nothing in the objects tells a renamed variable from one that has nothing to do with it, so that using both in one
 /// function is enough to ask.
-func guardLostState(_ unit: MatchedUnit) -> [Refusal] {
+func guardLostState(_ unit: MatchedUnit) -> [Finding] {
     let gone = unit.original.entities.indices.filter { number in
         unit.original.entities[number].holdsState && unit.correlation.newOf[number] == nil
     }
@@ -27,8 +27,8 @@ func guardLostState(_ unit: MatchedUnit) -> [Refusal] {
         }
         guard let heir else { return nil }
         let (old, new) = (unit.original.entities[number], unit.new.entities[heir])
-        return Refusal(
-            .lostState, subject: "\(stem(old.name)) (\(unit.name))",
+        return Finding(
+            subject: "\(stem(old.name)) (\(unit.name))",
             why: "the fix has no such variable any more, and \(stem(new.name)) is new in the same code: "
                 + "if it takes its place, what the process has stored is lost")
     }

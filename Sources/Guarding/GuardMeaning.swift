@@ -24,7 +24,7 @@ package struct ConstantChange: Hashable {
     }
 
     /// Where something made before the switch outlives it, and other code relies on how it was made.
-    var refusal: Refusal? {
+    var finding: Finding? {
         var why = "\(place): it changes from \(old) to \(new)"
         if let displaced {
             why += ", the value that \(displaced) had: what the process has stored would be taken for something else"
@@ -37,28 +37,28 @@ package struct ConstantChange: Hashable {
         } else {
             return nil
         }
-        return Refusal(.meaning, subject: name, why: why)
+        return Finding(subject: name, why: why)
     }
 }
 
-/// One refusal for each constant that needs a decision, but only one for a file in which many are numbered anew, as in what
+/// One finding for each constant that needs a decision, but only one for a file in which many are numbered anew, as in what
 /// is made of a grammar.
-func meaningRefusals(_ changes: [ConstantChange]) -> [Refusal] {
-    var refusals: [Refusal] = []
+func guardMeaning(_ changes: [ConstantChange]) -> [Finding] {
+    var findings: [Finding] = []
     let renumbered = Dictionary(grouping: changes.filter { $0.displaced != nil }, by: \.place).filter {
         $0.value.count > 5
     }
     for (place, changes) in renumbered.sorted(by: { $0.key < $1.key }) {
         let first = changes[0]
-        refusals.append(
-            Refusal(
-                .meaning, subject: place,
+        findings.append(
+            Finding(
+                subject: place,
                 why:
                     "\(first.name) changes from \(first.old) to \(first.new), the value that \(first.displaced ?? "") had, and "
                     + "\(changes.count - 1) more constants are numbered anew: what the process has stored would be taken for "
                     + "something else"))
     }
-    return refusals + changes.filter { $0.displaced == nil || renumbered[$0.place] == nil }.compactMap(\.refusal)
+    return findings + changes.filter { $0.displaced == nil || renumbered[$0.place] == nil }.compactMap(\.finding)
 }
 
 /// Every changed constant of a patch: macros and, from debug information, `enum { N = 64 }` and `static const int N`.

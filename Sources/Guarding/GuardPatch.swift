@@ -7,75 +7,106 @@ import PatchFormat
 import Recompiling
 import Targets
 
-/// A target with the changed units it holds.
-package struct HeldTarget {
+/// A unit of a target, and what travels of it.
+struct GuardedUnit {
+    var unit: MatchedUnit
+    var plan: UnitPlan
+    var target: TargetImage
+}
+
+/// A target with the changed units that it holds.
+package struct GuardedTarget {
     package var target: LoadedTarget
     package var units: [MatchedUnit]
-    /// What the target's own code, apart from the units', is refused for.
-    package var uncovered: [Refusal] = []
+    package var plan: ModulePlan
+    /// All units that were compiled again, and where they come from.
+    var compared: [ComparedUnit]
+    var sources: CompiledInput
 
-    package init(target: LoadedTarget, units: [MatchedUnit], uncovered: [Refusal] = []) {
+    package init(
+        target: LoadedTarget, units: [MatchedUnit], plan: ModulePlan, compared: [ComparedUnit], sources: CompiledInput
+    ) {
         self.target = target
         self.units = units
-        self.uncovered = uncovered
+        self.plan = plan
+        self.compared = compared
+        self.sources = sources
     }
 }
 
-/// Asks every rule about the whole patch; `plans` are those of `held`, in order.
+extension GuardedTarget {
+    /// A function changes: of a patch of data alone, constants don't matter.
+    package var changesCode: Bool { units.contains { !$0.changes.functions.isEmpty } }
+}
+
+/// The whole patch, as the guard looks at it.
+package struct GuardedPatch {
+    var targets: [GuardedTarget]
+    var debug: DebugFacts
+    var sources: CompiledInput
+    /// Units that change, and are in no target.
+    var homeless: [ComparedUnit]
+    var constants: [ConstantChange]
+
+    package init(
+        targets: [GuardedTarget], debug: DebugFacts, sources: CompiledInput, homeless: [ComparedUnit],
+        constants: [ConstantChange]
+    ) {
+        self.targets = targets
+        self.debug = debug
+        self.sources = sources
+        self.homeless = homeless
+        self.constants = constants
+    }
+
+    var exported: Set<String> { Set(targets.flatMap { $0.target.image.exports.keys }) }
+    var imported: Set<String> { Set(targets.flatMap { $0.target.image.imports.keys }) }
+}
+
+/// What the guard lets pass.
+package struct Verdict {
+    /// What engineers have decided, for the manifest.
+    package var decisions: [Decision]
+    /// By target: words that the process gets by such decisions.
+    package var values: [[ValuePatch]]
+    /// Decisions that nothing asked for.
+    package var notes: [String]
+}
+
+/// Asks every rule of the table about the whole patch.
 ///
-/// - Returns: the decisions that an engineer gave for what a rule found, for the manifest; and each target's values
-///   that the process gets by such decisions.
 /// - Throws: `Refusals` with all that nobody allowed.
-package func guardPatch(
-    _ held: [HeldTarget], plans: [ModulePlan], debug: DebugFacts, sources: CompiledInput, homeless: [ComparedUnit],
-    constants: [ConstantChange], allowed: [AllowedRule]
-) throws -> (decisions: [Decision], values: [[ValuePatch]]) {
-    var (refusals, final): ([Refusal], [Refusal]) = ([], [])
-    var values: [[ValuePatch]] = []
-    for (target, plan) in zip(held, plans) {
-        var patches: [ValuePatch] = []
-        for (unit, unitPlan) in zip(target.units, plan.units) {
-            let changes = valueChanges(unit, in: target.target.image)
-            // Two variants of a unit may share their globals.
-            patches += changes.patches.filter { !patches.contains($0) }
-            final += changes.refusals
-            refusals += guardUnit(unit, plan: unitPlan).filter { refusal in
-                !changes.refusals.contains { $0.rule == refusal.rule && $0.subject == refusal.subject }
+package func guardPatch(_ patch: GuardedPatch, allowed: [AllowedRule]) throws -> Verdict {
+    let refusals = try guardRules.flatMap { row in
+        try row.findings(in: patch).map { Refusal(row.rule, subject: $0.subject, why: $0.why, remedy: $0.remedy) }
+    }
+    let decisions = try decide(patch.targets.flatMap(\.plan.undecided) + refusals, allowed)
+    let notes = allowed.filter { rule in !decisions.contains { rule.covers($0.rule, $0.subject) } }.map {
+        "--allow \($0.rule.rawValue)=\($0.subject): nothing asks for this decision"
+    }
+    return Verdict(decisions: decisions, values: patch.targets.map(writtenValues), notes: notes)
+}
+
+extension GuardRule {
+    fileprivate func findings(in patch: GuardedPatch) throws -> [Finding] {
+        switch check {
+        case .unit(let check):
+            try patch.targets.flatMap { target in
+                try zip(target.units, target.plan.units).filter { !$0.0.changes.isEmpty }.flatMap { unit, plan in
+                    try check(GuardedUnit(unit: unit, plan: plan, target: target.target.image))
+                }
             }
+        case .target(let check): try patch.targets.flatMap(check)
+        case .patch(let check): try check(patch)
         }
-        final += target.uncovered + tooMany(patches, target.target.image)
-        values.append(patches)
     }
-    for target in held { refusals += guardVanishedGlobals(target.units, in: target.target.image) }
-    let exported = Set(held.flatMap { $0.target.image.exports.keys })
-    let imported = Set(held.flatMap { $0.target.image.imports.keys })
-    refusals += debug.layoutRefusals() + debug.newTypeRefusals(sources) + debug.closureRefusals()
-    refusals += debug.signatureRefusals(homeless: homeless, exported: exported)
-    refusals += debug.callbackRefusals(homeless: homeless, exported: exported, imported: imported)
-    refusals += meaningRefusals(constants)
-    for target in held {
-        refusals += try guardUnrecorded(target.target, sources: sources)
-        refusals += guardRepeated(target.target, sources: sources)
-    }
-    return (try decide(refusals, final: final, allowed), values)
 }
 
-/// All are compared and written while the process stands still.
-private func tooMany(_ patches: [ValuePatch], _ target: TargetImage) -> [Refusal] {
-    guard patches.count > ValuePatch.maximumCount else { return [] }
-    return [
-        Refusal(
-            .dataInitialValue, subject: target.name,
-            why: "\(patches.count) words get another initial value; at most \(ValuePatch.maximumCount) can be written",
-            remedy: "restart, or set the values from patched code")
-    ]
-}
-
-/// - Parameter final: what no decision can take away.
-private func decide(_ refusals: [Refusal], final: [Refusal], _ allowed: [AllowedRule]) throws -> [Decision] {
+/// - Throws: `Refusals` with what no decision covers.
+private func decide(_ refusals: [Refusal], _ allowed: [AllowedRule]) throws -> [Decision] {
     var seen: Set<Refusal> = []
     let distinct = refusals.filter { seen.insert($0).inserted }
-    let open = final + distinct.filter { refusal in !allowed.contains { $0.covers(refusal) } }
+    let open = distinct.filter { refusal in !allowed.contains { $0.covers(refusal.rule, refusal.subject) } }
     if !open.isEmpty { throw Refusals(open) }
     return distinct.map { Decision(rule: $0.rule, subject: $0.subject, why: $0.why) }
 }

@@ -6,20 +6,20 @@ import ObjectFiles
 
 /// A static variable of a function gets its value at the first call (Itanium C++ ABI, 3.3.2), and keeps it. Where the fix
 /// computes another one, a process that has called the function goes on with the old.
-func guardStatics(_ unit: MatchedUnit) -> [Refusal] {
+func guardStatics(_ unit: MatchedUnit) -> [Finding] {
     let changed = unit.changes.functions.keys.sorted()
     let users = changed.filter { unit.new.usesGuards($0) }
     var check = StaticsCheck(unit: unit)
     for number in users { check.look(at: number) }
     check.lookForLostGuards()
-    return check.refusals
+    return check.findings
 }
 
 private struct StaticsCheck {
     let unit: MatchedUnit
-    var refusals: [Refusal] = []
+    var findings: [Finding] = []
     private var originals: [Int: StaticInitializers] = [:]
-    private var refused: Set<Int> = []
+    private var named: Set<Int> = []
 
     init(unit: MatchedUnit) { self.unit = unit }
 
@@ -28,13 +28,13 @@ private struct StaticsCheck {
         let new = StaticInitializers(unit.new, of: number)
         let known = new.regions.compactMap(\.guardVariable)
         for region in new.regions where region.guardVariable == nil {
-            return refuse(number, "nothing tells which of its static variables it initialises where")
+            return find(number, "nothing tells which of its static variables it initialises where")
         }
         for used in unit.new.guards(of: number) where unit.correlation.originalOf[used] != nil {
             // It asks only, where the initialiser is a function of its own.
             guard known.contains(used) || new.flow.onlyReads(used) else {
                 let name = unit.new.entities[number].name
-                refuse(used, "\(name) changes and initialises it in a way that can't be compared")
+                find(used, "\(name) changes and initialises it in a way that can't be compared")
                 continue
             }
         }
@@ -42,7 +42,7 @@ private struct StaticsCheck {
             guard let variable = region.guardVariable, let old = unit.correlation.originalOf[variable],
                 !isInitializedAlike(region, of: new, in: number, guarded: old)
             else { continue }
-            refuse(variable, "\(unit.new.entities[number].name) computes another first value for it, or may do so")
+            find(variable, "\(unit.new.entities[number].name) computes another first value for it, or may do so")
         }
     }
 
@@ -95,19 +95,19 @@ private struct StaticsCheck {
             guard let old = unit.original.entityNamed["_Z" + entity.name.dropFirst(4)],
                 let new = unit.correlation.newOf[old], !unit.changes.initialValues.contains(new)
             else { continue }
-            refuse(new, "it was computed at the first call and starts with another value now")
+            find(new, "it was computed at the first call and starts with another value now")
         }
     }
 
-    private mutating func refuse(_ number: Int, _ why: String) {
-        guard refused.insert(number).inserted else { return }
+    private mutating func find(_ number: Int, _ why: String) {
+        guard named.insert(number).inserted else { return }
         let name = unit.new.entities[number].name
         let variable = name.hasPrefix("_ZGV") ? "_Z" + name.dropFirst(4) : name
-        refusals.append(
-            Refusal(
-                .dataInitialValue, subject: "\(variable) (\(unit.name))",
+        findings.append(
+            Finding(
+                subject: "\(variable) (\(unit.name))",
                 why: "\(why); what the first call has stored in the process stays",
-                remedy: "restart, or set the variable in the patched function; decide so if the old value is as good"))
+                remedy: "restart, or set the variable in the patched function"))
     }
 }
 

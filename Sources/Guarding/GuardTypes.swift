@@ -36,7 +36,7 @@ package struct DebugFacts {
 
     package private(set) var pairs: [Pair] = []
 
-    package init(units: [MatchedUnit]) {
+    fileprivate init(units: [MatchedUnit]) {
         var seen: Set<String> = []
         for unit in units where unit.needsLayouts && seen.insert(unit.name).inserted {
             var original = (try? DebugInfo.read(path: unit.original.file.path))?.units.first
@@ -65,19 +65,19 @@ package struct DebugFacts {
 
     /// Every type of a unit counts whose functions change: what only `sizeof` or a cast mentions is not reachable from
     /// the description of any function.
-    func layoutRefusals() -> [Refusal] {
-        pairs.flatMap { pair -> [Refusal] in
+    func layoutFindings() -> [Finding] {
+        pairs.flatMap { pair -> [Finding] in
             guard let original = pair.original, let new = pair.new else {
                 return [
-                    Refusal(
-                        .typeLayout, subject: pair.unit.name,
+                    Finding(
+                        subject: pair.unit.name,
                         why: "it has no readable debug information, so a changed type would not be seen",
                         remedy: "compile with -g")
                 ]
             }
             return layoutDifferences(original: original, new: new).map {
-                Refusal(
-                    .typeLayout, subject: $0.subject,
+                Finding(
+                    subject: $0.subject,
                     why: "\($0.description), and data of this type may exist in the process")
             }
         }
@@ -96,7 +96,7 @@ package struct DebugFacts {
 
     /// What calls a replaced function from a unit that is in no given target goes on calling it as before. It can only call
     /// what a target exports; of anything else, such a unit's program has a copy of its own.
-    func signatureRefusals(homeless: [ComparedUnit], exported: Set<String>) -> [Refusal] {
+    func signatureFindings(homeless: [ComparedUnit], exported: Set<String>) -> [Finding] {
         var callers: [String: String] = [:]
         for item in homeless {
             for symbol in item.unit.original.file.symbols where !symbol.isDefined && exported.contains(symbol.name) {
@@ -106,8 +106,8 @@ package struct DebugFacts {
         guard !callers.isEmpty else { return [] }
         return changedSignatures().compactMap { change in
             callers[change.linkageName].map { caller in
-                Refusal(
-                    .changedSignature, subject: change.subject,
+                Finding(
+                    subject: change.subject,
                     why: "\(change.words), and \(caller), which is in none of the given targets, calls it")
             }
         }
@@ -115,7 +115,7 @@ package struct DebugFacts {
 
     /// A function whose address a target hands on may be called by a library of the same tree that changes with it, and
     /// is in none of the given targets: one whose functions a target calls, or that calls a target's.
-    func callbackRefusals(homeless: [ComparedUnit], exported: Set<String>, imported: Set<String>) -> [Refusal] {
+    func callbackFindings(homeless: [ComparedUnit], exported: Set<String>, imported: Set<String>) -> [Finding] {
         let partner = homeless.first { item in
             item.unit.original.file.symbols.contains { symbol in
                 symbol.binding != .local && !symbol.name.isEmpty
@@ -127,8 +127,8 @@ package struct DebugFacts {
             pairs.map { ($0.unit.name, $0.unit.original.addressTakenFunctions) },
             uniquingKeysWith: { first, _ in first })
         return changedSignatures().filter { handedOn[$0.unit]?.contains($0.linkageName) ?? false }.map { change in
-            Refusal(
-                .changedSignature, subject: change.subject,
+            Finding(
+                subject: change.subject,
                 why:
                     "\(change.words), its address is handed on, and \(partner.unit.name), which changes too and is in none of the given targets, may call it",
                 remedy: "give the library that the unit is linked into as a --target, too")
@@ -175,3 +175,6 @@ package struct DebugFacts {
         pairs.map { ($0.unit.name, $0.original?.constants ?? [:], $0.new?.constants ?? [:]) }
     }
 }
+
+/// Reads the debug information of the units whose code may travel. What can't be read is refused (`type-layout`).
+package func readDebugFacts(of units: [MatchedUnit]) -> DebugFacts { DebugFacts(units: units) }

@@ -7,53 +7,74 @@ import SourceChanges
 import Targets
 import Toolchain
 
-/// Cross-checks what was compiled again with what the target is made of: a unit that no recorded command compiles keeps
-/// its copy of what a touched file defines.
+/// Units of a target that no recorded command compiles: each keeps its copy of what a touched header defines.
 ///
 /// A file of C in which only bodies of functions change is judged by the target's debug information: whose code holds a copy,
 /// inlined or out of line. Any other change (a macro, a type) leaves no trace, so there the texts tell which
 /// units may read the file.
-func guardUnrecorded(_ target: LoadedTarget, sources: CompiledInput) throws -> [Refusal] {
-    guard let change = sources.change, !sources.touchedHeaders.isEmpty else { return [] }
-    let mapped = Set(sources.mappedSources.map(components))
-    // A source that is gone again can't have been compiled.
-    let gone = sources.recordedSources.filter { access($0, F_OK) != 0 }
-    let known = Set(sources.recordedSources).subtracting(gone)
-    let recorded = Set(known.map { tail(of: $0) })
-    let described = (target.debugInfo?.units ?? []).filter { unit in
-        !recorded.contains(tail(of: unit.path)) && !mapped.contains(components(unit.path))
-    }
-    let bare = unrecordedNames(target, recorded: known)
-    let headers = change.files.filter { sources.touchedHeaders.contains($0.path) }
-    let copies = described.flatMap { unit in headers.flatMap { copiesOf($0, in: unit) } }
-    let free = headers.filter { definitions(of: $0) == nil }
-    let bodies = headers.filter { definitions(of: $0) != nil }
-    // Templates, and what the compiler has computed away, leave no trace; nor does anything without debug information.
-    let untold = described.filter(\.isCPlusPlus).map(\.name) + bare
-    let names = described.map(\.name) + bare
-    let lost = Set(gone.map(baseName)).union(["<stdin>", "-"])
-    return try copies + readers(of: free, among: names, change, target.image.name)
-        + readers(of: bodies, among: untold, change, target.image.name)
-        + (free.isEmpty ? untold : names).filter { lost.contains(baseName($0)) }.map {
-            Refusal(
-                .noCompileCommand, subject: $0,
-                why:
-                    "\(target.image.name) holds it, and its source is not there any more to tell whether it reads \(headers[0].path), which changes"
-            )
+struct UnrecordedUnits {
+    private let target: LoadedTarget
+    private let change: SourceChange
+    private let headers: [ChangedFile]
+    /// Units that the debug information names.
+    private let described: [DebugUnit]
+    /// Files that only the symbol table names.
+    private let named: [String]
+    /// Last components of recorded sources that are gone again, and of what has no file.
+    private let lost: Set<String>
+
+    /// Nil where the change touches no header.
+    init?(of target: LoadedTarget, sources: CompiledInput) {
+        guard let change = sources.change, !sources.touchedHeaders.isEmpty else { return nil }
+        let mapped = Set(sources.mappedSources.map(components))
+        // A source that is gone again can't have been compiled.
+        let gone = sources.recordedSources.filter { access($0, F_OK) != 0 }
+        let known = Set(sources.recordedSources).subtracting(gone)
+        let recorded = Set(known.map { tail(of: $0) })
+        described = (target.debugInfo?.units ?? []).filter { unit in
+            !recorded.contains(tail(of: unit.path)) && !mapped.contains(components(unit.path))
         }
+        named = unrecordedNames(target, recorded: known)
+        headers = change.files.filter { sources.touchedHeaders.contains($0.path) }
+        lost = Set(gone.map(baseName)).union(["<stdin>", "-"])
+        self.target = target
+        self.change = change
+    }
+
+    /// Of functions that a touched header defines.
+    func copies() -> [Finding] {
+        described.flatMap { unit in headers.flatMap { copiesOf($0, in: unit) } }
+    }
+
+    /// Units that may read a touched header, and leave no trace of it.
+    func readers() throws -> [Finding] {
+        let free = headers.filter { definitions(of: $0) == nil }
+        let bodies = headers.filter { definitions(of: $0) != nil }
+        // Templates, and what the compiler has computed away, leave no trace; nor does anything without debug information.
+        let untold = described.filter(\.isCPlusPlus).map(\.name) + named
+        let names = described.map(\.name) + named
+        let image = target.image.name
+        return try mayRead(of: free, among: names, change, image) + mayRead(of: bodies, among: untold, change, image)
+            + (free.isEmpty ? untold : names).filter { lost.contains(baseName($0)) }.map { name in
+                Finding(
+                    subject: name,
+                    why: "\(image) holds it, and its source is not there any more to tell whether it reads"
+                        + " \(headers[0].path), which changes")
+            }
+    }
 }
 
 /// One source compiled several times into one object's name, one after the other, leaves one command in the record: the
 /// others' units of the target would stay as they are.
-func guardRepeated(_ target: LoadedTarget, sources: CompiledInput) -> [Refusal] {
+func guardRepeated(_ target: LoadedTarget, sources: CompiledInput) -> [Finding] {
     func counts(_ paths: [String]) -> [String: Int] { Dictionary(paths.map { (tail(of: $0), 1) }, uniquingKeysWith: +) }
     let linked = counts((target.debugInfo?.units ?? []).map(\.path))
     let recorded = counts(sources.recordedSources)
     return Set(sources.units.map(\.source)).sorted().compactMap { source in
         let name = tail(of: source)
         guard let units = linked[name], let commands = recorded[name], units > commands else { return nil }
-        return Refusal(
-            .noCompileCommand, subject: source,
+        return Finding(
+            subject: source,
             why: "\(target.image.name) holds \(units) units of it, and \(commands) of their commands are recorded",
             remedy: "have the build give each object a name of its own")
     }
@@ -70,7 +91,7 @@ private func definitions(of file: ChangedFile) -> Set<String>? {
     return changedDefinitions(original: original, new: new)
 }
 
-private func copiesOf(_ header: ChangedFile, in unit: DebugUnit) -> [Refusal] {
+private func copiesOf(_ header: ChangedFile, in unit: DebugUnit) -> [Finding] {
     let changed = definitions(of: header)
     let text = String(decoding: (header.original ?? []) + [10] + (header.new ?? []), as: UTF8.self)
     func isOf(_ name: String, _ file: String?) -> Bool {
@@ -78,15 +99,15 @@ private func copiesOf(_ header: ChangedFile, in unit: DebugUnit) -> [Refusal] {
         return changed.contains(name) && (file.map { isSame($0, header.path) } ?? true)
     }
     let inlined = unit.inlined.filter { isOf($0.function, $0.declaredIn) }.map { copy in
-        Refusal(
-            .inlinedCopy, subject: "\(copy.function) in \(copy.container) (\(unit.name))",
+        Finding(
+            subject: "\(copy.function) in \(copy.container) (\(unit.name))",
             why:
                 "\(header.path) changes, \(unit.name) holds an inlined copy of its function, and no recorded command compiles that unit again"
         )
     }
     let whole = unit.functions.filter { $0.declaredIn != nil && isOf($0.name, $0.declaredIn) }.map { function in
-        Refusal(
-            .inlinedCopy, subject: "\(function.name) (\(unit.name))",
+        Finding(
+            subject: "\(function.name) (\(unit.name))",
             why:
                 "\(header.path) changes, \(unit.name) has a copy of its function, and no recorded command compiles that unit again"
         )
@@ -101,9 +122,9 @@ private func unrecordedNames(_ target: LoadedTarget, recorded: Set<String>) -> [
 }
 
 /// Units of the target, found in the tree by their names, that may read one of the files.
-private func readers(
+private func mayRead(
     of touched: [ChangedFile], among names: [String], _ change: SourceChange, _ target: String
-) throws -> [Refusal] {
+) throws -> [Finding] {
     guard !names.isEmpty, !touched.isEmpty else { return [] }
     let tree = try files(below: change.root)
     let found = names.compactMap { name in
@@ -113,11 +134,11 @@ private func readers(
     let graph = try IncludeGraph(
         units: found.map { CompileUnit(directory: change.root, file: $0.path, arguments: [], output: "") },
         change: change)
-    return touched.flatMap { file -> [Refusal] in
+    return touched.flatMap { file -> [Finding] in
         let readers = graph.readers(of: change.path(of: file), computed: false)
         return found.filter { readers.contains($0.path) }.map { unit in
-            Refusal(
-                .noCompileCommand, subject: unit.name,
+            Finding(
+                subject: unit.name,
                 why:
                     "\(target) holds it and it may read \(file.path), which changes, but no recorded command compiles it"
             )

@@ -7,32 +7,56 @@ import ObjectFiles
 import PatchFormat
 import Targets
 
-/// What a unit's changed initial values come to in one target.
-struct ValueChanges {
-    /// To be written in the process, where an engineer decides so.
-    var patches: [ValuePatch] = []
-    /// Variables whose value can't be written from outside: no decision helps.
-    var refusals: [Refusal] = []
-}
-
-/// Writable variables that have another initial value in the new object, word for word.
-///
-/// Only plain bytes can be written: a pointer's value is known at load alone, and a thread-local has one copy for each
-/// thread.
-func valueChanges(_ unit: MatchedUnit, in target: TargetImage) -> ValueChanges {
-    var changes = ValueChanges()
-    for number in unit.changes.initialValues {
-        switch ValueChange(number, unit, target).patches() {
-        case .success(let patches): changes.patches += patches
+/// Writable variables that have another initial value in the new object. By a decision the new value is written at the
+/// switch, where it can be; else the old one stays.
+func guardValues(_ unit: MatchedUnit, in target: TargetImage) -> [Finding] {
+    unit.changes.initialValues.map { number in
+        let subject = "\(unit.new.entities[number].name) (\(unit.name))"
+        return switch ValueChange(number, unit, target).patches() {
+        case .success:
+            Finding(
+                subject: subject,
+                why: "its initial value changes, but the process has long changed the variable itself, or relies on the"
+                    + " old one")
         case .failure(let obstacle):
-            changes.refusals.append(
-                Refusal(
-                    .dataInitialValue, subject: "\(unit.new.entities[number].name) (\(unit.name))",
-                    why: "its initial value changes, and can't be written in the process: \(obstacle.why)",
-                    remedy: "restart, or set the value from patched code"))
+            Finding(
+                subject: subject,
+                why: "its initial value changes, and can't be written in the process: \(obstacle.why); by a decision"
+                    + " the old value stays")
         }
     }
-    return changes
+}
+
+/// All words are compared and written while the process stands still.
+func guardValueCount(_ target: GuardedTarget) -> [Finding] {
+    let count = values(of: target).count
+    guard count > ValuePatch.maximumCount else { return [] }
+    return [
+        Finding(
+            subject: target.target.image.name,
+            why: "\(count) words get another initial value, and at most \(ValuePatch.maximumCount) can be written;"
+                + " by a decision all of them stay")
+    ]
+}
+
+/// What the process gets where decisions let it.
+func writtenValues(_ target: GuardedTarget) -> [ValuePatch] {
+    let values = values(of: target)
+    return values.count > ValuePatch.maximumCount ? [] : values
+}
+
+/// Word for word. Only plain bytes can be written: a pointer's value is known at load alone, and a thread-local has one copy
+/// for each thread.
+private func values(of target: GuardedTarget) -> [ValuePatch] {
+    var patches: [ValuePatch] = []
+    for unit in target.units {
+        for number in unit.changes.initialValues {
+            guard case .success(let found) = ValueChange(number, unit, target.target.image).patches() else { continue }
+            // Two variants of a unit may share their globals.
+            patches += found.filter { !patches.contains($0) }
+        }
+    }
+    return patches
 }
 
 private struct ValueObstacle: Error { var why: String }

@@ -7,7 +7,7 @@ import ObjectFiles
 import Targets
 
 /// A function that is gone (or renamed) stays in the process. Whoever has its address goes on calling it, as it was.
-func guardVanished(_ unit: MatchedUnit) -> [Refusal] {
+func guardVanished(_ unit: MatchedUnit) -> [Finding] {
     let view = unit.original
     let gone = Set(
         view.entities.indices.filter { number in
@@ -15,7 +15,7 @@ func guardVanished(_ unit: MatchedUnit) -> [Refusal] {
             return entity.kind == .function && entity.coldParent == nil && unit.correlation.newOf[number] == nil
         })
     guard !gone.isEmpty else { return [] }
-    var refusals: [Refusal] = []
+    var findings: [Finding] = []
     for section in view.file.sections where section.isExecutable {
         for relocation in section.relocations {
             guard case .entity(let number, let delta) = view.referent(of: relocation, in: section),
@@ -23,27 +23,27 @@ func guardVanished(_ unit: MatchedUnit) -> [Refusal] {
                 delta == (relocation.type.isPCRelative ? -4 : 0), !isBranch(relocation, section)
             else { continue }
             let user = view.entity(section: section.index, offset: Int64(relocation.offset))
-            refusals.append(
-                Refusal(
-                    .vanishedFunction, subject: "\(view.entities[number].name) (\(unit.name))",
+            findings.append(
+                Finding(
+                    subject: "\(view.entities[number].name) (\(unit.name))",
                     why:
                         "it is gone, but \(user.map { view.entities[$0].name } ?? "code") has given its address away: the process may go on calling it"
                 ))
         }
     }
-    return refusals
+    return findings
 }
 
 /// A global that is gone, and that code of the target which does not change still uses. The link of the fix leads that
 /// code to another definition: a weak one, or a library's. In the process it goes on with the old one.
-func guardVanishedGlobals(_ units: [MatchedUnit], in target: TargetImage) -> [Refusal] {
+func guardVanishedGlobals(_ units: [MatchedUnit], in target: TargetImage) -> [Finding] {
     let gone = units.flatMap { unit in unit.vanishedGlobals(among: units) }
     guard !gone.isEmpty else { return [] }
     let users = UserSearch(gone: gone, leaving: units.flatMap(\.leavingCode), target: target).users()
     return gone.indices.compactMap { index in
         users[index].map { user in
-            Refusal(
-                .vanishedFunction, subject: "\(gone[index].name) (\(gone[index].unit))",
+            Finding(
+                subject: "\(gone[index].name) (\(gone[index].unit))",
                 why: "it is gone, but \(user) of the target, which does not change, uses it and would go on with it",
                 remedy: "restart, or keep the definition and give it the new behaviour")
         }

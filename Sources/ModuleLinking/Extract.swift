@@ -57,8 +57,8 @@ struct TableSections {
 /// silently wrong, and can't name the target's locals (traps link-visibility, tls-silent).
 /// - Throws: `Refusals`, all that were found: of relocation types outside the closed list, and of references that
 ///   stand for nothing.
-func extract(_ plan: ModulePlan) throws -> Extraction {
-    var builder = ModuleBuilder(plan)
+func extract(_ plan: ModulePlan, sharesSwitch: Bool = false) throws -> Extraction {
+    var builder = ModuleBuilder(plan, sharesSwitch: sharesSwitch)
     builder.addSections()
     builder.addRelocations()
     builder.addStubs()
@@ -81,6 +81,7 @@ struct SectionKey: Hashable {
 /// The object while it is put together.
 struct ModuleBuilder {
     let plan: ModulePlan
+    let sharesSwitch: Bool
     var object = ObjectWriter()
     var refusals: [Refusal] = []
     var bindings = BindingList()
@@ -110,7 +111,10 @@ struct ModuleBuilder {
         var symbol: Int
     }
 
-    init(_ plan: ModulePlan) { self.plan = plan }
+    init(_ plan: ModulePlan, sharesSwitch: Bool = false) {
+        self.plan = plan
+        self.sharesSwitch = sharesSwitch
+    }
 
     func objectFile(_ unit: Int, _ side: Side) -> ObjectFile {
         side == .new ? plan.units[unit].new : plan.units[unit].original

@@ -8,11 +8,13 @@ import Toolchain
 
 /// Links what `extract` took out into a shared object, and reads back where everything lies.
 ///
+/// - Parameter sharesSwitch: more than one target is in the bundle: stubs test the switch through a pointer.
+///
 /// The same plan gives the same bytes: nothing of the directory that `ld` works in is in them.
 /// - Throws: `Refusals` of `extract`; `Failure` when `ld` fails, with its message, or makes something else than was
 ///   asked of it.
-package func link(_ plan: ModulePlan) async throws -> LinkedModule {
-    let extraction = try extract(plan)
+package func link(_ plan: ModulePlan, sharesSwitch: Bool = false) async throws -> LinkedModule {
+    let extraction = try extract(plan, sharesSwitch: sharesSwitch)
     let bytes = try await linkObject(extraction.object, name: "\(plan.buildID).so")
     let module = try ObjectFile.parse(bytes: bytes, name: "module of \(plan.file)")
     try checkLinked(module, imports: extraction.imports)

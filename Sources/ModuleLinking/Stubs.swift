@@ -39,7 +39,7 @@ extension ModuleBuilder {
         let replaced = plan.functions.filter { $0.description.original != nil }
         let switchByte = addTable(".livepatch.switch", flags: 3, size: 8, alignment: 8, symbol: "livepatch_switch")
         sectionsOfTables.switchByte = switchByte
-        if plan.sharesSwitch {
+        if sharesSwitch {
             let pointer = addTable(".livepatch.switchptr", flags: 3, size: 8, alignment: 8)
             object.addRelocation(local(switchByte, at: 0, .abs64, addend: 0), to: pointer)
             sectionsOfTables.switchPointer = pointer
@@ -68,7 +68,7 @@ extension ModuleBuilder {
         guard let new = extracted.newRanges.first else { return refuse(.badInput, name, "its new body doesn't travel") }
         let place = UInt64(number * Stub.alignment)
         let slot = UInt64(number * 8)
-        let stub = plan.sharesSwitch ? Stub.shared : Stub.direct
+        let stub = sharesSwitch ? Stub.shared : Stub.direct
         object.sections[stubs].data.replaceSubrange(Int(place)..<Int(place) + stub.code.count, with: stub.code)
         let tested = sectionsOfTables.switchPointer ?? sectionsOfTables.switchByte
         for relocation in [

@@ -22,8 +22,8 @@ struct PatchMetadata {
 
 /// The manifest of a patch: what `build` knows, as the applier and a reviewer read it. `members` is filled in by
 /// `pack`.
-func describe(id: String, targets: [(plan: ModulePlan, linked: LinkedModule)], _ metadata: PatchMetadata) -> Manifest {
-    var manifest = Manifest(id: id, targets: targets.map { describeTarget($0.plan, $0.linked) })
+func describe(id: String, _ modules: [PatchedTarget], _ metadata: PatchMetadata) -> Manifest {
+    var manifest = Manifest(id: id, targets: modules.map(describeTarget))
     manifest.sequence = metadata.sequence
     manifest.created = metadata.created
     manifest.expires = metadata.expires
@@ -39,10 +39,11 @@ func describe(id: String, targets: [(plan: ModulePlan, linked: LinkedModule)], _
     return manifest
 }
 
-private func describeTarget(_ plan: ModulePlan, _ linked: LinkedModule) -> ManifestTarget {
+private func describeTarget(_ module: PatchedTarget) -> ManifestTarget {
     ManifestTarget(
-        file: plan.file, buildID: plan.buildID, functions: linked.functions, bindings: linked.bindings,
-        data: plan.units.flatMap(dataItems), values: plan.values, layout: linked.layout)
+        file: module.plan.file, buildID: module.plan.buildID, functions: module.linked.functions,
+        bindings: module.linked.bindings, data: module.plan.units.flatMap(dataItems), values: module.values,
+        layout: module.linked.layout)
 }
 
 /// The data of a unit that travels: its named objects, and sections (literals, jump tables) that hold none. Copies for

@@ -5,11 +5,32 @@ import Matching
 import ObjectFiles
 import PatchFormat
 import Recompiling
+import Targets
+
+/// All that the manifest says beyond the modules.
+///
+/// - Throws: as `describeRequest`; `Failure` where a tool can't be asked for its version.
+func describePatch(
+    _ options: BuildOptions, _ compiled: CompiledInput, _ targets: [LoadedTarget], _ planned: PlannedPatch
+) async throws -> PatchMetadata {
+    var metadata = try describeRequest(
+        options, decisions: planned.decisions, compiled: compiled, matched: planned.matched)
+    try await addTools(
+        to: &metadata.provenance, targets: targets, compilers: planned.debug.producers,
+        root: compiled.change?.root)
+    metadata.review =
+        reviewNotes(planned.matched.flatMap { $0 }, constants: planned.constants) + planned.debug.layoutRemarks
+    // A process takes each group of targets that it maps as a whole.
+    metadata.groups = groupTargets(
+        groupMembers(
+            planned.targets, decisions: planned.decisions, debug: planned.debug, constants: planned.constants))
+    return metadata
+}
 
 /// What the manifest says beyond the modules: the request, its decisions, and its relation to other bundles.
 ///
 /// - Throws: `Refusal` when a bundle named by `--requires` or `--supersedes` can't be read, or does not fit.
-func describeRequest(
+private func describeRequest(
     _ options: BuildOptions, decisions: [Decision], compiled: CompiledInput, matched: [[MatchedUnit]]
 ) throws -> PatchMetadata {
     var metadata = PatchMetadata()

@@ -10,13 +10,13 @@ import Targets
 /// Gathers, of each target that is patched, what it has to do with the others.
 ///
 /// - Parameters:
-///   - held: the patched targets, with the units of each; `plans` are theirs, values included.
+///   - held: the patched targets, with the units of each.
 ///   - constants: every changed constant of the patch.
 func groupMembers(
-    _ held: [HeldTarget], plans: [ModulePlan], decisions: [Decision], debug: DebugFacts, constants: [ConstantChange]
+    _ held: [GuardedTarget], decisions: [Decision], debug: DebugFacts, constants: [ConstantChange]
 ) -> [GroupMember] {
     guard held.count > 1 else { return [] }
-    var members = zip(held, plans).map { GroupMember($0, $1, debug: debug) }
+    var members = held.map { GroupMember($0, debug: debug) }
     let subjects = decisions.map { SharedSubject($0, constants: constants) } + constants.compactMap(SharedSubject.init)
     for subject in subjects {
         var concerned = held.indices.filter { subject.concerns(held[$0], debug) }
@@ -28,7 +28,7 @@ func groupMembers(
 }
 
 extension GroupMember {
-    fileprivate init(_ held: HeldTarget, _ plan: ModulePlan, debug: DebugFacts) {
+    fileprivate init(_ held: GuardedTarget, debug: DebugFacts) {
         let image = held.target.image
         buildID = image.buildID
         isExecutable = image.isExecutable
@@ -36,7 +36,7 @@ extension GroupMember {
         needed = Set(NeededLibraries.names(in: image.file))
         exports = Set(image.exports.keys)
         imports = Set(image.imports.keys)
-        uses = Self.used(by: plan, image)
+        uses = Self.used(by: held.plan, image)
         let units = Set(held.units.map(\.name))
         let changed = debug.changedSignatureNames.filter { units.contains($0.unit) }
         broken = Set(changed.map(\.function)).intersection(exports)
@@ -86,7 +86,7 @@ private struct SharedSubject {
         functions = Set(constant.users)
     }
 
-    func concerns(_ target: HeldTarget, _ debug: DebugFacts) -> Bool {
+    func concerns(_ target: GuardedTarget, _ debug: DebugFacts) -> Bool {
         if let unit, target.units.contains(where: { $0.name == unit }) { return true }
         let names = Set(target.units.map(\.name))
         if rule == Rule.typeLayout.rawValue { return !debug.units(changing: plain).isDisjoint(with: names) }

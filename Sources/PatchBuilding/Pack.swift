@@ -11,9 +11,9 @@ func pack(_ manifest: Manifest, _ modules: [LinkedModule], review: [UInt8]? = ni
 /// Describes and packs.
 /// - Returns: the manifest as it stands in the bundle, and the bundle's bytes.
 func makeBundle(
-    id: String, targets: [(plan: ModulePlan, linked: LinkedModule)], metadata: PatchMetadata,
+    id: String, modules: [PatchedTarget], metadata: PatchMetadata,
     review: [UInt8]? = nil
 ) throws -> (manifest: Manifest, bytes: [UInt8]) {
-    let bytes = try pack(describe(id: id, targets: targets, metadata), targets.map(\.linked), review: review)
+    let bytes = try pack(describe(id: id, modules, metadata), modules.map(\.linked), review: review)
     return (try Bundle.parse(bytes).manifest, bytes)
 }

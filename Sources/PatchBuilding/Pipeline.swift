@@ -4,11 +4,9 @@ import Diagnostics
 import Guarding
 import Matching
 import ModuleLinking
-import ObjectFiles
 import PatchFormat
 import Recompiling
 import Releasing
-import SourceChanges
 import Targets
 import Toolchain
 
@@ -21,9 +19,9 @@ package struct BuiltBundle: Sendable {
     package var notes: [String]
 }
 
-/// Builds a bundle, by the passes of the design in their order; each takes the value of the one before.
+/// Builds a bundle, by the stages of the design in their order; each takes the values of those before it.
 ///
-///     affected units → compile twice → match → compare → close → guard → extract, link → describe, pack
+///     recompile → compare → match → close → guard → link → describe → pack
 ///
 /// - Throws: `Refusals` when the patch could be wrong, `Failure` when the machine failed.
 package func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
@@ -33,76 +31,105 @@ package func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
 
     // The targets are read while the compiler runs.
     async let reading = readTargets(options.targets, needsDebugInfo: options.input.isSource)
-
-    // From here on there are objects: an original and a new one of every unit that the change can reach.
     let compiled = try await compileInput(
         options.input, launcher: options.launcher, scratch: scratch.path, &clock)
     let targets = try await reading
     clock.lap("read targets")
+
+    // From here on there are objects, an original and a new one of every unit that the change can reach; and nothing runs
+    // but `ld`, at the end.
+    let planned = try planPatch(compiled, targets, allowed: options.allowed, &clock)
+
+    // From here on the patch is safe, by the rules or by decision.
+    let modules = try await linkModules(planned)
+    clock.lap("extract and link")
+
+    // From here on the modules are what the processes get; what follows describes them.
+    let metadata = try await describePatch(options, compiled, targets, planned)
+    let review = try makeReview(compiled, planned, scratch: scratch.path)
+    clock.lap("review")
+    let (manifest, bytes) = try makeBundle(id: options.bundleID, modules: modules, metadata: metadata, review: review)
+    clock.lap("pack")
+    let notes = compiled.notes + planned.notes + describeGroups(manifest) + metadata.review
+    return BuiltBundle(manifest: manifest, bytes: bytes, stages: clock.stages, notes: notes)
+}
+
+/// A patch that the guard has let pass, before anything of it is linked.
+struct PlannedPatch {
+    /// All units that were compiled again.
+    var compared: [ComparedUnit]
+    /// The units of each target that holds any, whether the patch does something there or not.
+    var matched: [[MatchedUnit]]
+    /// The targets in which the patch does something; the next three in the same order.
+    var targets: [GuardedTarget]
+    /// Words of the target's data that decisions let be written.
+    var values: [[ValuePatch]]
+    var decisions: [Decision]
+    var debug: DebugFacts
+    var constants: [ConstantChange]
+    var notes: [String]
+}
+
+/// The stages between the compiler and the linker: what differs, where it is in the targets, what must travel, and whether
+/// that is safe.
+///
+/// - Throws: `Refusals`.
+func planPatch(
+    _ compiled: CompiledInput, _ targets: [LoadedTarget], allowed: [AllowedRule], _ clock: inout StageClock
+) throws -> PlannedPatch {
     let foreign = try requireForeign(compiled.uncompiled + compiled.broken, to: targets)
     let units = try loadUnits(compiled.units)
     clock.lap("read objects")
 
-    // What differs does not depend on the target.
-    let changed = units.map { ComparedUnit($0) }
+    // From here on it is known what differs, whatever target it is in.
+    let compared = units.map(compareUnit)
+    try requireChange(in: compared, summary: compiled.summary)
     clock.lap("compare")
-    if changed.allSatisfy(\.changes.isEmpty) {
-        throw Refusals(
-            .nothingToPatch, subject: compiled.summary,
-            why: units.isEmpty
-                ? "no recorded command of a target's units reads any of it"
-                : "the units that were compiled again (\(units.count)) have the same code and data as before")
-    }
 
-    // Each target gets the units that it holds, proved by its bytes.
-    let matched = try targets.map { try matchUnits(changed, in: $0.image, debugInfo: $0.debugInfo) }
-    let homeless = try requireHome(for: changed, in: matched)
-    try requireNoEffect(ofNew: changed, in: zip(targets.map(\.image), matched).filter { !$0.1.isEmpty })
+    // From here on each target has the units that it holds, proved by its bytes.
+    let matched = try targets.map { try matchUnits(compared, in: $0.image, debugInfo: $0.debugInfo) }
+    let homeless = try requireHome(for: compared, in: matched)
+    let holders = zip(targets, matched).filter { !$0.1.isEmpty }
+    try requireNoEffect(ofNew: compared, in: holders.map { ($0.0.image, $0.1) })
     clock.lap("match")
 
-    // From here on a patch exists; the guard decides whether it is safe.
-    let held = zip(targets, matched).filter { !$0.1.isEmpty }
-    let plans = try held.map { try close($0.1, target: $0.0.image, sharesSwitch: held.count > 1) }
-    clock.lap("close")
-    let debug = DebugFacts(units: held.flatMap(\.1))
-    let constants =
-        held.contains { $0.1.contains { !$0.changes.functions.isEmpty } }
-        ? constantChanges(compiled, constants: debug.constants) : []
-    let guarded = held.map { target, units in
-        HeldTarget(target: target, units: units, uncovered: guardCoverage(changed, held: units, in: target))
+    // From here on it is known what must travel, and what each reference of it stands for.
+    let held = try holders.map { target, units in
+        GuardedTarget(
+            target: target, units: units, plan: try close(units, target: target.image), compared: compared,
+            sources: compiled)
     }
+    clock.lap("close")
+
+    // From here on the rules have been asked.
+    let debug = readDebugFacts(of: held.flatMap(\.units))
+    let constants = held.contains(where: \.changesCode) ? constantChanges(compiled, constants: debug.constants) : []
     let verdict = try guardPatch(
-        guarded, plans: plans, debug: debug, sources: compiled, homeless: homeless, constants: constants,
-        allowed: options.allowed)
+        GuardedPatch(targets: held, debug: debug, sources: compiled, homeless: homeless, constants: constants),
+        allowed: allowed)
     clock.lap("guard")
 
     // Targets in which the patch does nothing are left out.
-    let patched = try requireEffect(of: plans, values: verdict.values)
-    var linked: [(plan: ModulePlan, linked: LinkedModule)] = []
-    for index in patched {
-        var plan = plans[index]
-        plan.values = verdict.values[index]
-        plan.sharesSwitch = patched.count > 1
-        linked.append((plan, try await link(plan)))
-    }
-    clock.lap("extract and link")
+    let patched = try requireEffect(of: held.map(\.plan), values: verdict.values)
+    return PlannedPatch(
+        compared: compared, matched: matched, targets: patched.map { held[$0] },
+        values: patched.map { verdict.values[$0] }, decisions: verdict.decisions, debug: debug, constants: constants,
+        notes: foreign + homeless.map { "\($0.unit.name): changes, but is not part of any given target" }
+            + noteTargets(held.map(\.target.image), patched: patched) + verdict.notes)
+}
 
-    var metadata = try describeRequest(options, decisions: verdict.decisions, compiled: compiled, matched: matched)
-    try await addTools(
-        to: &metadata.provenance, targets: targets, compilers: debug.producers, root: compiled.change?.root)
-    metadata.review = reviewNotes(held.flatMap(\.1), constants: constants) + debug.layoutRemarks
-    // A process takes each group of targets that it maps as a whole.
-    metadata.groups = groupTargets(
-        groupMembers(
-            patched.map { guarded[$0] }, plans: linked.map(\.plan), decisions: verdict.decisions, debug: debug,
-            constants: constants))
-    let review = try makeReview(
-        compiled, loaded: units, held: patched.map { held[$0] }, linked: linked, scratch: scratch.path)
-    clock.lap("review")
-    let (manifest, bytes) = try makeBundle(id: options.bundleID, targets: linked, metadata: metadata, review: review)
-    clock.lap("pack")
-    let notes =
-        compiled.notes + foreign + homeless.map { "\($0.unit.name): changes, but is not part of any given target" }
-        + noteTargets(held.map(\.0.image), patched: patched) + describeGroups(manifest) + metadata.review
-    return BuiltBundle(manifest: manifest, bytes: bytes, stages: clock.stages, notes: notes)
+/// A module with the plan that it was made by.
+struct PatchedTarget {
+    var plan: ModulePlan
+    var values: [ValuePatch]
+    var linked: LinkedModule
+}
+
+private func linkModules(_ planned: PlannedPatch) async throws -> [PatchedTarget] {
+    var modules: [PatchedTarget] = []
+    for (target, values) in zip(planned.targets, planned.values) {
+        let linked = try await link(target.plan, sharesSwitch: planned.targets.count > 1)
+        modules.append(PatchedTarget(plan: target.plan, values: values, linked: linked))
+    }
+    return modules
 }

@@ -58,11 +58,6 @@ struct CompileDatabase: Sendable {
     /// In the order of the file; of several commands that write the same object the last stands.
     var units: [CompileUnit]
 
-    init(path: String, units: [CompileUnit]) {
-        self.path = path
-        self.units = units
-    }
-
     /// - Throws: `Refusal` bad-input when the file is missing or is no compile database.
     static func read(_ path: String) throws -> CompileDatabase {
         guard let data = try? Data(contentsOf: URL(filePath: path)) else {

@@ -141,7 +141,8 @@ private func compile(_ source: Source, _ clock: inout StageClock) async throws -
             name: item.unit.name(relativeTo: root), source: item.unit.file,
             isCPlusPlus: item.unit.language == .cplusplus, plainObject: item.plainObject,
             originalObject: item.originalObject, newObject: item.newObject, keptLines: item.keptLines,
-            isNew: item.unit.isNew, variant: item.unit.variant)
+            isAssembler: [.assembler, .preprocessedAssembler].contains(item.unit.language), isNew: item.unit.isNew,
+            variant: item.unit.variant)
     }
     input.notes = compiled.notes + affected.ignored.map { "\($0.path): not compiled (\($0.why))" }
     input.ignored = affected.ignored

@@ -9,12 +9,13 @@ package struct UnitObjects: Sendable {
     package var originalObject: String
     package var newObject: String
     package var keptLines: KeptLines?
+    package var isAssembler = false
     package var isNew = false
     package var variant: [String] = []
 
     package init(
         name: String, source: String, isCPlusPlus: Bool, plainObject: String, originalObject: String, newObject: String,
-        keptLines: KeptLines? = nil, isNew: Bool = false, variant: [String] = []
+        keptLines: KeptLines? = nil, isAssembler: Bool = false, isNew: Bool = false, variant: [String] = []
     ) {
         self.name = name
         self.source = source
@@ -23,6 +24,7 @@ package struct UnitObjects: Sendable {
         self.originalObject = originalObject
         self.newObject = newObject
         self.keptLines = keptLines
+        self.isAssembler = isAssembler
         self.isNew = isNew
         self.variant = variant
     }

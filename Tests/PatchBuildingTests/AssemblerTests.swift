@@ -36,8 +36,8 @@ import Testing
     /// The assembler has resolved what functions of one section call each other by.
     @Test func `functions that share a section are refused, the local one too`() throws {
         let text = Self.twice + Self.more
-        #expect(try patching(text, ("leal (", "leal 1("), "twice").rules.contains("ambiguous-symbol"))
-        #expect(try patching(text, ("$100", "$101"), "twice").rules.contains("ambiguous-symbol"))
+        #expect(try Set(patching(text, ("leal (", "leal 1("), "twice").rules) == ["ambiguous-symbol"])
+        #expect(try Set(patching(text, ("$100", "$101"), "twice").rules) == ["ambiguous-symbol"])
     }
 
     @Test func `sections of their own may be named in the source`() throws {

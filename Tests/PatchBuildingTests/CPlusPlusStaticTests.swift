@@ -126,7 +126,7 @@ import Testing
 
     @Test func `a function that only an initialiser calls has run already`() throws {
         let lambda = try Patching(Self.tables, ["a.cc": [("* 3", "* 4")]])
-        #expect(lambda.rules.contains("constructors"))
+        #expect(Set(lambda.rules) == ["constructors"])
         let local = try Patching(Self.tables, ["a.cc": [("c = seed(x)", "c = seed(x) + 1")]])
         #expect(local.rules == ["constructors"])
         let other = try Patching(Self.tables, ["a.cc": [("table.cells[x & 7]", "table.cells[x & 3]")]])

@@ -40,7 +40,7 @@ import Testing
     @Test(arguments: [["-O2"], ["-O2", "-fPIC"], ["-O2", "-fno-exceptions", "-fno-asynchronous-unwind-tables"]])
     func `the unchanged unit differs in nothing`(_ flags: [String]) throws {
         let sources = flags.contains("-fno-exceptions") ? Self.inline : Self.handlers
-        #expect(try Patching(sources, [:], flags: flags).functions.isEmpty)
+        #expect(try Patching(sources, [:], flags: flags).rules == ["nothing-to-patch"])
     }
 
     private static let inline = [
@@ -166,7 +166,7 @@ import Testing
         // What else the other unit changes has to be the target's.
         let other = try Patching(
             sources, ["f.h": [("^ 5", "^ 6")], "b.cc": [("x / 7", "x / 8")]], targetFlags: ["-fno-ipa-cp", "-O1"])
-        #expect(other.rules.contains("unmatched-function"))
+        #expect(Set(other.rules) == ["unmatched-function"])
     }
 
     private static let hidden = [
@@ -184,7 +184,7 @@ import Testing
         let (flags, link) = (["-O2", "-ffunction-sections"], ["-Wl,--gc-sections"])
         let missed = try Patching(Self.hidden, edits, flags: flags, link: link, strip: ["-x"])
         #expect(missed.target.definitions(of: "_Z1fi").isEmpty && !missed.target.namesLocals)
-        #expect(missed.rules.contains("unmatched-function"))
+        #expect(Set(missed.rules) == ["unmatched-function"])
         // Nothing that was linked in uses it.
         let without = Self.hidden.merging(["b.cc": "int other(int x) { return x * 3; }"]) { $1 }
         let absent = try Patching(without, edits, flags: flags, link: link, strip: ["-x"])
@@ -285,7 +285,7 @@ import Testing
         let bare = try Patching(
             ["a.cc": "int work(int x) { return x * 3 + x / 7; }", "m.cc": Self.main("work")],
             ["a.cc": [("x / 7", "(x > 9 ? throw x : 3)")]], flags: flags + ["-fno-asynchronous-unwind-tables"])
-        #expect(bare.rules.contains("unresolved-symbol"))
+        #expect(Set(bare.rules) == ["unresolved-symbol"])
     }
 
     @Test func `a program of fixed addresses throws what it knows the type of`() throws {
@@ -338,7 +338,7 @@ import Testing
         #expect(patching.rules.isEmpty)
         #expect(patching.functions.filter { !$0.hasPrefix("+") } == ["_Z4worki"])
         let both = try Patching(Self.lambdas, ["a.cc": [added, ("y * 5", "y * 6")]])
-        #expect(both.rules.contains("ambiguous-symbol"))
+        #expect(Set(both.rules) == ["ambiguous-symbol", "type-layout"])
         let changed = try Patching(Self.lambdas, ["a.cc": [("y * 5", "y * 6")]])
         #expect(changed.rules.isEmpty)
         #expect(changed.functions.contains { $0.contains("UliE0_") })
@@ -401,7 +401,7 @@ import Testing
             """, "m.cc": Self.main("work"),
         ]
         let added = ("if (x > 3)", "if (x < 0) { static int n = 1; return n += x; } if (x > 3)")
-        #expect(try Patching(sources, ["a.cc": [added]]).rules.contains("ambiguous-symbol"))
+        #expect(try Set(Patching(sources, ["a.cc": [added]]).rules) == ["ambiguous-symbol"])
     }
 
     @Test func `a static variable that is there already is not initialised by a new guard`() throws {
@@ -428,7 +428,7 @@ import Testing
         sources["a.cc", default: ""] +=
             "\n#include <stdlib.h>\nint seed = atoi(\"35\"); int last(int x) { return seed + x; }"
         let patching = try Patching(sources, ["a.cc": [("atoi(\"35\")", "atoi(\"36\")")]])
-        #expect(patching.rules.contains("constructors"))
+        #expect(Set(patching.rules) == ["constructors"])
     }
 
     @Test func `a coroutine is refused`() throws {
@@ -445,7 +445,7 @@ import Testing
             """, "m.cc": Self.main("work"),
         ]
         let patching = try Patching(sources, ["a.cc": [("x * 2", "x * 3")]], flags: ["-O2", "-std=c++20"])
-        #expect(patching.rules.contains("cplusplus"))
+        #expect(Set(patching.rules) == ["cplusplus"])
     }
 
     @Test func `numbers that the compiler counted are told from what the programmer wrote`() {

@@ -14,7 +14,7 @@ func changes(
         try ObjectFile.read(path: try Fixture.compile(original, flags + ["-g", "-c"], compiler: compiler)))
     let before = ObjectView(try ObjectFile.read(path: try Fixture.compile(original, sections, compiler: compiler)))
     let after = ObjectView(try ObjectFile.read(path: try Fixture.compile(new, sections, compiler: compiler)))
-    let unit = ComparedUnit(
+    let unit = compareUnit(
         LoadedUnit(name: "unit.o", source: "unit.c", isCPlusPlus: false, plain: plain, original: before, new: after))
     let named = unit.changes.functions.map { (after.entities[$0.key].name, $0.value) }
     return (Dictionary(named, uniquingKeysWith: { first, _ in first }), unit)

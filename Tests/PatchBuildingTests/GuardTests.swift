@@ -29,7 +29,7 @@ import Testing
 
     @Test func `a writable table of labels of a changed function is refused`() throws {
         let patching = try Patching(Self.labels(""), ["a.c": [("1000", "2000")]], flags: ["-O0"])
-        #expect(patching.rules.contains("changed-constant-escapes"))
+        #expect(Set(patching.rules) == ["changed-constant-escapes"])
     }
 
     @Test func `what chooses an implementation has chosen already`() throws {
@@ -143,7 +143,7 @@ import Testing
 
     @Test func `static locals of one name in one function hinder only its own change`() throws {
         #expect(try Patching(Self.once, ["a.c": [("+ 3", "+ 4")]]).functions == ["work"])
-        #expect(try Patching(Self.once, ["a.c": [("x > 2", "x > 3")]]).rules.contains("ambiguous-symbol"))
+        #expect(try Set(Patching(Self.once, ["a.c": [("x > 2", "x > 3")]]).rules) == ["ambiguous-symbol"])
     }
 
     @Test func `a common symbol keeps its size and stays without a value`() throws {
@@ -204,6 +204,9 @@ import Testing
         let patching = try Patching(
             ["a.c": source, "m.c": Patching.main("work")],
             ["a.c": [("4}", "4, 5, 6}"), ("table[x & 1]", "table[x & 3]")]])
-        #expect(DebugFacts(units: patching.matched).layoutRefusals().map(\.subject) == refused)
+        #expect(patching.subjects(of: .typeLayout) == refused)
+        // Its size is another rule's matter, and so is its address.
+        let others: Set = ["type-layout", "data-size", "changed-constant-escapes"]
+        #expect(others.isSuperset(of: patching.rules))
     }
 }

@@ -262,9 +262,7 @@ import Testing
 
     @Test func theSwitchChoosesTheBody() async throws {
         for shares in [false, true] {
-            var fixture = pair
-            fixture.sharesSwitch = shares
-            let linked = try await link(try fixture.plan())
+            let linked = try await link(try pair.plan(), sharesSwitch: shares)
             let memory = try ExecutableCopy(linked)
             let stub = try #require(linked.functions.at(0).stub)
             #expect(memory.call(stub, 10) == 31)
@@ -347,7 +345,7 @@ import Testing
 
     @Test func sameInputsGiveSameBytes() async throws {
         let plan = try pair.plan()
-        let (first, second) = (try await link(plan), try await link(plan))
+        let (first, second) = (try await link(plan), try await link(plan, sharesSwitch: false))
         #expect(first.bytes == second.bytes)
         #expect(!String(decoding: first.bytes, as: UTF8.self).contains("patchbuild-link"))
     }
@@ -371,7 +369,8 @@ import Testing
         let linked = try await link(plan)
         var metadata = PatchMetadata()
         metadata.cves = ["CVE-2099-0001"]
-        let (manifest, bytes) = try makeBundle(id: "FIX", targets: [(plan, linked)], metadata: metadata)
+        let (manifest, bytes) = try makeBundle(
+            id: "FIX", modules: [PatchedTarget(plan: plan, values: [], linked: linked)], metadata: metadata)
         let bundle = try Bundle.parse(bytes)
         #expect(bundle.manifest == manifest)
         #expect(bundle.modules[manifest.targets[0].module] == linked.bytes)
@@ -381,7 +380,10 @@ import Testing
             #expect(text.contains(word))
         }
         #expect(Show.json(bundle).contains("\"functions\""))
-        #expect(try makeBundle(id: "FIX", targets: [(plan, linked)], metadata: metadata).bytes == bytes)
+        #expect(
+            try makeBundle(
+                id: "FIX", modules: [PatchedTarget(plan: plan, values: [], linked: linked)], metadata: metadata
+            ).bytes == bytes)
     }
 }
 

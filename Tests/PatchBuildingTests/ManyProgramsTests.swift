@@ -45,7 +45,7 @@ import Testing
             ObjectView(try ObjectFile.read(path: "\(directory)/\(name).o"))
         }
         let changed = try ["night", "day"].map { unit in
-            ComparedUnit(
+            compareUnit(
                 LoadedUnit(
                     name: unit, source: "/\(unit).c", isCPlusPlus: false, plain: try view(unit + "-plain"),
                     original: try view(unit + "-original"), new: try view(unit + "-new")))
@@ -87,7 +87,7 @@ import Testing
             ObjectView(try ObjectFile.read(path: "\(directory)/\(name).o"))
         }
         func unit(_ variant: String) throws -> ComparedUnit {
-            ComparedUnit(
+            compareUnit(
                 LoadedUnit(
                     name: variant, source: "/unit.c", isCPlusPlus: false, plain: try view(variant + "-plain"),
                     original: try view(variant + "-original"), new: try view(variant + "-new")))

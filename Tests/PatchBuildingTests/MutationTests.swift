@@ -17,7 +17,7 @@ import Testing
     /// Names that the comparison finds changed, functions and data.
     private func found(_ original: ObjectView, _ bytes: [UInt8]) throws -> Set<String> {
         let new = ObjectView(try ObjectFile.parse(bytes: bytes, name: "mutated.o"))
-        let unit = ComparedUnit(
+        let unit = compareUnit(
             LoadedUnit(
                 name: "subject.o", source: "subject.c", isCPlusPlus: false, plain: original, original: original,
                 new: new))

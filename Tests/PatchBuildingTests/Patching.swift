@@ -2,26 +2,49 @@ import Diagnostics
 import ObjectFiles
 import PatchFormat
 import TestSupport
+import Testing
 
 @testable import Closing
 @testable import CodeModel
 @testable import Comparing
 @testable import Guarding
 @testable import Matching
+@testable import PatchBuilding
+@testable import Recompiling
 @testable import Targets
+@testable import Toolchain
 
-/// What the passes from match to guard say of a change to a small program.
-struct Patching {
+/// What the product's own stages, from reading the objects to the guard (`planPatch`), say of a change to a small program.
+///
+/// A refusal that no test asks for fails: who does not read `rules` declares that there is none.
+final class Patching {
     /// Names and changes of the plan's functions, in order; empty when the patch is refused.
-    var functions: [String] = []
+    private(set) var functions: [String] = []
     /// Names with addresses in the target that the new code is bound to.
-    var bindings: [String: UInt64] = [:]
-    var plan: ModulePlan?
-    /// Rules of all refusals, in order.
-    var rules: [String] = []
-    var target: TargetImage
+    private(set) var bindings: [String: UInt64] = [:]
+    private(set) var plan: ModulePlan?
+    let target: TargetImage
     /// The units that the target holds.
-    var matched: [MatchedUnit] = []
+    private(set) var matched: [MatchedUnit] = []
+    private var refusals: [Refusal] = []
+    private var isDeclared = false
+
+    /// Rules of all refusals, in order.
+    var rules: [String] {
+        isDeclared = true
+        return refusals.map(\.rule)
+    }
+
+    /// The subjects that a rule refuses; the other rules count as declared, too.
+    func subjects(of rule: Rule) -> [String] {
+        isDeclared = true
+        return refusals.filter { $0.rule == rule.rawValue }.map(\.subject)
+    }
+
+    deinit {
+        guard !isDeclared, !refusals.isEmpty else { return }
+        Issue.record("undeclared: \(refusals.map(\.description).joined(separator: "; "))")
+    }
 
     /// - Parameters:
     ///   - sources: texts by file name; all `.c`, `.cc` and `.S` files are units.
@@ -53,32 +76,29 @@ struct Patching {
                 if !strip.isEmpty { try runOrThrow("strip", strip + [directory + "/program"]) }
             } + "/program"
         target = try TargetImage.load(path: program, symbolsPath: nil)
-        var loaded: [LoadedUnit] = []
+        var compiled = CompiledInput()
         for more in [variants, []].compactMap({ $0 }) {
             let plain = try Self.compile(sources, flags + more, compiler)
             let original = try Self.compile(sources, flags + more + split, compiler)
             let new = try Self.compile(changed, flags + more + split, compiler)
-            loaded += try units.map { unit in
-                LoadedUnit(
-                    name: more.joined() + unit, source: unit, isCPlusPlus: false, plain: try Self.view(plain, unit),
-                    original: try Self.view(original, unit), new: try Self.view(new, unit),
+            compiled.units += units.map { unit in
+                UnitObjects(
+                    name: more.joined() + unit, source: unit, isCPlusPlus: unit.hasSuffix(".cc"),
+                    plainObject: "\(plain)/\(unit).o", originalObject: "\(original)/\(unit).o",
+                    newObject: "\(new)/\(unit).o", isAssembler: unit.hasSuffix(".S"),
                     variant: more.filter { $0.hasPrefix("-D") })
             }
         }
         do {
-            let changed = loaded.map { ComparedUnit($0) }
-            matched = try matchUnits(changed, in: target)
-            _ = try requireHome(for: changed, in: [matched])
-            let plan = try close(matched, target: target, sharesSwitch: false)
-            let refusals =
-                zip(matched, plan.units).flatMap { guardUnit($0, plan: $1) }
-                + DebugFacts(units: matched).closureRefusals() + guardVanishedGlobals(matched, in: target)
-            if !refusals.isEmpty { throw Refusals(refusals) }
-            take(plan)
-        } catch let error as Refusals { rules = error.refusals.map(\.rule) }
+            var clock = StageClock()
+            let planned = try planPatch(
+                compiled, [LoadedTarget(image: target, debugInfo: nil)], allowed: [], &clock)
+            matched = planned.matched.flatMap { $0 }
+            if let plan = planned.targets.first?.plan { take(plan) }
+        } catch let error as Refusals { refusals = error.refusals }
     }
 
-    private mutating func take(_ plan: ModulePlan) {
+    private func take(_ plan: ModulePlan) {
         self.plan = plan
         functions = plan.functions.map {
             $0.description.change == .new ? "+" + $0.description.name : $0.description.name
@@ -101,10 +121,6 @@ struct Patching {
     }
 
     private static func isUnit(_ name: String) -> Bool { [".c", ".cc", ".S"].contains { name.hasSuffix($0) } }
-
-    private static func view(_ directory: String, _ unit: String) throws -> ObjectView {
-        ObjectView(try ObjectFile.read(path: "\(directory)/\(unit).o"))
-    }
 
     /// `main` that calls functions of one integer.
     static func main(_ callees: String...) -> String {

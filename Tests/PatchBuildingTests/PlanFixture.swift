@@ -21,7 +21,6 @@ struct PlanFixture {
     var entry = Entry(kind: .bare, jumpOffset: 0, resumeOffset: 0)
     /// By symbol's name (for section symbols: section's name).
     var bindings: [String: Binding] = [:]
-    var sharesSwitch = false
     /// What is added lies in the original object too, and travels with it.
     var originalHasAdded = false
 
@@ -39,7 +38,7 @@ struct PlanFixture {
         }
         let functions = (names + added).compactMap { plan($0, newFile, oldFile) }
         return ModulePlan(
-            file: "served", buildID: Self.buildID, sharesSwitch: sharesSwitch, units: [unit], functions: functions)
+            file: "served", buildID: Self.buildID, units: [unit], functions: functions)
     }
 
     private func plan(_ name: String, _ new: ObjectFile, _ old: ObjectFile) -> FunctionPlan? {

@@ -50,7 +50,7 @@ private func compile(_ tree: SourceTree, _ diff: String) async throws -> Compile
 
 private func changes(_ input: CompiledInput) throws -> [String] {
     try loadUnits(input.units).flatMap { unit in
-        let changed = ComparedUnit(unit)
+        let changed = compareUnit(unit)
         return changed.changes.functions.keys.map { unit.new.entities[$0].name }
     }.sorted()
 }

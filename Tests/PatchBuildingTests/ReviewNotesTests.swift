@@ -42,7 +42,7 @@ import Testing
         let found = try changes(sources, ["size.h": "#define ROOM 256\n#define SAME  7\n#define F(x) (x)\n"])
         #expect(found.map(\.name) == ["ROOM"])
         #expect(found.first?.note.contains("ROOM changes from 64 to 256 (used by fill)") == true)
-        #expect(found.first?.refusal == nil)
+        #expect(found.first?.finding == nil)
     }
 
     @Test("trap meaning-without-layout: an allocation size that another function relies on needs a decision")
@@ -50,8 +50,8 @@ import Testing
         let found = try changes(Self.pool, ["size.h": Self.pool["size.h"]!.replacing("64", with: "256")])
         #expect(found.first?.functions.sorted() == ["fill", "make"])
         #expect(found.first?.allocating == ["make"])
-        #expect(found.first?.refusal?.rule == "meaning-without-layout")
-        #expect(found.first?.refusal?.subject == "ROOM")
+        #expect(found.first?.finding != nil)
+        #expect(found.first?.finding?.subject == "ROOM")
     }
 
     @Test("trap meaning-without-layout: one function alone agrees with itself")
@@ -59,7 +59,7 @@ import Testing
         var sources = Self.pool
         sources["fill.c"] = nil
         let found = try changes(sources, ["size.h": sources["size.h"]!.replacing("64", with: "256")])
-        #expect(found.count == 1 && found.first?.refusal == nil)
+        #expect(found.count == 1 && found.first?.finding == nil)
     }
 
     @Test("trap meaning-without-layout: enumerators without a type's name, and integer constants")
@@ -72,7 +72,7 @@ import Testing
             sources, ["a.c": sources["a.c"]!.replacing("64", with: "256")],
             constants: ["ROOM": (64, 256), "OTHER": (3, 3)])
         #expect(found.map(\.name) == ["ROOM"])
-        #expect(found.first?.refusal != nil)
+        #expect(found.first?.finding != nil)
     }
 
     @Test("trap meaning-without-layout: states that are numbered anew need a decision")
@@ -81,14 +81,14 @@ import Testing
             "s.h": "#define IDLE 0\n#define BUSY 1\n#define LIMIT 9\n", "a.c": "int f(int s) { return s == BUSY; }",
         ]
         let swapped = try changes(before, ["s.h": "#define IDLE 1\n#define BUSY 0\n#define LIMIT 9\n"])
-        #expect(swapped.compactMap(\.refusal).map(\.subject) == ["BUSY", "IDLE"])
+        #expect(swapped.compactMap(\.finding).map(\.subject) == ["BUSY", "IDLE"])
         func grammar(_ first: Int) -> String {
             "#define BEFORE 2\n" + (0..<8).map { "#define TOKEN\($0) \(first + $0)\n" }.joined()
         }
         let tokens = try changes(["t.h": grammar(3), "a.c": before["a.c"]!], ["t.h": grammar(4)])
-        #expect(tokens.count == 8 && tokens.compactMap(\.refusal).count == 7)
-        #expect(meaningRefusals(tokens).map(\.subject) == ["t.h"])
+        #expect(tokens.count == 8 && tokens.compactMap(\.finding).count == 7)
+        #expect(guardMeaning(tokens).map(\.subject) == ["t.h"])
         let raised = try changes(before, ["s.h": "#define IDLE 0\n#define BUSY 1\n#define LIMIT 12\n"])
-        #expect(raised.count == 1 && raised.allSatisfy { $0.refusal == nil })
+        #expect(raised.count == 1 && raised.allSatisfy { $0.finding == nil })
     }
 }

@@ -47,7 +47,7 @@ private let source = """
                     name: "a.o", source: "a.c", isCPlusPlus: false, plainObject: $0.plainObject,
                     originalObject: $0.originalObject, newObject: $0.newObject, keptLines: $0.keptLines)
             })
-        return ComparedUnit(try #require(units.first)).correlation.ambiguous
+        return compareUnit(try #require(units.first)).correlation.ambiguous
     }
 
     @Test(arguments: ["gcc", "clang"]) func `static locals of one name are told apart by where they are declared`(

@@ -21,11 +21,11 @@ struct ReviewedTarget {
 ///
 /// Only the functions of the patch are disassembled, and only their lines looked up.
 func makeReview(
-    _ compiled: CompiledInput, loaded: [LoadedUnit], held: [(LoadedTarget, [MatchedUnit])],
-    linked: [(plan: ModulePlan, linked: LinkedModule)], scratch: String
+    _ compiled: CompiledInput, _ planned: PlannedPatch, scratch: String
 ) throws -> [UInt8] {
-    let targets = zip(held, linked).map { ReviewedTarget(image: $0.0.image, units: $0.1, plan: $1.plan) }
-    var writer = ReviewWriter(change: compiled.change, loaded: loaded, pinned: scratch + "/pinned")
+    let targets = planned.targets.map { ReviewedTarget(image: $0.target.image, units: $0.units, plan: $0.plan) }
+    var writer = ReviewWriter(
+        change: compiled.change, loaded: planned.compared.map(\.unit), pinned: scratch + "/pinned")
     var review = Review()
     review.diffs = reviewDiffs(compiled.change)
     review.ignored = compiled.ignored.map { IgnoredSource(path: $0.path, why: $0.why) }

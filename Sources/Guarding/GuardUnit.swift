@@ -7,26 +7,14 @@ import MachineCode
 import Matching
 import ObjectFiles
 
-/// Rules about what one unit changes that no compiler message and no linker error would tell of.
-///
-/// - Returns: every refusal, in the order of the catalogue; the caller takes out those that an engineer allowed.
-func guardUnit(_ unit: MatchedUnit, plan: UnitPlan) -> [Refusal] {
-    guard !unit.changes.isEmpty else { return [] }
-    return guardMatch(unit) + guardData(unit) + guardLostState(unit) + guardResolvers(unit) + guardReadOnly(unit)
-        + guardAlignment(unit)
-        + guardConstants(unit) + guardLabels(unit) + guardNewData(unit, plan) + guardConstructors(unit, plan)
-        + guardSections(unit)
-        + guardNames(unit) + guardVanished(unit) + guardNumbers(unit) + guardCoroutines(unit) + guardStatics(unit)
-}
-
 /// A neighbour that is not what the target has was compiled otherwise there, and may hold an inlined copy of what changes
 /// that the new object's does not show.
-private func guardMatch(_ unit: MatchedUnit) -> [Refusal] {
+func guardMatch(_ unit: MatchedUnit) -> [Finding] {
     guard !unit.changes.functions.isEmpty else { return [] }
     let own = unit.matched.ownMismatches(in: unit.original)
     return own.sorted { $0.key < $1.key }.prefix(1).map { name, why in
-        Refusal(
-            .unmatchedFunction, subject: "\(name) (\(unit.name))",
+        Finding(
+            subject: "\(name) (\(unit.name))",
             why:
                 "compiled again it is not what the target has: \(why) (\(own.count) functions of the unit differ); it may hold an inlined copy of what changes"
         )
@@ -42,44 +30,40 @@ extension UnitMatch {
     }
 }
 
-/// Data that exists in the process keeps its value and its size.
-private func guardData(_ unit: MatchedUnit) -> [Refusal] {
-    let values = unit.changes.initialValues.map { number in
-        Refusal(
-            .dataInitialValue, subject: "\(unit.new.entities[number].name) (\(unit.name))",
-            why:
-                "its initial value changes, but the process has long changed the variable itself, or relies on the old one"
-        )
-    }
+/// The process has room for the size that the data had at its start (trap data-size).
+func guardSizes(_ unit: MatchedUnit) -> [Finding] {
     let sizes = unit.changes.sizes.map { number in
         let entity = unit.new.entities[number]
         let old = unit.correlation.originalOf[number].map { unit.original.entities[$0].size } ?? 0
-        return Refusal(
-            .dataSize, subject: "\(entity.name) (\(unit.name))",
+        return Finding(
+            subject: "\(entity.name) (\(unit.name))",
             why: "its size changes from \(old) to \(entity.size) bytes, and the process has room for the old one only")
     }
-    let ambiguous = unit.correlation.ambiguous.map { name in
-        Refusal(
-            .ambiguousSymbol, subject: "\(name) (\(unit.name))",
+    let commons = unit.changes.commonSizes.map { name in
+        Finding(
+            subject: "\(name) (\(unit.name))",
+            why: "the size of this common symbol changes, and the process has room for the old one only")
+    }
+    return sizes + commons
+}
+
+/// Static variables of one name that nothing tells apart.
+func guardNamesakes(_ unit: MatchedUnit) -> [Finding] {
+    unit.correlation.ambiguous.map { name in
+        Finding(
+            subject: "\(name) (\(unit.name))",
             why: "several static variables of this name can't be told apart between original and new",
             remedy: "rename the new one in the fix")
     }
-    let commons = unit.changes.commonSizes.map { name in
-        Refusal(
-            .dataSize, subject: "\(name) (\(unit.name))",
-            why: "the size of this common symbol changes, and the process has room for the old one only")
-    }
-    return sizes + commons + values + ambiguous
 }
 
 /// A changed constant is safe only where nothing but replaced functions of this unit read it, and never by address
 /// (trap changed-constant-escapes).
-private func guardConstants(_ unit: MatchedUnit) -> [Refusal] {
+func guardConstants(_ unit: MatchedUnit) -> [Finding] {
     unit.changes.constants.sorted().compactMap { number in
         let entity = unit.new.entities[number]
         guard let why = escape(of: number, unit) else { return nil }
-        return Refusal(
-            .changedConstant, subject: "\(entity.name) (\(unit.name))", why: "the constant changes and \(why)")
+        return Finding(subject: "\(entity.name) (\(unit.name))", why: "the constant changes and \(why)")
     }
 }
 
@@ -127,23 +111,27 @@ private func addressTaken(of number: Int, in view: ObjectView) -> String? {
     return nil
 }
 
-private func guardNewData(_ unit: MatchedUnit, _ plan: UnitPlan) -> [Refusal] {
-    let listed = unit.new.entities.indices.filter { number in
+/// What is new in a section that other code reads as a whole can't get into the target's.
+func guardNewInSections(_ unit: MatchedUnit) -> [Finding] {
+    unit.new.entities.indices.filter { number in
         unit.correlation.originalOf[number] == nil && unit.new.isListed(number)
     }.map { number in
-        Refusal(
-            .constructors, subject: "\(unit.new.entities[number].name) (\(unit.name))",
+        Finding(
+            subject: "\(unit.new.entities[number].name) (\(unit.name))",
             why: "it is new in a section that other code reads as a whole, and can't get into the target's",
             remedy: "restart, or leave it out of the section")
     }
-    return listed
-        + plan.newSections.sorted().flatMap { section in
-            unit.new.entitiesInSection[section, default: []].compactMap { number in
-                let entity = unit.new.entities[number]
-                guard entity.kind == .threadLocal else { return nil }
-                return Refusal(
-                    .newThreadLocal, subject: "\(entity.name) (\(unit.name))",
-                    why: "threads that run already have no room for a new thread-local variable")
-            }
+}
+
+/// New thread-locals that new code uses.
+func guardThreadLocals(_ unit: MatchedUnit, _ plan: UnitPlan) -> [Finding] {
+    plan.newSections.sorted().flatMap { section in
+        unit.new.entitiesInSection[section, default: []].compactMap { number in
+            let entity = unit.new.entities[number]
+            guard entity.kind == .threadLocal else { return nil }
+            return Finding(
+                subject: "\(entity.name) (\(unit.name))",
+                why: "threads that run already have no room for a new thread-local variable")
         }
+    }
 }
