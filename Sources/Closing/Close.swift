@@ -33,14 +33,14 @@ struct Closure {
     var sides: [[UnitSide]]
     var functions: [FunctionPlan] = []
     /// By unit: symbols of its new object.
-    var initializers: [Int: [Int]] = [:]
+    var initializers: [Int: [SymbolIndex]] = [:]
     var refusals: [Refusal] = []
     /// What a decision lets pass: the target's copy then stands for the new one.
     var undecided: [Refusal] = []
     /// New global definitions by name: unit and entity of its new object.
-    let newGlobals: [String: (unit: Int, entity: Int)]
+    let newGlobals: [String: (unit: Int, entity: EntityIndex)]
     /// Global definitions that were local to their unit.
-    let opened: [String: (unit: Int, entity: Int)]
+    let opened: [String: (unit: Int, entity: EntityIndex)]
     /// Names that functions of the original that change refer to.
     let usedByChanged: [String: Set<String>]
     var work: [Work] = []
@@ -49,7 +49,7 @@ struct Closure {
     struct Work {
         var unit: Int
         var side: Int
-        var section: Int
+        var section: SectionIndex
     }
 
     init(units: [MatchedUnit], target: TargetImage) {
@@ -57,8 +57,8 @@ struct Closure {
         self.target = target
         resolver = SymbolResolver(target: target, originals: units.map(\.original.file))
         sides = units.map { [UnitSide(view: $0.new), UnitSide(view: $0.original)] }
-        var globals: [String: (unit: Int, entity: Int)] = [:]
-        var opened: [String: (unit: Int, entity: Int)] = [:]
+        var globals: [String: (unit: Int, entity: EntityIndex)] = [:]
+        var opened: [String: (unit: Int, entity: EntityIndex)] = [:]
         for (index, unit) in units.enumerated() {
             for (number, entity) in unit.new.entities.enumerated() where entity.isGlobal {
                 if let original = unit.correlation.originalOf[number] {
@@ -76,7 +76,7 @@ struct Closure {
 
     // MARK: what travels
 
-    mutating func travel(_ entity: Int, of unit: Int, side: Int) {
+    mutating func travel(_ entity: EntityIndex, of unit: Int, side: Int) {
         let view = sides[unit][side].view
         guard sides[unit][side].entities.insert(entity).inserted else { return }
         let described = view.entities[entity]
@@ -95,7 +95,7 @@ struct Closure {
         travelSection(described.section, of: unit, side: side)
     }
 
-    mutating func travelSection(_ section: Int, of unit: Int, side: Int) {
+    mutating func travelSection(_ section: SectionIndex, of unit: Int, side: Int) {
         guard sides[unit][side].sections.insert(section).inserted else { return }
         work.append(Work(unit: unit, side: side, section: section))
     }
@@ -154,14 +154,14 @@ struct Closure {
         }
     }
 
-    private func isOld(_ name: String, _ definition: (unit: Int, entity: Int)) -> Bool {
+    private func isOld(_ name: String, _ definition: (unit: Int, entity: EntityIndex)) -> Bool {
         let entity = units[definition.unit].new.entities[definition.entity]
         return entity.isVague && isKnown(name, kind: entity.kind)
             && (entity.kind != .function || losers(of: name).isEmpty)
     }
 
     /// A common symbol (`-fcommon`) that the target lacks, and no other unit of the patch mentions.
-    private func isNewCommon(_ symbol: Int, _ item: Work) -> Bool {
+    private func isNewCommon(_ symbol: SymbolIndex, _ item: Work) -> Bool {
         let common = sides[item.unit][item.side].view.file.symbols[symbol]
         guard common.place == .common, item.side == 0, target.definitions(of: common.name).isEmpty,
             target.guessed[common.name] == nil, target.imports[common.name] == nil
@@ -171,7 +171,7 @@ struct Closure {
         }
     }
 
-    private mutating func followEntity(_ number: Int, _ delta: Int64, _ index: Int, _ item: Work) {
+    private mutating func followEntity(_ number: EntityIndex, _ delta: Int64, _ index: Int, _ item: Work) {
         let view = sides[item.unit][item.side].view
         let entity = view.entities[number]
         let section = view.file.sections[item.section]
@@ -214,7 +214,7 @@ struct Closure {
 
     /// What the target calls a definition. The compiler numbers static locals and clones anew in each compilation, so that
     /// in the new object `counter.2` may be the target's `counter.1`, and the target's `counter.2` another variable.
-    private func namesInTarget(_ number: Int, of unit: Int, side: Int) -> [String] {
+    private func namesInTarget(_ number: EntityIndex, of unit: Int, side: Int) -> [String] {
         guard side == 0, let original = units[unit].correlation.originalOf[number] else {
             return sides[unit][side].view.entities[number].names
         }
@@ -227,7 +227,7 @@ struct Closure {
     }
 
     /// Why the target's copy of a definition can't stand for it.
-    private func unfit(_ number: Int, _ item: Work) -> Obstacle? {
+    private func unfit(_ number: EntityIndex, _ item: Work) -> Obstacle? {
         let unit = units[item.unit]
         let view = sides[item.unit][item.side].view
         let entity = view.entities[number]
@@ -261,7 +261,7 @@ struct Closure {
     }
 
     /// New definitions and changed constants; of the original side, nothing that has an address of its own.
-    private func mustTravel(_ number: Int, _ item: Work) -> Bool {
+    private func mustTravel(_ number: EntityIndex, _ item: Work) -> Bool {
         if sides[item.unit][item.side].view.mayBeCopied(number) { return true }
         guard item.side == 0 else { return false }
         let unit = units[item.unit]
@@ -269,7 +269,7 @@ struct Closure {
         return unit.correlation.originalOf[number] == nil
     }
 
-    mutating func refer(_ symbol: Int, _ reference: Reference, _ item: Work) {
+    mutating func refer(_ symbol: SymbolIndex, _ reference: Reference, _ item: Work) {
         sides[item.unit][item.side].references[symbol] = reference
     }
 
@@ -324,9 +324,9 @@ struct UnitSide {
     let view: ObjectView
     /// The view's file, with relocations renamed.
     var file: ObjectFile
-    var sections: Set<Int> = []
-    var entities: Set<Int> = []
-    var references: [Int: Reference] = [:]
+    var sections: Set<SectionIndex> = []
+    var entities: Set<EntityIndex> = []
+    var references: [SymbolIndex: Reference] = [:]
 
     init(view: ObjectView) {
         self.view = view
@@ -334,7 +334,7 @@ struct UnitSide {
     }
 
     /// Names the same place by another symbol.
-    mutating func rename(relocation index: Int, in section: Int, to symbol: Int) {
+    mutating func rename(relocation index: Int, in section: SectionIndex, to symbol: SymbolIndex) {
         let relocation = file.sections[section].relocations[index]
         let raw = Int64(bitPattern: file.symbols[relocation.symbol].value) &+ relocation.addend
         file.sections[section].relocations[index].symbol = symbol

@@ -25,9 +25,9 @@ extension Closure {
 
     /// The compiler's own function for dynamic initialisation, which refers to no variable and calls no function that the
     /// process has for itself: what it does is seen by new code alone.
-    private func isOwnInitializer(_ number: Int, of unit: MatchedUnit) -> Bool {
+    private func isOwnInitializer(_ number: EntityIndex, of unit: MatchedUnit) -> Bool {
         guard unit.new.entities[number].name.hasPrefix("_GLOBAL__sub_I_") else { return false }
-        var reached: Set<Int> = [number]
+        var reached: Set<EntityIndex> = [number]
         var work = [number]
         while let next = work.popLast() {
             let parts = [next] + unit.new.coldHalves[unit.new.entities[next].name, default: []]

@@ -17,7 +17,7 @@ extension Closure {
         }
     }
 
-    private mutating func replace(_ new: Int, of index: Int, because reason: String) {
+    private mutating func replace(_ new: EntityIndex, of index: Int, because reason: String) {
         let unit = units[index]
         guard let original = unit.correlation.originalOf[new] else { return }
         let (entity, old) = (unit.new.entities[new], unit.original.entities[original])

@@ -27,13 +27,13 @@ extension Closure {
 
     /// A destructor's thunks share its section. A thunk that travels along is never run, since nothing in the module refers to
     /// it; one that must travel goes on to its neighbour, which must travel too.
-    func mayShare(_ neighbours: [Int], _ entity: Int, of unit: Int, side: Int) -> Bool {
+    func mayShare(_ neighbours: [EntityIndex], _ entity: EntityIndex, of unit: Int, side: Int) -> Bool {
         let view = sides[unit][side].view
         let item = units[unit]
-        func isThunk(_ number: Int) -> Bool {
+        func isThunk(_ number: EntityIndex) -> Bool {
             ["_ZTh", "_ZTv", "_ZTc"].contains { view.entities[number].name.hasPrefix($0) }
         }
-        func travels(_ number: Int) -> Bool {
+        func travels(_ number: EntityIndex) -> Bool {
             let fresh = side == 0 ? number : item.correlation.newOf[number]
             guard let fresh else { return false }
             return item.changes.functions[fresh] != nil || (side == 0 && item.correlation.originalOf[fresh] == nil)
@@ -46,7 +46,9 @@ extension Closure {
     /// which is bound. Of data (local statics, typeinfo, tables of virtual functions) there must never be a second one.
     ///
     /// - Returns: false when it must travel with its own unit.
-    mutating func followVague(_ entity: Entity, _ symbol: Int, _ relocation: Relocation, _ item: Work) -> Bool {
+    mutating func followVague(
+        _ entity: Entity, _ symbol: SymbolIndex, _ relocation: Relocation, _ item: Work
+    ) -> Bool {
         let known = entity.names.first { isKnown($0, kind: entity.kind) }
         let losers = item.side == 0 ? losers(of: entity.name) : []
         if let known, entity.kind != .function {

@@ -44,9 +44,9 @@ package struct FunctionPlan: Sendable {
     /// Index into `ModulePlan.units`.
     package var unit: Int
     /// Symbol indices in the unit's new object: the function, then its `.cold` halves.
-    package var newSymbols: [Int]
+    package var newSymbols: [SymbolIndex]
     /// The same in the unit's original object; empty unless the entry is bare.
-    package var oldSymbols: [Int]
+    package var oldSymbols: [SymbolIndex]
 }
 
 /// What travels of one unit, and what everything it refers to stands for.
@@ -57,20 +57,20 @@ package struct UnitPlan: Sendable {
     package var original: ObjectFile
     package var new: ObjectFile
     /// Section indices of `new` that travel: changed and new functions, new data, literals, jump tables.
-    package var newSections: Set<Int>
+    package var newSections: Set<SectionIndex>
     /// Section indices of `original` that travel: copies of the original bodies, and their literals and jump tables.
-    package var originalSections: Set<Int>
+    package var originalSections: Set<SectionIndex>
     /// By symbol index of `new` (or `original`): what a relocation in a travelling section against it stands for.
     /// Every symbol that such a relocation names is in it.
-    package var newReferences: [Int: Reference]
-    package var originalReferences: [Int: Reference]
+    package var newReferences: [SymbolIndex: Reference]
+    package var originalReferences: [SymbolIndex: Reference]
     /// Symbol indices of `new`: functions that initialise what is new in the module, in the order they run.
-    package var initializers: [Int]
+    package var initializers: [SymbolIndex]
 
     init(
-        name: String, original: ObjectFile, new: ObjectFile, newSections: Set<Int> = [],
-        originalSections: Set<Int> = [], newReferences: [Int: Reference] = [:],
-        originalReferences: [Int: Reference] = [:], initializers: [Int] = []
+        name: String, original: ObjectFile, new: ObjectFile, newSections: Set<SectionIndex> = [],
+        originalSections: Set<SectionIndex> = [], newReferences: [SymbolIndex: Reference] = [:],
+        originalReferences: [SymbolIndex: Reference] = [:], initializers: [SymbolIndex] = []
     ) {
         self.name = name
         self.original = original

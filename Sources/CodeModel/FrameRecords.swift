@@ -24,20 +24,20 @@ package struct FrameRecords: Sendable {
     }
 
     package struct Place: Hashable, Sendable {
-        package var section: Int
+        package var section: SectionIndex
         package var offset: UInt64
     }
 
     /// Of `.eh_frame`; 0 when the object has none.
-    package private(set) var section = 0
+    package private(set) var section: SectionIndex = 0
     package private(set) var commons: [Common] = []
     package private(set) var descriptions: [Description] = []
     /// By section of code: indices into `descriptions`, by offset.
-    package private(set) var bySection: [Int: [Int]] = [:]
+    package private(set) var bySection: [SectionIndex: [Int]] = [:]
     /// Why the data can't be used.
     package private(set) var fault: String?
     /// By section: where the tables in it begin, in order.
-    private var tableStarts: [Int: [UInt64]] = [:]
+    private var tableStarts: [SectionIndex: [UInt64]] = [:]
 
     package init(_ file: ObjectFile) {
         let found = file.sections.filter { $0.isAllocated && $0.name == ".eh_frame" && !$0.data.isEmpty }
@@ -56,7 +56,7 @@ package struct FrameRecords: Sendable {
     }
 
     /// Descriptions of the code in `[start, end)` of a section.
-    package func describing(section: Int, from start: UInt64, to end: UInt64) -> ArraySlice<Int> {
+    package func describing(section: SectionIndex, from start: UInt64, to end: UInt64) -> ArraySlice<Int> {
         let all = bySection[section] ?? []
         let low = all.partitioningIndex { descriptions[$0].code.offset >= start }
         let high = all.partitioningIndex { descriptions[$0].code.offset >= end }

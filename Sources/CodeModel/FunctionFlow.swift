@@ -5,10 +5,10 @@ import ObjectFiles
 /// The instructions of a function of an object, its `.cold` halves included, and which follows which.
 package struct FunctionFlow {
     package struct Place: Hashable {
-        package var section: Int
+        package var section: SectionIndex
         package var offset: UInt64
 
-        package init(section: Int, offset: UInt64) {
+        package init(section: SectionIndex, offset: UInt64) {
             self.section = section
             self.offset = offset
         }
@@ -29,7 +29,7 @@ package struct FunctionFlow {
     package private(set) var order: [Place] = []
     private var before: [Place: [Place]] = [:]
 
-    package init(_ view: ObjectView, of function: Int) {
+    package init(_ view: ObjectView, of function: EntityIndex) {
         self.view = view
         let parts = [function] + view.coldHalves[view.entities[function].name, default: []]
         for part in parts { addPart(part, parts) }
@@ -40,7 +40,7 @@ package struct FunctionFlow {
 
     package func predecessors(of place: Place) -> [Place] { before[place] ?? [] }
 
-    private mutating func addPart(_ number: Int, _ parts: [Int]) {
+    private mutating func addPart(_ number: EntityIndex, _ parts: [EntityIndex]) {
         let entity = view.entities[number]
         guard let bytes = view.bytes(section: entity.section, from: entity.offset, to: entity.end) else { return }
         forEachInstruction(bytes, at: entity.offset, operands: true) { instruction in
@@ -63,7 +63,7 @@ package struct FunctionFlow {
     }
 
     /// Where a branch goes, unless it leaves the function.
-    private func target(of node: Node, in entity: Entity, _ parts: [Int]) -> Place? {
+    private func target(of node: Node, in entity: Entity, _ parts: [EntityIndex]) -> Place? {
         guard node.instruction.kind != .call, let target = node.instruction.target else { return nil }
         guard let relocation = node.relocations.first else {
             return target >= entity.offset && target < entity.end ? Place(section: entity.section, offset: target) : nil
@@ -85,7 +85,7 @@ package struct FunctionFlow {
     }
 
     /// The entity whose address an instruction brings into a register.
-    package func addressLoaded(at place: Place) -> Int? {
+    package func addressLoaded(at place: Place) -> EntityIndex? {
         guard let node = nodes[place], node.relocations.count == 1, let relocation = node.relocations.first,
             case .entity(let number, let delta) = view.referent(of: relocation, in: view.file.sections[place.section])
         else { return nil }
@@ -102,7 +102,7 @@ package struct FunctionFlow {
     }
 
     /// Whether the code reads a datum, and does nothing else with it.
-    package func onlyReads(_ number: Int) -> Bool {
+    package func onlyReads(_ number: EntityIndex) -> Bool {
         nodes.allSatisfy { place, node in
             let isUser = node.relocations.contains { relocation in
                 guard case .entity(number, _) = view.referent(of: relocation, in: view.file.sections[place.section])

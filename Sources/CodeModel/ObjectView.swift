@@ -9,11 +9,11 @@ package struct Entity: Sendable {
     /// The name used in messages: a global one when there is one.
     package var name: String
     package var names: [String]
-    package var section: Int
+    package var section: SectionIndex
     package var offset: UInt64
     package var size: UInt64
     /// Symbol indices, the one of `name` first.
-    package var symbols: [Int]
+    package var symbols: [SymbolIndex]
     package var isGlobal: Bool
     package var isWritable: Bool
     /// Of vague linkage (C++): any object file may define it too, and one definition serves the whole process.
@@ -24,27 +24,28 @@ package struct Entity: Sendable {
     package var coldParent: String? { name.hasSuffix(".cold") ? String(name.dropLast(5)) : nil }
 }
 
+package typealias EntityIndex = ElementIndex<Entity>
+
 /// What a relocation refers to, seen from the object itself. Deltas and offsets are raw: symbol value plus addend, still
 /// holding the bias of PC-relative fields, which is equal wherever instruction bytes are.
 package enum Referent {
     case undefined(name: String, addend: Int64)
-    case entity(Int, delta: Int64)
+    case entity(EntityIndex, delta: Int64)
     /// Content without a name: literals, constants, jump tables. `exact` is true when a label told the offset.
-    case anonymous(section: Int, offset: Int64, exact: Bool)
+    case anonymous(section: SectionIndex, offset: Int64, exact: Bool)
     case absolute(Int64)
 }
 
 /// An object with its definitions indexed.
 package struct ObjectView: Sendable {
     package let file: ObjectFile
-    package let entities: [Entity]
-    /// By symbol index.
-    package let entityOfSymbol: [Int: Int]
-    /// By section index: entities sorted by offset.
-    package let entitiesInSection: [Int: [Int]]
-    package let entityNamed: [String: Int]
+    package let entities: Indexed<Entity>
+    package let entityOfSymbol: [SymbolIndex: EntityIndex]
+    /// Entities of a section, sorted by offset.
+    package let entitiesInSection: [SectionIndex: [EntityIndex]]
+    package let entityNamed: [String: EntityIndex]
     /// By a function's name: its `.cold` halves.
-    package let coldHalves: [String: [Int]]
+    package let coldHalves: [String: [EntityIndex]]
     package let frames: FrameRecords
     /// By entity: the nearest one before it in its section that reaches further than itself, or has no size, as an index
     /// into `entitiesInSection`; -1 where there is none.
@@ -53,21 +54,21 @@ package struct ObjectView: Sendable {
     package init(_ file: ObjectFile) {
         self.file = file
         frames = FrameRecords(file)
-        var places: [Place: [Int]] = [:]
+        var places: [Place: [SymbolIndex]] = [:]
         for symbol in file.symbols where Self.names(symbol, in: file) {
             guard case .section(let section) = symbol.place else { continue }
             places[Place(section: section, offset: symbol.value), default: []].append(symbol.index)
         }
-        var entities: [Entity] = []
+        var found: [Entity] = []
         for (place, symbols) in places.sorted(by: { ($0.key.section, $0.key.offset) < ($1.key.section, $1.key.offset) })
         {
-            entities.append(Self.makeEntity(place, symbols, file))
+            found.append(Self.makeEntity(place, symbols, file))
         }
-        entities = Self.settleSizes(entities, file)
-        var ofSymbol: [Int: Int] = [:]
-        var inSection: [Int: [Int]] = [:]
-        var named: [String: Int] = [:]
-        var cold: [String: [Int]] = [:]
+        let entities = Indexed(Self.settleSizes(found, file))
+        var ofSymbol: [SymbolIndex: EntityIndex] = [:]
+        var inSection: [SectionIndex: [EntityIndex]] = [:]
+        var named: [String: EntityIndex] = [:]
+        var cold: [String: [EntityIndex]] = [:]
         for (index, entity) in entities.enumerated() {
             for symbol in entity.symbols { ofSymbol[symbol] = index }
             for name in entity.names { named[name] = index }
@@ -83,14 +84,14 @@ package struct ObjectView: Sendable {
     }
 
     private struct Place: Hashable {
-        var section: Int
+        var section: SectionIndex
         var offset: UInt64
     }
 
     /// Assembler-local labels (`.LC0`) and untyped symbols of data sections name nothing that a programmer wrote; clang
     /// gives those of literals (`.L.str.6`) a type, though their number says nothing.
     private static func names(_ symbol: Symbol, in file: ObjectFile) -> Bool {
-        guard let index = symbol.sectionIndex, index < file.sections.count else { return false }
+        guard let index = symbol.sectionIndex, file.sections.indices.contains(index) else { return false }
         let section = file.sections[index]
         guard section.isAllocated, !symbol.name.isEmpty else { return false }
         // Clang names each function's table there, which goes where the function goes.
@@ -123,7 +124,9 @@ package struct ObjectView: Sendable {
         return settled
     }
 
-    private static func outerEntities(_ entities: [Entity], _ inSection: [Int: [Int]]) -> [Int] {
+    private static func outerEntities(
+        _ entities: Indexed<Entity>, _ inSection: [SectionIndex: [EntityIndex]]
+    ) -> [Int] {
         var outer = [Int](repeating: -1, count: entities.count)
         for numbers in inSection.values {
             for (index, number) in numbers.enumerated() {
@@ -131,9 +134,9 @@ package struct ObjectView: Sendable {
                 while candidate >= 0 {
                     let other = entities[numbers[candidate]]
                     if other.end > entities[number].end || other.size == 0 { break }
-                    candidate = outer[numbers[candidate]]
+                    candidate = outer[numbers[candidate].rawValue]
                 }
-                outer[number] = candidate
+                outer[number.rawValue] = candidate
             }
         }
         return outer
@@ -145,7 +148,7 @@ package struct ObjectView: Sendable {
         entity.names.first { file.sections[entity.section].name.hasSuffix(".text." + $0) } ?? entity.name
     }
 
-    private static func makeEntity(_ place: Place, _ symbols: [Int], _ file: ObjectFile) -> Entity {
+    private static func makeEntity(_ place: Place, _ symbols: [SymbolIndex], _ file: ObjectFile) -> Entity {
         let section = file.sections[place.section]
         let ordered = symbols.sorted { first, second in
             let (a, b) = (file.symbols[first], file.symbols[second])
@@ -164,7 +167,7 @@ package struct ObjectView: Sendable {
     }
 
     /// The entity that covers `offset` of a section, or the section's only one.
-    package func entity(section: Int, offset: Int64) -> Int? {
+    package func entity(section: SectionIndex, offset: Int64) -> EntityIndex? {
         guard let candidates = entitiesInSection[section] else { return nil }
         // Unnamed constants share the sections whose content may be merged.
         if candidates.count == 1, entities[candidates[0]].offset == 0, !file.sections[section].isMergeable {
@@ -174,14 +177,14 @@ package struct ObjectView: Sendable {
         while index >= 0 {
             let entity = entities[candidates[index]]
             if offset < Int64(bitPattern: entity.end) || entity.size == 0 { return candidates[index] }
-            index = outer[candidates[index]]
+            index = outer[candidates[index].rawValue]
         }
         return nil
     }
 
     /// A constant whose address means nothing, since the linker may merge it with its equals (clang puts small static
     /// tables there): a copy is as good as the target's.
-    package func mayBeCopied(_ entity: Int) -> Bool {
+    package func mayBeCopied(_ entity: EntityIndex) -> Bool {
         !entities[entity].isGlobal && file.sections[entities[entity].section].isMergeable
     }
 
@@ -208,7 +211,7 @@ package struct ObjectView: Sendable {
 
     /// PC-relative fields of code count from the instruction's end: 4 bytes on, or more where an immediate follows
     /// (`movl $5, x(%rip)`, `shufps $1, .LC0(%rip), %xmm0`). Decoded only where it makes a difference.
-    private func bias(of relocation: Relocation, in section: Section, to other: Int, raw: Int64) -> Int64 {
+    private func bias(of relocation: Relocation, in section: Section, to other: SectionIndex, raw: Int64) -> Int64 {
         guard section.isExecutable, relocation.type.isPCRelative else { return 0 }
         if file.sections[other].isMergeable {
             if isLiteralStart(file.sections[other], raw &+ 4) { return 4 }
@@ -251,7 +254,7 @@ package struct ObjectView: Sendable {
     }
 
     /// The relocations of a section within `[start, end)`.
-    package func relocations(section: Int, from start: UInt64, to end: UInt64) -> ArraySlice<Relocation> {
+    package func relocations(section: SectionIndex, from start: UInt64, to end: UInt64) -> ArraySlice<Relocation> {
         let all = file.sections[section].relocations
         let low = all.partitioningIndex { $0.offset >= start }
         let high = all.partitioningIndex { $0.offset >= end }
@@ -259,7 +262,7 @@ package struct ObjectView: Sendable {
     }
 
     /// The bytes of an entity; nil for memory without bytes in the file, empty when a size is wrong.
-    package func bytes(section: Int, from start: UInt64, to end: UInt64) -> ArraySlice<UInt8>? {
+    package func bytes(section: SectionIndex, from start: UInt64, to end: UInt64) -> ArraySlice<UInt8>? {
         let section = file.sections[section]
         if section.isNoBits { return nil }
         guard start <= end, end <= UInt64(section.data.count) else { return [] }

@@ -5,16 +5,16 @@ import ObjectFiles
 package struct ChangeSet: Sendable {
     /// Entities of the new object whose original exists and has another body, with the first difference found.
     /// A changed `.cold` half makes its function changed.
-    package var functions: [Int: String] = [:]
+    package var functions: [EntityIndex: String] = [:]
     /// Constants with another content, by entity of the new object. Whoever reads one is in `functions`.
-    package var constants: Set<Int> = []
+    package var constants: Set<EntityIndex> = []
     /// Writable or thread-local data with another initial value, or another size; entities of the new object.
-    package var initialValues: [Int] = []
-    package var sizes: [Int] = []
+    package var initialValues: [EntityIndex] = []
+    package var sizes: [EntityIndex] = []
     /// Common symbols (`-fcommon`) with another size.
     package var commonSizes: [String] = []
     /// Functions that change and whose number in their name may not be what it was: lambdas, local classes.
-    package var uncertain: [Int] = []
+    package var uncertain: [EntityIndex] = []
     /// What runs without being called, or is found in other ways than by its own name, is not what it was: constructors,
     /// data in sections that other code reads as a whole, aliases.
     package var lists = false
@@ -99,10 +99,10 @@ extension ChangeSet {
 
 extension ObjectView {
     /// The functions that a datum holds inner places of.
-    package func innerPlaces(of number: Int) -> Set<Int> {
+    package func innerPlaces(of number: EntityIndex) -> Set<EntityIndex> {
         let entity = entities[number]
         let section = file.sections[entity.section]
-        var functions: Set<Int> = []
+        var functions: Set<EntityIndex> = []
         for relocation in relocations(section: entity.section, from: entity.offset, to: entity.end) {
             guard case .entity(let other, let delta) = referent(of: relocation, in: section), delta != 0 else {
                 continue
@@ -113,7 +113,7 @@ extension ObjectView {
     }
 
     /// The function that a `.cold` half belongs to; any other entity is its own.
-    package func functionOwning(_ index: Int) -> Int {
+    package func functionOwning(_ index: EntityIndex) -> EntityIndex {
         guard let parent = entities[index].coldParent, let owner = entityNamed[parent] else { return index }
         return owner
     }
@@ -133,26 +133,30 @@ package struct Comparer {
         self.correlation = correlation
     }
 
-    mutating func isChangedData(_ a: Int, _ b: Int) -> Bool { isChanged(.data(a, b)) }
+    mutating func isChangedData(_ a: EntityIndex, _ b: EntityIndex) -> Bool { isChanged(.data(a, b)) }
 
-    mutating func difference(ofEntity a: Int, and b: Int) -> String? { settle(finding(ofEntity: a, and: b)) }
+    mutating func difference(ofEntity a: EntityIndex, and b: EntityIndex) -> String? {
+        settle(finding(ofEntity: a, and: b))
+    }
 
     /// nil when the bytes are equal and every relocation refers to the same thing.
     mutating func difference(_ a: Range, _ b: Range) -> String? { settle(finding(a, b)) }
 
-    package mutating func difference(_ p: Relocation, in a: Int, _ q: Relocation, in b: Int) -> String? {
+    package mutating func difference(_ p: Relocation, in a: SectionIndex, _ q: Relocation, in b: SectionIndex)
+        -> String?
+    {
         var needs: [Finding.Need] = []
         return settle(Finding(reason: finding(p, in: a, q, in: b, &needs), needs: needs))
     }
 
-    func finding(ofEntity a: Int, and b: Int) -> Finding {
+    func finding(ofEntity a: EntityIndex, and b: EntityIndex) -> Finding {
         let (x, y) = (original.entities[a], new.entities[b])
         if x.size != y.size { return Finding(reason: "size \(x.size) became \(y.size) bytes") }
         return finding(original.extent(of: a), new.extent(of: b))
     }
 
     package struct Range {
-        package var section: Int
+        package var section: SectionIndex
         var start: UInt64
         package var end: UInt64
     }
@@ -178,7 +182,7 @@ package struct Comparer {
     }
 
     private func finding(
-        _ p: Relocation, in a: Int, _ q: Relocation, in b: Int, _ needs: inout [Finding.Need]
+        _ p: Relocation, in a: SectionIndex, _ q: Relocation, in b: SectionIndex, _ needs: inout [Finding.Need]
     ) -> String? {
         let left = original.referent(of: p, in: original.file.sections[a])
         let right = new.referent(of: q, in: new.file.sections[b])
@@ -200,7 +204,7 @@ package struct Comparer {
     }
 
     private func differenceOfEntities(
-        _ x: Int, _ dx: Int64, _ y: Int, _ dy: Int64, _ needs: inout [Finding.Need]
+        _ x: EntityIndex, _ dx: Int64, _ y: EntityIndex, _ dy: Int64, _ needs: inout [Finding.Need]
     ) -> String? {
         let (a, b) = (original.entities[x], new.entities[y])
         guard correlation.newOf[x] == y else {
@@ -231,7 +235,7 @@ package struct Comparer {
 
     /// Literals by content, whole strings or whole constants; anything else by its whole section.
     private func isSameContent(
-        _ a: Int, _ da: Int64, _ b: Int, _ db: Int64, _ reason: String, _ needs: inout [Finding.Need]
+        _ a: SectionIndex, _ da: Int64, _ b: SectionIndex, _ db: Int64, _ reason: String, _ needs: inout [Finding.Need]
     ) -> Bool {
         let (x, y) = (original.file.sections[a], new.file.sections[b])
         guard x.flags == y.flags, x.entrySize == y.entrySize else { return false }

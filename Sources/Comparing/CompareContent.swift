@@ -1,9 +1,10 @@
 import CodeModel
+import ObjectFiles
 
 /// Data or an unnamed section of both objects, to be compared by content.
 enum ContentPair: Hashable {
-    case data(Int, Int)
-    case sections(Int, Int)
+    case data(EntityIndex, EntityIndex)
+    case sections(SectionIndex, SectionIndex)
 }
 
 /// What a look at two ranges finds by itself, and what else has to be equal for them to be equal.
@@ -69,7 +70,7 @@ extension Comparer {
 extension ObjectView {
     /// The bytes that references to an entity may read: with a section of its own, all of that, since unnamed content
     /// may follow what its symbol covers.
-    package func extent(of number: Int) -> Comparer.Range {
+    package func extent(of number: EntityIndex) -> Comparer.Range {
         let entity = entities[number]
         let section = file.sections[entity.section]
         let isAlone = entity.offset == 0 && !section.isMergeable && entitiesInSection[entity.section]?.count == 1

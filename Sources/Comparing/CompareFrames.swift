@@ -4,7 +4,7 @@ import ObjectFiles
 /// Handlers and cleanups belong to a function as its code does, though its bytes don't show them: which types a handler
 /// catches is told by tables alone.
 extension Comparer {
-    mutating func differenceOfFrames(_ a: Int, _ b: Int) -> String? {
+    mutating func differenceOfFrames(_ a: EntityIndex, _ b: EntityIndex) -> String? {
         let (x, y) = (original.entities[a], new.entities[b])
         let left = original.frames.describing(section: x.section, from: x.offset, to: x.end)
         let right = new.frames.describing(section: y.section, from: y.offset, to: y.end)

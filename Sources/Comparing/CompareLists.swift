@@ -16,7 +16,7 @@ package func areSame(_ original: [Constructor], _ new: [Constructor]) -> Bool {
 /// Variables that get into such a section or out of it: entities of the new object, with both sections.
 package func movedData(
     _ original: ObjectView, _ new: ObjectView, _ correlation: Correlation
-) -> [(entity: Int, before: String, after: String)] {
+) -> [(entity: EntityIndex, before: String, after: String)] {
     correlation.newOf.sorted { $0.value < $1.value }.compactMap { old, number in
         guard new.entities[number].kind != .function else { return nil }
         let before = original.file.sections[original.entities[old].section].name
@@ -28,7 +28,7 @@ package func movedData(
 
 package func movedNames(
     _ original: ObjectView, _ new: ObjectView, _ correlation: Correlation
-) -> [(name: String, old: Int, new: Int)] {
+) -> [(name: String, old: EntityIndex, new: EntityIndex)] {
     original.entityNamed.sorted { $0.key < $1.key }.compactMap { name, old in
         guard original.entities[old].isGlobal, stem(name) == name, let other = new.entityNamed[name],
             let partner = correlation.newOf[old], partner != other
@@ -72,7 +72,7 @@ extension ObjectView {
 
 extension ObjectView {
     /// Data in a section that other code reads as a whole, between the linker's `__start_` and `__stop_`.
-    package func isListed(_ number: Int) -> Bool {
+    package func isListed(_ number: EntityIndex) -> Bool {
         entities[number].kind == .data && !file.sections[entities[number].section].name.hasPrefix(".")
     }
 }

@@ -4,19 +4,19 @@ import ObjectFiles
 /// Which definition of the new object is which of the original one.
 package struct Correlation: Sendable {
     /// By entity index of the original object: the entity of the new one.
-    package var newOf: [Int: Int] = [:]
-    package var originalOf: [Int: Int] = [:]
+    package var newOf: [EntityIndex: EntityIndex] = [:]
+    package var originalOf: [EntityIndex: EntityIndex] = [:]
     /// Writable data that exists on both sides under one stem and can't be told apart: binding the wrong one would
     /// lose state.
     package var ambiguous: [String] = []
     /// Writable data, as entities of the new object, paired by order alone: right if a function that does not change
     /// uses them.
-    var assumed: Set<Int> = []
+    var assumed: Set<EntityIndex> = []
     /// Functions, as entities of the new object, whose name holds a number that the compiler counted, among others that
     /// it may have counted anew: sound as long as they do not change.
-    var shaky: Set<Int> = []
+    var shaky: Set<EntityIndex> = []
 
-    mutating func pair(_ original: Int, _ new: Int) {
+    mutating func pair(_ original: EntityIndex, _ new: EntityIndex) {
         newOf[original] = new
         originalOf[new] = original
     }
@@ -71,7 +71,7 @@ extension Correlation {
     /// A variable that is initialised at its first use, and the guard that says whether it has been, stay together.
     fileprivate mutating func checkGuards(_ original: ObjectView, _ new: ObjectView) {
         for (a, b) in newOf where new.entities[b].name.hasPrefix("_ZGV") {
-            func variable(_ view: ObjectView, _ number: Int) -> Int? {
+            func variable(_ view: ObjectView, _ number: EntityIndex) -> EntityIndex? {
                 view.entityNamed["_Z" + view.entities[number].name.dropFirst(4)]
             }
             guard let old = variable(original, a), let fresh = variable(new, b), newOf[old] != fresh else { continue }
@@ -83,8 +83,8 @@ extension Correlation {
     mutating func settleAssumed(_ unit: LoadedUnit, _ changes: ChangeSet) {
         guard !assumed.isEmpty else { return }
         let new = unit.new
-        var proven: Set<Int> = []
-        var used: Set<Int> = []
+        var proven: Set<EntityIndex> = []
+        var used: Set<EntityIndex> = []
         for (number, entity) in new.entities.enumerated() where entity.kind == .function {
             let section = new.file.sections[entity.section]
             let isChanged = changes.functions[new.functionOwning(number)] != nil || originalOf[number] == nil
@@ -103,9 +103,9 @@ extension Correlation {
     /// the first declaration of the name to the last.
     ///
     /// Lines between them count too: a block that goes and a like one that comes could else pass for one another.
-    private func declaredAlike(_ unit: LoadedUnit) -> Set<Int> {
+    private func declaredAlike(_ unit: LoadedUnit) -> Set<EntityIndex> {
         guard let lines = unit.keptLines else { return [] }
-        func declarations(_ view: ObjectView) -> [Int: SourceLine] {
+        func declarations(_ view: ObjectView) -> [EntityIndex: SourceLine] {
             let places = (try? DebugInfo.staticVariables(path: view.file.path)) ?? []
             return Dictionary(
                 places.compactMap { place in
@@ -167,19 +167,19 @@ extension Entity.Kind {
 /// Computed only when a group needs it.
 private final class LazyReferrers {
     private let view: ObjectView
-    private let name: (Int) -> String
-    init(_ view: ObjectView, name: @escaping (Int) -> String) {
+    private let name: (EntityIndex) -> String
+    init(_ view: ObjectView, name: @escaping (EntityIndex) -> String) {
         self.view = view
         self.name = name
     }
-    lazy var table: [Int: Set<String>] = view.referrers(name)
+    lazy var table: [EntityIndex: Set<String>] = view.referrers(name)
 }
 
 extension ObjectView {
     /// Who refers to each entity: names of functions without clone suffixes, by their own name or by the one that `name`
     /// gives to an entity.
-    package func referrers(_ name: ((Int) -> String)? = nil) -> [Int: Set<String>] {
-        var result: [Int: Set<String>] = [:]
+    package func referrers(_ name: ((EntityIndex) -> String)? = nil) -> [EntityIndex: Set<String>] {
+        var result: [EntityIndex: Set<String>] = [:]
         for (number, entity) in entities.enumerated() where entity.kind == .function {
             let section = file.sections[entity.section]
             // Parts and clones of a function are that function.
@@ -198,8 +198,8 @@ private struct Group {
     let original: ObjectView
     let new: ObjectView
     let kind: Entity.Kind
-    var left: [Int]
-    var right: [Int]
+    var left: [EntityIndex]
+    var right: [EntityIndex]
 
     /// Something in a C++ name of the group is a number that the compiler counted.
     var isCounted: Bool {
@@ -207,7 +207,7 @@ private struct Group {
     }
 
     /// The functions of a counted group, if one may have become another's number.
-    func uncertain(_ correlation: Correlation) -> [Int] {
+    func uncertain(_ correlation: Correlation) -> [EntityIndex] {
         let isMoved = left.contains { number in
             correlation.newOf[number].map { original.entities[number].name != new.entities[$0].name } ?? true
         }
@@ -237,7 +237,8 @@ private struct Group {
     }
 
     mutating func pairByReferrers(
-        _ correlation: inout Correlation, _ originalReferrers: [Int: Set<String>], _ newReferrers: [Int: Set<String>]
+        _ correlation: inout Correlation, _ originalReferrers: [EntityIndex: Set<String>],
+        _ newReferrers: [EntityIndex: Set<String>]
     ) {
         guard !left.isEmpty, !right.isEmpty else { return }
         let before = Dictionary(grouping: left) { originalReferrers[$0, default: []] }
@@ -249,7 +250,8 @@ private struct Group {
     /// One left on each side: the same object, unless the functions that use it have nothing in common (a static
     /// local that went away beside one of the same name that came), or it is only a function's own name.
     mutating func pairSingle(
-        _ correlation: inout Correlation, _ originalReferrers: [Int: Set<String>], _ newReferrers: [Int: Set<String>]
+        _ correlation: inout Correlation, _ originalReferrers: [EntityIndex: Set<String>],
+        _ newReferrers: [EntityIndex: Set<String>]
     ) {
         guard left.count == 1, right.count == 1, !isFunctionNameLiteral(original.entities[left[0]].name) else { return }
         let (a, b) = (originalReferrers[left[0], default: []], newReferrers[right[0], default: []])
@@ -259,11 +261,12 @@ private struct Group {
     /// Several static locals of one name in one function (macros make them, and inlining does): in their order among those
     /// of their size, where number and sizes are as before.
     mutating func pairByOrder(
-        _ correlation: inout Correlation, _ originalReferrers: [Int: Set<String>], _ newReferrers: [Int: Set<String>]
+        _ correlation: inout Correlation, _ originalReferrers: [EntityIndex: Set<String>],
+        _ newReferrers: [EntityIndex: Set<String>]
     ) {
         guard !left.isEmpty, !right.isEmpty else { return }
         let after = Dictionary(grouping: right) { newReferrers[$0, default: []] }
-        var pairs: [(Int, Int)] = []
+        var pairs: [(EntityIndex, EntityIndex)] = []
         for (users, before) in Dictionary(grouping: left, by: { originalReferrers[$0, default: []] }) {
             guard !users.isEmpty, let after = after[users] else { continue }
             let oldSizes = Dictionary(grouping: before) { original.entities[$0].size }
@@ -288,11 +291,11 @@ private struct Group {
         _ correlation: inout Correlation, by key: (ObjectView, Entity) -> Key?
     ) {
         guard !left.isEmpty, !right.isEmpty else { return }
-        var partners: [Key: [Int]] = [:]
+        var partners: [Key: [EntityIndex]] = [:]
         for number in right.reversed() {
             if let key = key(new, new.entities[number]) { partners[key, default: []].append(number) }
         }
-        var pairs: [(Int, Int)] = []
+        var pairs: [(EntityIndex, EntityIndex)] = []
         for number in left {
             guard let key = key(original, original.entities[number]) else { continue }
             if let partner = partners[key]?.popLast() { pairs.append((number, partner)) }
@@ -300,7 +303,7 @@ private struct Group {
         take(pairs, &correlation)
     }
 
-    private mutating func take(_ pairs: [(Int, Int)], _ correlation: inout Correlation) {
+    private mutating func take(_ pairs: [(EntityIndex, EntityIndex)], _ correlation: inout Correlation) {
         guard !pairs.isEmpty else { return }
         for (a, b) in pairs { correlation.pair(a, b) }
         let (lefts, rights) = (Set(pairs.map(\.0)), Set(pairs.map(\.1)))

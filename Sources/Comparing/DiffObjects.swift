@@ -69,8 +69,8 @@ extension DiffReport {
 
 extension ComparedUnit {
     /// What a datum needs of its memory, beside its content: to be written, or another alignment.
-    fileprivate var attributeChanges: [(entity: Int, what: String)] {
-        correlation.newOf.flatMap { a, b -> [(entity: Int, what: String)] in
+    fileprivate var attributeChanges: [(entity: EntityIndex, what: String)] {
+        correlation.newOf.flatMap { a, b -> [(entity: EntityIndex, what: String)] in
             let (old, new) = (unit.original.entities[a], unit.new.entities[b])
             guard new.kind != .function else { return [] }
             let (before, after) = (unit.original.file.sections[old.section], unit.new.file.sections[new.section])

@@ -7,7 +7,7 @@ import ObjectFiles
 package struct StaticInitializers {
     package struct Region {
         /// The entity `_ZGVZ…`; nil where nothing tells.
-        package var guardVariable: Int?
+        package var guardVariable: EntityIndex?
         /// The call of `__cxa_guard_acquire`.
         var call: FunctionFlow.Place
         /// Behind the call of `__cxa_guard_acquire`.
@@ -21,7 +21,7 @@ package struct StaticInitializers {
     package let flow: FunctionFlow
     package private(set) var regions: [Region] = []
 
-    package init(_ view: ObjectView, of function: Int) {
+    package init(_ view: ObjectView, of function: EntityIndex) {
         flow = FunctionFlow(view, of: function)
         let ends = flow.order.filter { isRelease($0) }
         let calls = flow.order.filter { isAcquire($0) }
@@ -71,14 +71,14 @@ package struct StaticInitializers {
     }
 
     /// What the call's argument is the address of.
-    private func guardVariable(at call: FunctionFlow.Place) -> Int? {
+    private func guardVariable(at call: FunctionFlow.Place) -> EntityIndex? {
         address(in: .rdi, at: call)
     }
 
     /// The entity whose address a register holds, through one move.
-    func address(in register: Register, at place: FunctionFlow.Place) -> Int? {
+    func address(in register: Register, at place: FunctionFlow.Place) -> EntityIndex? {
         guard let definitions = flow.definitions(of: register, at: place) else { return nil }
-        var found: Set<Int> = []
+        var found: Set<EntityIndex> = []
         for definition in definitions {
             if let number = flow.addressLoaded(at: definition) {
                 found.insert(number)

@@ -37,9 +37,9 @@ private func isOfThreads(_ name: String) -> Bool { name.hasPrefix("_ZTH") || ste
 
 extension ObjectView {
     /// Functions of the unit's own that nothing refers to but these functions, these fields, or such functions.
-    fileprivate func onlyReached(from names: Set<String>, or fields: Set<FunctionFlow.Place>) -> Set<Int> {
+    fileprivate func onlyReached(from names: Set<String>, or fields: Set<FunctionFlow.Place>) -> Set<EntityIndex> {
         guard !names.isEmpty || !fields.isEmpty else { return [] }
-        var users: [Int: Set<Int>] = [:]
+        var users: [EntityIndex: Set<EntityIndex>] = [:]
         for section in file.sections where section.isAllocated && section.name != ".eh_frame" {
             for relocation in section.relocations {
                 guard case .entity(let used, _) = referent(of: relocation, in: section),
@@ -65,7 +65,7 @@ extension ObjectView {
     }
 
     /// No other unit calls it, or only from a copy of the same code: a lambda.
-    private func isOwn(_ number: Int) -> Bool {
+    private func isOwn(_ number: EntityIndex) -> Bool {
         !entities[number].isGlobal || (entities[number].isVague && namesLambda(entities[number].name))
     }
 }

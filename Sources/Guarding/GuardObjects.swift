@@ -56,7 +56,7 @@ func guardLabels(_ unit: MatchedUnit) -> [Finding] {
 }
 
 extension ObjectView {
-    fileprivate func takesOwnLabel(_ number: Int) -> Bool {
+    fileprivate func takesOwnLabel(_ number: EntityIndex) -> Bool {
         let entity = entities[number]
         guard let bytes = bytes(section: entity.section, from: entity.offset, to: entity.end) else { return false }
         let section = file.sections[entity.section]

@@ -18,13 +18,13 @@ func guardStatics(_ unit: MatchedUnit) -> [Finding] {
 private struct StaticsCheck {
     let unit: MatchedUnit
     var findings: [Finding] = []
-    private var originals: [Int: StaticInitializers] = [:]
-    private var named: Set<Int> = []
+    private var originals: [EntityIndex: StaticInitializers] = [:]
+    private var named: Set<EntityIndex> = []
 
     init(unit: MatchedUnit) { self.unit = unit }
 
     /// Every old variable that new code initialises must be initialised as before.
-    mutating func look(at number: Int) {
+    mutating func look(at number: EntityIndex) {
         let new = StaticInitializers(unit.new, of: number)
         let known = new.regions.compactMap(\.guardVariable)
         for region in new.regions where region.guardVariable == nil {
@@ -48,7 +48,7 @@ private struct StaticsCheck {
 
     /// By the same function of the original; where that had no such code, by any other that has it on both sides.
     private mutating func isInitializedAlike(
-        _ region: StaticInitializers.Region, of new: StaticInitializers, in number: Int, guarded: Int
+        _ region: StaticInitializers.Region, of new: StaticInitializers, in number: EntityIndex, guarded: EntityIndex
     ) -> Bool {
         if let old = unit.correlation.originalOf[number] {
             let before = original(old)
@@ -71,7 +71,7 @@ private struct StaticsCheck {
         }
     }
 
-    private mutating func original(_ number: Int) -> StaticInitializers {
+    private mutating func original(_ number: EntityIndex) -> StaticInitializers {
         if let known = originals[number] { return known }
         let made = StaticInitializers(unit.original, of: number)
         originals[number] = made
@@ -99,7 +99,7 @@ private struct StaticsCheck {
         }
     }
 
-    private mutating func find(_ number: Int, _ why: String) {
+    private mutating func find(_ number: EntityIndex, _ why: String) {
         guard named.insert(number).inserted else { return }
         let name = unit.new.entities[number].name
         let variable = name.hasPrefix("_ZGV") ? "_Z" + name.dropFirst(4) : name
@@ -117,13 +117,13 @@ extension Entity {
 }
 
 extension ObjectView {
-    fileprivate func usesGuards(_ function: Int) -> Bool { !guards(of: function).isEmpty }
+    fileprivate func usesGuards(_ function: EntityIndex) -> Bool { !guards(of: function).isEmpty }
 
     /// The guard variables that a function refers to.
-    fileprivate func guards(of function: Int) -> Set<Int> {
+    fileprivate func guards(of function: EntityIndex) -> Set<EntityIndex> {
         guard entities[function].kind == .function, entities[function].coldParent == nil else { return [] }
         let parts = [function] + coldHalves[entities[function].name, default: []]
-        var found: Set<Int> = []
+        var found: Set<EntityIndex> = []
         for part in parts.map({ entities[$0] }) {
             for relocation in relocations(section: part.section, from: part.offset, to: part.end) {
                 guard case .entity(let number, _) = referent(of: relocation, in: file.sections[part.section]),

@@ -67,7 +67,7 @@ func guardConstants(_ unit: MatchedUnit) -> [Finding] {
     }
 }
 
-private func escape(of number: Int, _ unit: MatchedUnit) -> String? {
+private func escape(of number: EntityIndex, _ unit: MatchedUnit) -> String? {
     let view = unit.new
     let constant = view.entities[number]
     if constant.isGlobal { return "other units may read it" }
@@ -81,7 +81,7 @@ private func escape(of number: Int, _ unit: MatchedUnit) -> String? {
 }
 
 /// Who may have stored a constant's address, or reads it in another way than by direct loads.
-private func addressTaken(of number: Int, in view: ObjectView) -> String? {
+private func addressTaken(of number: EntityIndex, in view: ObjectView) -> String? {
     for section in view.file.sections where section.isAllocated {
         let matching = section.relocations.filter { relocation in
             if case .entity(number, _) = view.referent(of: relocation, in: section) { return true }

@@ -67,9 +67,9 @@ private struct ValueChange {
     let target: TargetImage
     let new: Entity
     let original: Entity?
-    private let number: Int
+    private let number: EntityIndex
 
-    init(_ number: Int, _ unit: MatchedUnit, _ target: TargetImage) {
+    init(_ number: EntityIndex, _ unit: MatchedUnit, _ target: TargetImage) {
         (self.number, self.unit, self.target) = (number, unit, target)
         new = unit.new.entities[number]
         original = unit.correlation.originalOf[number].map { unit.original.entities[$0] }

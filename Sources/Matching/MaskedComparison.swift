@@ -1,3 +1,4 @@
+import CodeModel
 import ElfFormat
 import ObjectFiles
 import Targets
@@ -12,7 +13,7 @@ struct FieldReading {
     /// Where the field leads, when it refers to a thread-local.
     var thread: ThreadPlace?
     /// The object's datum that is meant for certain, and its address; or its offset, if it is a thread-local.
-    var exact: (entity: Int, address: UInt64)?
+    var exact: (entity: EntityIndex, address: UInt64)?
 }
 
 /// Compares a function of an object with linked bytes, undoing what a linker may have done to it.

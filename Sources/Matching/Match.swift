@@ -49,15 +49,15 @@ struct Matcher {
     let plain: ObjectView
     let target: TargetImage
     /// By section index: the address in the target of the section's first byte.
-    var places: [Int: UInt64] = [:]
-    var verified: [Int: [FieldReading]] = [:]
-    var mismatches: [Int: Mismatch] = [:]
+    var places: [SectionIndex: UInt64] = [:]
+    var verified: [EntityIndex: [FieldReading]] = [:]
+    var mismatches: [EntityIndex: Mismatch] = [:]
     /// By entity: its address, where it does not lie in one piece with its section.
-    var moved: [Int: UInt64] = [:]
+    var moved: [EntityIndex: UInt64] = [:]
     /// Functions whose bytes are right at a place that nothing proves.
-    var unproved: Set<Int> = []
+    var unproved: Set<EntityIndex> = []
     /// Sections of which the target has several equal copies: their places.
-    var undecided: [Int: [Trial]] = [:]
+    var undecided: [SectionIndex: [Trial]] = [:]
     /// What the object's `FILE` symbols say; empty where the target has none of that name.
     private let sources: Set<String>
 
@@ -79,11 +79,11 @@ struct Matcher {
     /// A section compared at one place.
     struct Trial {
         var place: UInt64
-        var good: [Int: [FieldReading]] = [:]
-        var bad: [Int: Mismatch] = [:]
+        var good: [EntityIndex: [FieldReading]] = [:]
+        var bad: [EntityIndex: Mismatch] = [:]
     }
 
-    func verify(_ index: Int, at address: UInt64) -> Result<[FieldReading], Mismatch> {
+    func verify(_ index: EntityIndex, at address: UInt64) -> Result<[FieldReading], Mismatch> {
         let entity = plain.entities[index]
         guard let expected = plain.bytes(section: entity.section, from: entity.offset, to: entity.end),
             let found = target.bytes(at: address, size: entity.size)

@@ -19,7 +19,7 @@ extension Matcher {
         decide()
     }
 
-    private func trial(_ entities: [Int], at place: UInt64) -> Trial {
+    private func trial(_ entities: [EntityIndex], at place: UInt64) -> Trial {
         var trial = Trial(place: place)
         for index in entities {
             switch verify(index, at: place &+ plain.entities[index].offset) {
@@ -31,7 +31,9 @@ extension Matcher {
     }
 
     /// Takes the candidate at which most functions have the right bytes; of several at which all have, others decide.
-    private mutating func place(_ section: Int, _ entities: [Int], _ candidates: [(place: UInt64, votes: Int)]) {
+    private mutating func place(
+        _ section: SectionIndex, _ entities: [EntityIndex], _ candidates: [(place: UInt64, votes: Int)]
+    ) {
         var best: Trial?
         var perfect: [Trial] = []
         for candidate in candidates {
@@ -44,7 +46,7 @@ extension Matcher {
         if perfect.count > 1 { undecided[section] = perfect } else if let best { take(best, section) }
     }
 
-    private mutating func take(_ trial: Trial, _ section: Int) {
+    private mutating func take(_ trial: Trial, _ section: SectionIndex) {
         places[section] = trial.place
         verified.merge(trial.good) { old, _ in old }
         for (index, mismatch) in trial.bad where !findElsewhere(index) {
@@ -53,7 +55,7 @@ extension Matcher {
     }
 
     /// In another link's target a function of another size may lie before it, so that the section is in pieces.
-    private mutating func findElsewhere(_ index: Int) -> Bool {
+    private mutating func findElsewhere(_ index: EntityIndex) -> Bool {
         guard target.translated != nil else { return false }
         for address in Set(definitions(of: plain.entities[index]).map(\.value)) {
             guard case .success(let readings) = verify(index, at: address) else { continue }
@@ -67,8 +69,8 @@ extension Matcher {
     /// Equal copies (a static function of a header, in each unit a section of its own) are told apart by what functions
     /// with a known place call; never by guessing, since each may have static data of its own.
     private mutating func decide() {
-        var named: [Int: Set<UInt64>] = [:]
-        var work: [Int] = []
+        var named: [SectionIndex: Set<UInt64>] = [:]
+        var work: [SectionIndex] = []
         func learn(_ readings: some Sequence<FieldReading>) {
             for (section, place) in readings.compactMap({ sectionPlace($0) })
             where undecided[section] != nil && named[section, default: []].insert(place).inserted {

@@ -6,7 +6,7 @@ import Targets
 extension Matcher {
     /// Data sections by what verified code says of them; then every function must agree.
     mutating func placeData() {
-        var votes: [Int: [UInt64: Int]] = [:]
+        var votes: [SectionIndex: [UInt64: Int]] = [:]
         for reading in verified.values.joined() {
             guard let (section, place) = sectionPlace(reading), places[section] == nil else { continue }
             votes[section, default: [:]][place, default: 0] += 1
@@ -48,12 +48,12 @@ extension Matcher {
         return name.isEmpty ? "datum" : name
     }
 
-    func strangeSections() -> Set<Int> {
+    func strangeSections() -> Set<SectionIndex> {
         Set(places.filter { !isSameData($0.key, at: $0.value) }.keys)
     }
 
     /// Of another link's target, each datum has to be the same one; its neighbours need not.
-    func strangeEntities() -> Set<Int> {
+    func strangeEntities() -> Set<EntityIndex> {
         Set(
             plain.entities.indices.filter { index in
                 let entity = plain.entities[index]
@@ -64,9 +64,9 @@ extension Matcher {
     }
 
     /// Sections of which parts are shifted against each other: each datum lies where all references to it say.
-    mutating func placePieces(of sections: Set<Int>) {
+    mutating func placePieces(of sections: Set<SectionIndex>) {
         guard !sections.isEmpty else { return }
-        var votes: [Int: Set<UInt64>] = [:]
+        var votes: [EntityIndex: Set<UInt64>] = [:]
         for reading in verified.values.joined() {
             guard let (held, place) = sectionPlace(reading), sections.contains(held), let index = referent(reading)
             else { continue }
@@ -77,7 +77,7 @@ extension Matcher {
 
     /// Tables and initial values are part of what a match proves: the section's bytes, relocated fields aside; or a part
     /// of them.
-    func isSameData(_ index: Int, at place: UInt64, from first: UInt64 = 0, size: UInt64? = nil) -> Bool {
+    func isSameData(_ index: SectionIndex, at place: UInt64, from first: UInt64 = 0, size: UInt64? = nil) -> Bool {
         let section = plain.file.sections[index]
         let size = size ?? section.size
         guard !section.isExecutable, !section.isNoBits, !section.isThreadLocal, size > 0,

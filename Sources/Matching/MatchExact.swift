@@ -18,8 +18,8 @@ extension Matcher {
     }
 
     private func exact(
-        _ reading: FieldReading, _ named: (entity: Int, delta: Int64)?
-    ) -> (entity: Int, address: UInt64)? {
+        _ reading: FieldReading, _ named: (entity: EntityIndex, delta: Int64)?
+    ) -> (entity: EntityIndex, address: UInt64)? {
         let symbol = plain.file.symbols[reading.relocation.symbol]
         guard !mayBeOverridden(symbol) else { return nil }
         if let place = reading.thread {
@@ -39,12 +39,14 @@ extension Matcher {
     }
 
     /// By the offset of a function's field: the datum that the same field of `other` names, and how far from its start.
-    private func namedReferents(of index: Int, in other: ObjectView) -> [UInt64: (entity: Int, delta: Int64)] {
+    private func namedReferents(of index: EntityIndex, in other: ObjectView) -> [UInt64: (
+        entity: EntityIndex, delta: Int64
+    )] {
         guard let twin = other.entityNamed[plain.entities[index].name] else { return [:] }
         let (ours, theirs) = (plain.dataReferences(of: index), other.dataReferences(of: twin))
         guard ours.count == theirs.count, zip(ours, theirs).allSatisfy({ $0.type == $1.type }) else { return [:] }
         let section = other.file.sections[other.entities[twin].section]
-        var found: [UInt64: (entity: Int, delta: Int64)] = [:]
+        var found: [UInt64: (entity: EntityIndex, delta: Int64)] = [:]
         for (our, their) in zip(ours, theirs) {
             guard case .entity(let number, let delta) = other.referent(of: their, in: section),
                 other.entities[number].kind == .data, let entity = plain.entityNamed[other.entities[number].name],
@@ -56,8 +58,8 @@ extension Matcher {
     }
 
     /// Where matched code proves that the unit's data lies; none of what it contradicts itself about.
-    func exactAddresses() -> [Int: UInt64?] {
-        var found: [Int: UInt64?] = [:]
+    func exactAddresses() -> [EntityIndex: UInt64?] {
+        var found: [EntityIndex: UInt64?] = [:]
         for (entity, address) in verified.values.joined().compactMap(\.exact) {
             if let known = found[entity], known != address {
                 found[entity] = .some(nil)
@@ -71,7 +73,7 @@ extension Matcher {
 
 extension ObjectView {
     /// A function's relocations that refer to what is defined here and is no code.
-    fileprivate func dataReferences(of index: Int) -> [Relocation] {
+    fileprivate func dataReferences(of index: EntityIndex) -> [Relocation] {
         let entity = entities[index]
         return relocations(section: entity.section, from: entity.offset, to: entity.end).filter { relocation in
             file.symbols[relocation.symbol].sectionIndex.map { !file.sections[$0].isExecutable } ?? false

@@ -9,7 +9,7 @@ struct HandlerMatch {
     let target: TargetImage
 
     /// What differs, in words.
-    func difference(of index: Int, at address: UInt64) -> String? {
+    func difference(of index: EntityIndex, at address: UInt64) -> String? {
         let entity = plain.entities[index]
         let found = plain.frames.describing(section: entity.section, from: entity.offset, to: entity.end)
         guard found.count == 1, let number = found.first, target.handlers.fault == nil else { return nil }

@@ -5,7 +5,7 @@ import ObjectFiles
 extension ObjectView {
     /// Branches to other functions of the same section, which the assembler resolved: as the relocations that they would
     /// have had. Where the target has another function between the two, they are what differs.
-    func impliedRelocations(of index: Int) -> [(relocation: Relocation, at: Int)] {
+    func impliedRelocations(of index: EntityIndex) -> [(relocation: Relocation, at: Int)] {
         let entity = entities[index]
         guard let bytes = bytes(section: entity.section, from: entity.offset, to: entity.end) else { return [] }
         let relocated = Set(relocations(section: entity.section, from: entity.offset, to: entity.end).map(\.offset))

@@ -5,7 +5,7 @@ import Targets
 /// What the fields of matched code refer to, in the object and in the target.
 extension Matcher {
     /// The definition of the unit that a field refers to.
-    func referent(_ reading: FieldReading) -> Int? {
+    func referent(_ reading: FieldReading) -> EntityIndex? {
         if let exact = reading.exact { return exact.entity }
         if let known = plain.entityOfSymbol[reading.relocation.symbol] { return known }
         let symbol = plain.file.symbols[reading.relocation.symbol]
@@ -17,7 +17,7 @@ extension Matcher {
     }
 
     /// The section a direct reference names and the place it implies; literals may be merged, so they imply nothing.
-    func sectionPlace(_ reading: FieldReading) -> (Int, UInt64)? {
+    func sectionPlace(_ reading: FieldReading) -> (SectionIndex, UInt64)? {
         guard let symbolAddress = reading.symbolAddress else { return nil }
         let symbol = plain.file.symbols[reading.relocation.symbol]
         guard let section = symbol.sectionIndex, !plain.file.sections[section].isMergeable,
@@ -35,7 +35,7 @@ extension Matcher {
     }
 
     /// Where another unit's definition lies that the linker took for this weak one.
-    func overriding(_ index: Int) -> UInt64? {
+    func overriding(_ index: EntityIndex) -> UInt64? {
         let entity = plain.entities[index]
         guard entity.symbols.allSatisfy({ mayBeOverridden(plain.file.symbols[$0]) }) else { return nil }
         guard let address = taken(for: entity.names) else { return nil }
@@ -44,7 +44,7 @@ extension Matcher {
     }
 
     /// The same of one name among several: an alias may be weak where the definition is not.
-    func overriding(_ name: String, of index: Int) -> UInt64? {
+    func overriding(_ name: String, of index: EntityIndex) -> UInt64? {
         let symbols = plain.entities[index].symbols.map { plain.file.symbols[$0] }
         guard symbols.count > 1, symbols.contains(where: { $0.name == name && mayBeOverridden($0) }) else { return nil }
         return taken(for: [name])

@@ -22,7 +22,7 @@ extension Matcher {
 
     /// The very file's symbols are proved; another link's are where the name is known at that address. What the symbol
     /// table doesn't name can't be asked.
-    func isProved(_ address: UInt64, of index: Int) -> Bool {
+    func isProved(_ address: UInt64, of index: EntityIndex) -> Bool {
         guard target.translated != nil else { return true }
         let entity = plain.entities[index]
         return definitions(of: entity, guesses: true).isEmpty
@@ -96,7 +96,7 @@ extension Matcher {
         unit.threadOffsets[symbol.name] = offset
     }
 
-    func address(of index: Int) -> UInt64? {
+    func address(of index: EntityIndex) -> UInt64? {
         let entity = plain.entities[index]
         // Another link's section may be in pieces though all references to it agree: they may all be to one piece.
         if let address = moved[index], isProved(address, of: index) { return address }

@@ -15,9 +15,9 @@ struct Extraction {
     /// Number of records in `.livepatch.bindings`.
     var bindingCount: Int
     /// Indices into `bindings` of kind `.module`, and the section of `object` that each stands for.
-    var moduleBindings: [(binding: Int, section: Int)]
+    var moduleBindings: [(binding: Int, section: SectionIndex)]
     /// `.livepatch.map`, which is not loaded, holds the address of each section of `object` with a place in it.
-    var mapIndex: [Int: Int]
+    var mapIndex: [SectionIndex: Int]
     var functions: [ExtractedFunction]
     var tables: TableSections
     /// Symbols that stay undefined.
@@ -27,7 +27,7 @@ struct Extraction {
 
 /// A range of a section of the object: its address is known after the link.
 struct ObjectRange: Hashable {
-    var section: Int
+    var section: SectionIndex
     var offset: UInt64
     var size: UInt64
 }
@@ -41,15 +41,15 @@ struct ExtractedFunction {
 
 /// Section numbers of what the applier looks for.
 struct TableSections {
-    var switchByte = 0
-    var switchPointer: Int?
+    var switchByte: SectionIndex = 0
+    var switchPointer: SectionIndex?
     /// nil when nothing is bound by records.
-    var bindings: Int?
+    var bindings: SectionIndex?
     /// Unwind data and the unwinder's record of it.
-    var frames: Int?
-    var frameObject: Int?
+    var frames: SectionIndex?
+    var frameObject: SectionIndex?
     /// Pointers to functions that run once at load.
-    var initializers: Int?
+    var initializers: SectionIndex?
 }
 
 /// Takes what travels out of the units' objects and lifts every reference to something in the target (and all TLS)
@@ -75,7 +75,7 @@ enum Side: Hashable { case new, original }
 struct SectionKey: Hashable {
     var unit: Int
     var side: Side
-    var section: Int
+    var section: SectionIndex
 }
 
 /// The object while it is put together.
@@ -90,25 +90,25 @@ struct ModuleBuilder {
     /// Travelling sections, in the order they were added.
     var sites: [Site] = []
     /// Number in `object` of each travelling section.
-    var sectionNumbers: [SectionKey: Int] = [:]
+    var sectionNumbers: [SectionKey: SectionIndex] = [:]
     /// Section symbol in `object` of each section of `object`.
-    var sectionSymbols: [Int: Int] = [:]
+    var sectionSymbols: [SectionIndex: SymbolIndex] = [:]
     /// Names that units refer to each other by: section of `object`, and offset.
-    var exports: [String: (section: Int, offset: UInt64)] = [:]
+    var exports: [String: (section: SectionIndex, offset: UInt64)] = [:]
     /// Common symbols (`-fcommon`) that got a section of their own.
-    var commons: [SymbolKey: Int] = [:]
+    var commons: [SymbolKey: SectionIndex] = [:]
     /// Entries of replaced functions: references to them go to the target's entry.
     var replacedEntries: [SectionKey: [UInt64: Binding]] = [:]
     /// First bytes of travelling functions, `.cold` halves excepted, by section of `object`.
-    var functionStarts: [Int: [UInt64: String]] = [:]
-    var imports: [String: Int] = [:]
+    var functionStarts: [SectionIndex: [UInt64: String]] = [:]
+    var imports: [String: SymbolIndex] = [:]
     var resident: String?
     var functions: [ExtractedFunction] = []
 
     struct SymbolKey: Hashable {
         var unit: Int
         var side: Side
-        var symbol: Int
+        var symbol: SymbolIndex
     }
 
     init(_ plan: ModulePlan, sharesSwitch: Bool = false) {
@@ -126,14 +126,14 @@ struct ModuleBuilder {
     }
 
     /// Adds a section with a section symbol, and gives its number.
-    mutating func add(_ section: Section) -> Int {
+    mutating func add(_ section: Section) -> SectionIndex {
         let number = object.addSection(section)
         sectionSymbols[number] = object.addSymbol(name: "", kind: .section, place: .section(number))
         return number
     }
 
     /// A relocation against a byte of one of the object's own sections.
-    func local(_ section: Int, at offset: UInt64, _ type: RelocationType, addend: Int64) -> Relocation {
+    func local(_ section: SectionIndex, at offset: UInt64, _ type: RelocationType, addend: Int64) -> Relocation {
         Relocation(offset: offset, type: type, symbol: sectionSymbols[section] ?? 0, addend: addend)
     }
 }

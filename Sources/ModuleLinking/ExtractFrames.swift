@@ -29,10 +29,10 @@ extension ModuleBuilder {
     }
 
     private mutating func addFrames(
-        of unit: Int, _ side: Side, to number: Int, _ plainCommons: inout [[UInt8]: Int]
+        of unit: Int, _ side: Side, to number: SectionIndex, _ plainCommons: inout [[UInt8]: Int]
     ) {
         let file = objectFile(unit, side)
-        func place(_ section: Int) -> Int? {
+        func place(_ section: SectionIndex) -> SectionIndex? {
             sectionNumbers[SectionKey(unit: unit, side: side, section: section)]
         }
         guard file.sections.contains(where: { $0.isExecutable && place($0.index) != nil }) else { return }
@@ -137,7 +137,7 @@ extension ModuleBuilder {
     }
 
     /// A description names its shared record by the distance from the field.
-    private mutating func setDistance(in number: Int, at field: Int, to common: Int) {
+    private mutating func setDistance(in number: SectionIndex, at field: Int, to common: Int) {
         let distance = UInt32(field - common)
         for byte in 0..<4 {
             object.sections[number].data[field + byte] = UInt8(truncatingIfNeeded: distance >> (8 * byte))

@@ -7,7 +7,7 @@ import PatchFormat
 /// What a relocation points at, seen from the module.
 enum ReferenceTarget {
     /// A byte of the module: section of the object, and offset, to which the addend is added.
-    case local(section: Int, offset: Int64)
+    case local(section: SectionIndex, offset: Int64)
     /// Something else; the addend is counted from the binding's value.
     case outside(Binding, addend: Int64)
 }
@@ -56,7 +56,7 @@ extension ModuleBuilder {
     /// tables and `.cold` halves.
     private func resolveTravelling(
         _ relocation: Relocation, _ symbol: Symbol, _ reference: Reference?, _ site: Site, _ key: SectionKey,
-        _ number: Int
+        _ number: SectionIndex
     ) -> ReferenceTarget {
         let here = ReferenceTarget.local(section: number, offset: Int64(bitPattern: symbol.value))
         let isSectionSymbol = symbol.kind == .section

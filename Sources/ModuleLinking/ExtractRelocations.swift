@@ -70,7 +70,7 @@ extension ModuleBuilder {
 
     // MARK: To the module itself
 
-    private mutating func addLocal(_ relocation: Relocation, at site: Site, _ section: Int, _ offset: Int64) {
+    private mutating func addLocal(_ relocation: Relocation, at site: Site, _ section: SectionIndex, _ offset: Int64) {
         noteAddressTaken(relocation, site, section, offset)
         let addend = relocation.addend &+ offset
         switch relocation.type {
@@ -90,7 +90,9 @@ extension ModuleBuilder {
     }
 
     /// Someone may keep the address of a new function where no search finds it (trap unload-proof).
-    private mutating func noteAddressTaken(_ relocation: Relocation, _ site: Site, _ section: Int, _ offset: Int64) {
+    private mutating func noteAddressTaken(
+        _ relocation: Relocation, _ site: Site, _ section: SectionIndex, _ offset: Int64
+    ) {
         guard resident == nil, let starts = functionStarts[section], !isBranch(relocation, site) else { return }
         let symbol = Symbol(
             index: 0, name: "", value: UInt64(bitPattern: offset), size: 0, binding: .local, kind: .none,
@@ -197,7 +199,7 @@ extension ModuleBuilder {
         refuse(.ambiguousSymbol, binding.symbol, "the module would need two versions of one library symbol")
     }
 
-    private mutating func undefined(_ binding: Binding) -> Int {
+    private mutating func undefined(_ binding: Binding) -> SymbolIndex {
         if let known = imports[binding.symbol] {
             if !binding.weak { object.symbols[known].binding = .global }
             return known

@@ -8,7 +8,7 @@ import PatchFormat
 struct Site {
     var key: SectionKey
     /// Number in the module's object.
-    var number: Int
+    var number: SectionIndex
     var section: Section
     /// Functions that start in it, for messages and for the ranges of references.
     var symbols: [Symbol]
@@ -66,7 +66,7 @@ extension ModuleBuilder {
             || section.name == "__patchable_function_entries"
     }
 
-    private mutating func addNames(_ symbols: [Symbol], _ key: SectionKey, _ number: Int) {
+    private mutating func addNames(_ symbols: [Symbol], _ key: SectionKey, _ number: SectionIndex) {
         let cold = coldSymbols(key)
         for var symbol in symbols where symbol.kind != .section && !isUnnamed(symbol) {
             if symbol.kind == .indirect { refuse(.relocationType, symbol.name, "a new IFUNC can't be resolved") }
@@ -89,7 +89,7 @@ extension ModuleBuilder {
         symbol.name.isEmpty || (symbol.binding == .local && symbol.name.hasPrefix(".L"))
     }
 
-    private func coldSymbols(_ key: SectionKey) -> Set<Int> {
+    private func coldSymbols(_ key: SectionKey) -> Set<SymbolIndex> {
         let functions = plan.functions.filter { $0.unit == key.unit }
         return Set(functions.flatMap { (key.side == .new ? $0.newSymbols : $0.oldSymbols).dropFirst() })
     }
@@ -113,14 +113,14 @@ extension ModuleBuilder {
         }
     }
 
-    func symbol(_ index: Int, _ unit: Int, _ side: Side) -> Symbol? {
+    func symbol(_ index: SymbolIndex, _ unit: Int, _ side: Side) -> Symbol? {
         guard plan.units.indices.contains(unit) else { return nil }
         let symbols = objectFile(unit, side).symbols
         return symbols.indices.contains(index) ? symbols[index] : nil
     }
 
     /// The section of its own that a travelling common symbol gets.
-    mutating func commonSection(_ symbol: Symbol, _ key: SymbolKey) -> Int {
+    mutating func commonSection(_ symbol: Symbol, _ key: SymbolKey) -> SectionIndex {
         if let known = commons[key] { return known }
         let section = Section(
             index: 0, name: ".bss.\(symbol.name)", type: 8, flags: 3, size: symbol.size,

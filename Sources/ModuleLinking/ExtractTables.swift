@@ -58,7 +58,7 @@ extension ModuleBuilder {
         }
     }
 
-    private mutating func fill(_ key: SlotKey, _ got: Int, _ offset: UInt64) {
+    private mutating func fill(_ key: SlotKey, _ got: SectionIndex, _ offset: UInt64) {
         func record(_ type: RelocationType, _ binding: Int, at offset: UInt64, addend: Int64 = 0) -> LiftedRecord {
             LiftedRecord(section: got, offset: offset, type: type, binding: binding, addend: addend)
         }
@@ -79,7 +79,7 @@ extension ModuleBuilder {
     }
 
     /// One `notrack jmp *slot(%rip)` each: no register changes, as in the target's own PLT.
-    private mutating func addJumps(_ got: Int) -> Int {
+    private mutating func addJumps(_ got: SectionIndex) -> SectionIndex {
         let size = Int(ModuleTables.jumpSize)
         let plt = addTable(".livepatch.plt", flags: 6, size: tables.jumps.count * size, alignment: 16)
         for (index, binding) in tables.jumps.enumerated() {
@@ -92,7 +92,7 @@ extension ModuleBuilder {
     }
 
     /// `.livepatch.bindings`: see `BindingRecord`.
-    private mutating func addRecords() -> Int {
+    private mutating func addRecords() -> SectionIndex {
         let size = BindingRecord.size
         let table = addTable(".livepatch.bindings", flags: 2, size: tables.records.count * size, alignment: 8)
         var data: [UInt8] = []
@@ -113,7 +113,7 @@ extension ModuleBuilder {
 
     /// `.livepatch.map`: addresses of all sections with a size, in order, for the pass after the link. It is not
     /// loaded.
-    private mutating func addMap() -> [Int: Int] {
+    private mutating func addMap() -> [SectionIndex: Int] {
         let numbers = sectionSymbols.keys.sorted().filter { object.sections[$0].size > 0 }
         let map = object.addSection(
             name: ".livepatch.map", flags: 0, alignment: 8, data: Array(repeating: 0, count: numbers.count * 8))

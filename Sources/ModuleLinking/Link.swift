@@ -61,7 +61,7 @@ private func place(
     _ extraction: Extraction, _ plan: ModulePlan, _ module: ObjectFile, _ bytes: [UInt8]
 ) throws -> LinkedModule {
     let addresses = try mapAddresses(module, count: extraction.mapIndex.count)
-    func address(_ section: Int, _ offset: UInt64 = 0) throws -> UInt64 {
+    func address(_ section: SectionIndex, _ offset: UInt64 = 0) throws -> UInt64 {
         guard let index = extraction.mapIndex[section] else { throw Failure("a section of the module has no address") }
         return addresses[index] &+ offset
     }

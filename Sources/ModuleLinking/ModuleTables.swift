@@ -7,7 +7,7 @@ struct BindingList {
     private(set) var bindings: [Binding] = []
     private var known: [Binding: Int] = [:]
     private var imported: [String: Int] = [:]
-    private(set) var modules: [(binding: Int, section: Int)] = []
+    private(set) var modules: [(binding: Int, section: SectionIndex)] = []
 
     mutating func index(of binding: Binding) -> Int {
         if let index = known[binding] { return index }
@@ -30,7 +30,7 @@ struct BindingList {
     }
 
     /// The binding that stands for the first byte of a section of the module; its address is known after the link.
-    mutating func module(section: Int, name: String) -> Int {
+    mutating func module(section: SectionIndex, name: String) -> Int {
         if let known = modules.first(where: { $0.section == section }) { return known.binding }
         modules.append((bindings.count, section))
         bindings.append(Binding(kind: .module, symbol: name))
@@ -43,7 +43,7 @@ struct BindingList {
 /// A relocation that the applier resolves.
 struct LiftedRecord {
     /// Section of the module's object.
-    var section: Int
+    var section: SectionIndex
     var offset: UInt64
     var type: RelocationType
     var binding: Int
@@ -55,7 +55,7 @@ enum SlotKey: Hashable {
     /// The value of a binding, and how far behind it.
     case address(Int, offset: Int64 = 0)
     /// The address of a byte of the module.
-    case local(section: Int, offset: Int64)
+    case local(section: SectionIndex, offset: Int64)
     /// The thread-local's offset from the thread pointer.
     case threadOffset(Int)
     /// `tls_index` of a thread-local: module and offset.
@@ -77,7 +77,7 @@ enum TablePart { case got, plt }
 
 /// A reference from a travelling section to a table that is not written yet.
 struct TableReference {
-    var site: Int
+    var site: SectionIndex
     var relocation: Relocation
     var part: TablePart
     var offset: UInt64
@@ -93,7 +93,7 @@ struct ModuleTables {
     private var threadModule: UInt64?
     private(set) var gotSize: UInt64 = 0
     /// Fields of 4 bytes that hold the address of a jump: section of the module's object, offset, type, and which.
-    var jumpAddresses: [(section: Int, offset: UInt64, type: RelocationType, jump: UInt64)] = []
+    var jumpAddresses: [(section: SectionIndex, offset: UInt64, type: RelocationType, jump: UInt64)] = []
     /// Bindings that are jumped to.
     private(set) var jumps: [Int] = []
 

@@ -62,7 +62,7 @@ extension ModuleBuilder {
 
     private mutating func addStub(
         number: Int, _ function: FunctionPlan, _ original: OriginalFunction, _ extracted: inout ExtractedFunction,
-        stubs: Int, slots: Int
+        stubs: SectionIndex, slots: SectionIndex
     ) {
         let name = function.description.name
         guard let new = extracted.newRanges.first else { return refuse(.badInput, name, "its new body doesn't travel") }
@@ -85,7 +85,7 @@ extension ModuleBuilder {
 
     /// The way on while the switch is off: behind the pad, or the copy.
     private mutating func fillSlot(
-        _ slots: Int, _ slot: UInt64, _ name: String, _ original: OriginalFunction, _ copy: ObjectRange?
+        _ slots: SectionIndex, _ slot: UInt64, _ name: String, _ original: OriginalFunction, _ copy: ObjectRange?
     ) {
         switch original.entry.kind {
         case .padded:
@@ -103,7 +103,7 @@ extension ModuleBuilder {
     }
 
     /// Where a function and its `.cold` halves lie in the object.
-    private mutating func ranges(_ symbols: [Int], _ function: FunctionPlan, _ side: Side) -> [ObjectRange] {
+    private mutating func ranges(_ symbols: [SymbolIndex], _ function: FunctionPlan, _ side: Side) -> [ObjectRange] {
         symbols.compactMap { index in
             let found = symbol(index, function.unit, side)
             guard let found, let section = found.sectionIndex,
@@ -122,7 +122,7 @@ extension ModuleBuilder {
     /// Adds a section of the module's own.
     mutating func addTable(
         _ name: String, flags: UInt64, size: Int, alignment: UInt64, symbol: String? = nil
-    ) -> Int {
+    ) -> SectionIndex {
         let data = [UInt8](repeating: 0, count: size)
         let number = add(
             Section(

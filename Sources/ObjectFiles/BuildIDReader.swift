@@ -4,7 +4,9 @@ extension ElfReader {
     /// The GNU build-id, from note sections, else (no section table) from `PT_NOTE` segments.
     func readBuildID(_ segments: [Segment]) -> String? {
         for section in sections where section.type == SHT_NOTE {
-            if let scn = elf_getscn(handle.elf, section.index), let id = buildID(elf_getdata(scn, nil)) { return id }
+            if let scn = elf_getscn(handle.elf, section.index.rawValue), let id = buildID(elf_getdata(scn, nil)) {
+                return id
+            }
         }
         for segment in segments where segment.type == PT_NOTE && sections.isEmpty {
             guard isInFile(segment.fileOffset, segment.fileSize) else { continue }

@@ -106,11 +106,11 @@ public struct DebugFunction: Hashable, Sendable {
 
 /// Code in a linked file (addresses) or in a section of a relocatable object (offsets).
 public struct CodeRange: Hashable, Sendable {
-    public var section: Int?
+    public var section: SectionIndex?
     public var start: UInt64
     public var size: UInt64
 
-    public init(section: Int? = nil, start: UInt64, size: UInt64) {
+    public init(section: SectionIndex? = nil, start: UInt64, size: UInt64) {
         self.section = section
         self.start = start
         self.size = size

@@ -143,6 +143,6 @@ struct DwarfHandle: ~Copyable {
         guard index >= 0, dwfl_module_relocation_info(module, UInt32(index), &section) != nil else {
             return CodeRange(start: start, size: size)
         }
-        return CodeRange(section: Int(section), start: offset, size: size)
+        return CodeRange(section: SectionIndex(rawValue: Int(section)), start: offset, size: size)
     }
 }

@@ -14,12 +14,12 @@ public struct LineTable: Sendable {
     /// As the compiler named them, with the directory it ran in.
     public var files: [String] = []
     /// By section index, sorted by offset.
-    public var rows: [Int: [Row]] = [:]
+    public var rows: [SectionIndex: [Row]] = [:]
 
     public init() {}
 
     /// The row that an instruction belongs to.
-    public func row(section: Int, offset: UInt64) -> Row? {
+    public func row(section: SectionIndex, offset: UInt64) -> Row? {
         guard let rows = rows[section] else { return nil }
         var (low, high) = (0, rows.count)
         while low < high {
@@ -30,7 +30,7 @@ public struct LineTable: Sendable {
     }
 
     /// Reads the line tables of a relocatable object, for these of its sections; empty without debug information.
-    public static func read(path: String, sections: Set<Int>) throws(ObjectFileError) -> LineTable {
+    public static func read(path: String, sections: Set<SectionIndex>) throws(ObjectFileError) -> LineTable {
         guard let handle = try DwarfHandle.open(try ElfHandle.open(path: path), path: path) else { return LineTable() }
         var table = LineTable()
         var known: [UnsafePointer<CChar>: Int] = [:]
@@ -45,7 +45,7 @@ public struct LineTable: Sendable {
     }
 
     private mutating func add(
-        linesOf entry: inout Dwarf_Die, _ handle: borrowing DwarfHandle, _ sections: Set<Int>,
+        linesOf entry: inout Dwarf_Die, _ handle: borrowing DwarfHandle, _ sections: Set<SectionIndex>,
         _ known: inout [UnsafePointer<CChar>: Int]
     ) {
         var lines: OpaquePointer?

@@ -6,7 +6,9 @@ extension ObjectFile {
     public func section(named name: String) -> Section? { sections.first { $0.name == name } }
 
     /// Symbols defined in the section with this index, in file order; section and file symbols included.
-    public func symbols(in sectionIndex: Int) -> [Symbol] { symbols.filter { $0.sectionIndex == sectionIndex } }
+    public func symbols(in sectionIndex: SectionIndex) -> [Symbol] {
+        symbols.filter { $0.sectionIndex == sectionIndex }
+    }
 
     /// The dynamic relocation that writes this address, for example the one of a GOT slot.
     public func dynamicRelocation(at address: UInt64) -> Relocation? {

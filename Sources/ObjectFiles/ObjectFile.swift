@@ -8,11 +8,11 @@ public struct ObjectFile: Sendable {
     public var path: String
     public var kind: Kind
     /// `sections[i]` is the ELF section with index i; `sections[0]` is the null section.
-    public var sections: [Section]
+    public var sections: Indexed<Section>
     /// `.symtab`, in file order, with the null symbol at 0; empty when stripped.
-    public var symbols: [Symbol]
+    public var symbols: Indexed<Symbol>
     /// `.dynsym`, in file order, with the null symbol at 0.
-    public var dynamicSymbols: [Symbol]
+    public var dynamicSymbols: Indexed<Symbol>
     public var segments: [Segment]
     /// Relocations of `.rela.dyn` and `.rela.plt`; symbol indices are into `dynamicSymbols`, offsets are addresses.
     public var dynamicRelocations: [Relocation]
@@ -22,8 +22,9 @@ public struct ObjectFile: Sendable {
     var image: [UInt8] = []
 
     public init(
-        path: String, kind: Kind, sections: [Section], symbols: [Symbol], dynamicSymbols: [Symbol] = [],
-        segments: [Segment] = [], dynamicRelocations: [Relocation] = [], buildID: String? = nil
+        path: String, kind: Kind, sections: Indexed<Section>, symbols: Indexed<Symbol>,
+        dynamicSymbols: Indexed<Symbol> = [], segments: [Segment] = [],
+        dynamicRelocations: [Relocation] = [], buildID: String? = nil
     ) {
         self.path = path
         self.kind = kind
@@ -36,8 +37,9 @@ public struct ObjectFile: Sendable {
     }
 
     init(
-        path: String, kind: Kind, sections: [Section], symbols: [Symbol], dynamicSymbols: [Symbol],
-        segments: [Segment], dynamicRelocations: [Relocation], buildID: String?, image: [UInt8]
+        path: String, kind: Kind, sections: Indexed<Section>, symbols: Indexed<Symbol>,
+        dynamicSymbols: Indexed<Symbol>, segments: [Segment], dynamicRelocations: [Relocation], buildID: String?,
+        image: [UInt8]
     ) {
         self.init(
             path: path, kind: kind, sections: sections, symbols: symbols, dynamicSymbols: dynamicSymbols,
@@ -47,7 +49,7 @@ public struct ObjectFile: Sendable {
 }
 
 public struct Section: Sendable {
-    public var index: Int
+    public var index: SectionIndex
     public var name: String
     /// `SHT_…`
     public var type: UInt32
@@ -69,7 +71,7 @@ public struct Section: Sendable {
     public var comdat: String?
 
     public init(
-        index: Int, name: String, type: UInt32, flags: UInt64, address: UInt64 = 0, fileOffset: UInt64 = 0,
+        index: SectionIndex, name: String, type: UInt32, flags: UInt64, address: UInt64 = 0, fileOffset: UInt64 = 0,
         size: UInt64, alignment: UInt64 = 1, entrySize: UInt64 = 0, link: UInt32 = 0, info: UInt32 = 0,
         data: [UInt8], relocations: [Relocation] = [], comdat: String? = nil
     ) {
@@ -123,10 +125,10 @@ public struct Symbol: Sendable, Hashable {
     }
     public enum Place: Sendable, Hashable {
         case undefined, absolute, common
-        case section(Int)
+        case section(SectionIndex)
     }
 
-    public var index: Int
+    public var index: SymbolIndex
     public var name: String
     /// Offset in the section (relocatable) or address; alignment for common symbols.
     public var value: UInt64
@@ -143,7 +145,7 @@ public struct Symbol: Sendable, Hashable {
     public var versionHidden = false
 
     public init(
-        index: Int, name: String, value: UInt64, size: UInt64, binding: Binding, kind: Kind,
+        index: SymbolIndex, name: String, value: UInt64, size: UInt64, binding: Binding, kind: Kind,
         visibility: Visibility = .default, place: Place
     ) {
         self.index = index
@@ -157,7 +159,7 @@ public struct Symbol: Sendable, Hashable {
     }
 
     public var isDefined: Bool { place != .undefined }
-    public var sectionIndex: Int? { if case .section(let index) = place { index } else { nil } }
+    public var sectionIndex: SectionIndex? { if case .section(let index) = place { index } else { nil } }
 }
 
 public struct Relocation: Sendable, Hashable {
@@ -165,9 +167,9 @@ public struct Relocation: Sendable, Hashable {
     public var offset: UInt64
     /// `R_X86_64_…`
     public var type: RelocationType
-    public var symbol: Int
+    public var symbol: SymbolIndex
     public var addend: Int64
-    public init(offset: UInt64, type: RelocationType, symbol: Int, addend: Int64) {
+    public init(offset: UInt64, type: RelocationType, symbol: SymbolIndex, addend: Int64) {
         self.offset = offset
         self.type = type
         self.symbol = symbol

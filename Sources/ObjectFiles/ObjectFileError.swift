@@ -19,7 +19,7 @@ public struct ObjectFileError: Error, Sendable, Hashable, CustomStringConvertibl
         case file
         /// Byte offset in the file.
         case offset(UInt64)
-        case section(Int, name: String)
+        case section(SectionIndex, name: String)
     }
 
     public var path: String

@@ -38,7 +38,7 @@ extension ObjectFile {
 struct ElfReader: ~Copyable {
     let handle: ElfHandle
     let path: String
-    var sections: [Section] = []
+    var sections: Indexed<Section> = []
 
     init(handle: consuming ElfHandle, path: String) {
         self.handle = handle
@@ -126,11 +126,12 @@ struct ElfReader: ~Copyable {
             guard let scn = elf_getscn(handle.elf, index), gelf_getshdr(scn, &header) != nil else {
                 throw fault(.malformed, at: 40, "section header \(index): \(libelfMessage())")
             }
-            sections.append(try readSection(index, header, names: names))
+            sections.append(try readSection(sections.endIndex, header, names: names))
         }
     }
 
-    private func readSection(_ index: Int, _ header: GElf_Shdr, names: Int) throws(ObjectFileError) -> Section {
+    private func readSection(_ index: SectionIndex, _ header: GElf_Shdr, names: Int) throws(ObjectFileError) -> Section
+    {
         var section = Section(
             index: index, name: "", type: header.sh_type, flags: header.sh_flags, address: header.sh_addr,
             fileOffset: header.sh_offset, size: header.sh_size, alignment: header.sh_addralign,
@@ -156,7 +157,7 @@ struct ElfReader: ~Copyable {
 
     /// A section's contents as libelf's table of its type.
     func table(_ section: Section) throws(ObjectFileError) -> UnsafeMutablePointer<Elf_Data> {
-        guard let scn = elf_getscn(handle.elf, section.index), let data = elf_getdata(scn, nil) else {
+        guard let scn = elf_getscn(handle.elf, section.index.rawValue), let data = elf_getdata(scn, nil) else {
             throw fault(.malformed, in: section, libelfMessage())
         }
         return data

@@ -6,9 +6,9 @@
 public struct ObjectWriter: Sendable {
     /// By number; the null section is 0. Of each, `index`, `address`, `fileOffset`, `info` and `comdat` are ignored;
     /// `link` is the number of another section (for `SHF_LINK_ORDER`).
-    public var sections: [Section]
+    public var sections: Indexed<Section>
     /// By number; the null symbol is 0.
-    public var symbols: [Symbol]
+    public var symbols: Indexed<Symbol>
 
     public init() {
         sections = [Section(index: 0, name: "", type: 0, flags: 0, size: 0, data: [])]
@@ -17,9 +17,9 @@ public struct ObjectWriter: Sendable {
 
     /// Adds a section whose relocations, if any, name symbols by this writer's numbers. Gives its number.
     @discardableResult
-    public mutating func addSection(_ section: Section) -> Int {
+    public mutating func addSection(_ section: Section) -> SectionIndex {
         var section = section
-        section.index = sections.count
+        section.index = sections.endIndex
         sections.append(section)
         return section.index
     }
@@ -30,7 +30,7 @@ public struct ObjectWriter: Sendable {
     public mutating func addSection(
         name: String, type: UInt32 = 1, flags: UInt64, alignment: UInt64 = 1, entrySize: UInt64 = 0,
         data: [UInt8] = [], size: UInt64? = nil, relocations: [Relocation] = []
-    ) -> Int {
+    ) -> SectionIndex {
         addSection(
             Section(
                 index: 0, name: name, type: type, flags: flags, size: size ?? UInt64(data.count), alignment: alignment,
@@ -39,9 +39,9 @@ public struct ObjectWriter: Sendable {
 
     /// Adds a symbol; its `index` is ignored. Gives its number.
     @discardableResult
-    public mutating func addSymbol(_ symbol: Symbol) -> Int {
+    public mutating func addSymbol(_ symbol: Symbol) -> SymbolIndex {
         var symbol = symbol
-        symbol.index = symbols.count
+        symbol.index = symbols.endIndex
         symbols.append(symbol)
         return symbol.index
     }
@@ -51,7 +51,7 @@ public struct ObjectWriter: Sendable {
     public mutating func addSymbol(
         name: String, binding: Symbol.Binding = .local, kind: Symbol.Kind = .none,
         visibility: Symbol.Visibility = .default, place: Symbol.Place, value: UInt64 = 0, size: UInt64 = 0
-    ) -> Int {
+    ) -> SymbolIndex {
         addSymbol(
             Symbol(
                 index: 0, name: name, value: value, size: size, binding: binding, kind: kind, visibility: visibility,
@@ -59,7 +59,7 @@ public struct ObjectWriter: Sendable {
     }
 
     /// Adds a relocation to the section with this number; `relocation.symbol` is a number of `addSymbol`.
-    public mutating func addRelocation(_ relocation: Relocation, to section: Int) {
+    public mutating func addRelocation(_ relocation: Relocation, to section: SectionIndex) {
         sections[section].relocations.append(relocation)
     }
 }

@@ -10,7 +10,7 @@ extension ObjectWriter {
         var output = try ElfOutput.open()
         let (order, firstGlobal) = symbolOrder()
         var newNumbers = [Int](repeating: 0, count: symbols.count)
-        for (new, old) in order.enumerated() { newNumbers[old] = new }
+        for (new, old) in order.enumerated() { newNumbers[old.rawValue] = new }
 
         let content = sections.dropFirst() + [stackNote].compactMap { $0 }
         let relocated = content.filter { !$0.relocations.isEmpty }
@@ -83,7 +83,7 @@ extension ObjectWriter {
     }
 
     /// Symbol numbers in the order of the file, and how many come before the first that is not local.
-    private func symbolOrder() -> (order: [Int], firstGlobal: Int) {
+    private func symbolOrder() -> (order: [SymbolIndex], firstGlobal: Int) {
         let locals = symbols.indices.filter { symbols[$0].binding == .local }
         return (locals + symbols.indices.filter { symbols[$0].binding != .local }, locals.count)
     }
@@ -102,16 +102,17 @@ extension ObjectWriter {
         data.reserveCapacity(section.relocations.count * 24)
         for relocation in section.relocations {
             data.append(littleEndian: relocation.offset)
-            data.append(littleEndian: UInt64(newNumbers[relocation.symbol]) << 32 | UInt64(relocation.type.rawValue))
+            data.append(
+                littleEndian: UInt64(newNumbers[relocation.symbol.rawValue]) << 32 | UInt64(relocation.type.rawValue))
             data.append(littleEndian: relocation.addend)
         }
         var table = table(
-            ".rela" + section.name, SHT_RELA, data, 24, link: symbolTable, info: section.index, alignment: 8)
+            ".rela" + section.name, SHT_RELA, data, 24, link: symbolTable, info: section.index.rawValue, alignment: 8)
         table.flags = UInt64(SHF_INFO_LINK)
         return table
     }
 
-    private func symbolEntries(_ order: [Int], _ names: inout StringTable) -> [UInt8] {
+    private func symbolEntries(_ order: [SymbolIndex], _ names: inout StringTable) -> [UInt8] {
         var data: [UInt8] = []
         data.reserveCapacity(order.count * 24)
         for symbol in order.map({ symbols[$0] }) {
@@ -120,7 +121,7 @@ extension ObjectWriter {
             case .undefined: section = UInt16(SHN_UNDEF)
             case .absolute: section = UInt16(SHN_ABS)
             case .common: section = UInt16(SHN_COMMON)
-            case .section(let index): section = UInt16(index)
+            case .section(let index): section = UInt16(index.rawValue)
             }
             data.append(littleEndian: names.offset(of: symbol.name))
             data.append(symbol.binding.rawValue << 4 | symbol.kind.rawValue)

@@ -9,9 +9,8 @@ extension ElfReader {
             guard section.type == SHT_RELA else {
                 throw fault(.unsupported, in: section, "relocations without addends are not used on x86-64")
             }
-            let target = Int(section.info)
-            guard target > 0, target < sections.count else {
-                throw fault(.malformed, in: section, "it applies to section \(target), which does not exist")
+            guard let target = sections.index(exactly: section.info), target > 0 else {
+                throw fault(.malformed, in: section, "it applies to section \(section.info), which does not exist")
             }
             let relocations = try relocations(in: section, symbolCount: symbolCount)
             if sections[target].isAllocated, let outside = relocations.first(where: { !fits($0, in: sections[target]) })
@@ -65,7 +64,9 @@ extension ElfReader {
                 throw fault(.malformed, in: section, "relocation \(index) names symbol \(symbol), which does not exist")
             }
             let type = RelocationType(rawValue: UInt32(truncatingIfNeeded: raw.r_info))
-            relocations.append(Relocation(offset: raw.r_offset, type: type, symbol: symbol, addend: raw.r_addend))
+            relocations.append(
+                Relocation(
+                    offset: raw.r_offset, type: type, symbol: SymbolIndex(rawValue: symbol), addend: raw.r_addend))
         }
         return relocations
     }
@@ -104,25 +105,25 @@ extension ElfReader {
     }
 
     /// Marks the members of COMDAT groups with the group's signature.
-    mutating func readGroups(_ symbols: [Symbol]) throws(ObjectFileError) {
+    mutating func readGroups(_ symbols: Indexed<Symbol>) throws(ObjectFileError) {
         for index in sections.indices where sections[index].type == SHT_GROUP {
             let group = sections[index]
             let bytes = reader(of: group)
             var words: [UInt32] = []
             for number in 0..<bytes.count / 4 { words.append(try bytes.u32(number * 4)) }
-            guard let flags = words.first, group.info < UInt32(symbols.count) else {
+            guard let flags = words.first, let name = symbols.index(exactly: group.info) else {
                 throw fault(.malformed, in: group, "the group has no flags or no signature")
             }
             if flags & 1 == 0 { continue }
-            let symbol = symbols[Int(group.info)]
+            let symbol = symbols[name]
             // `ld -r` may sign a group with a section symbol, which has no name of its own.
             let signature =
                 symbol.name.isEmpty ? symbol.sectionIndex.map { sections[$0].name } ?? "" : symbol.name
             for member in words.dropFirst() {
-                guard member > 0, member < UInt32(sections.count) else {
+                guard let number = sections.index(exactly: member), number > 0 else {
                     throw fault(.malformed, in: group, "its member \(member) is no section")
                 }
-                sections[Int(member)].comdat = signature
+                sections[number].comdat = signature
             }
         }
     }

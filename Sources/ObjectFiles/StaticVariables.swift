@@ -11,7 +11,7 @@ public struct SourceLine: Hashable, Sendable {
 /// Where the source declares a variable that lives as long as the program.
 public struct StaticVariable: Hashable, Sendable {
     /// In a relocatable object.
-    public var section: Int
+    public var section: SectionIndex
     public var offset: UInt64
     public var line: SourceLine
 }

@@ -9,14 +9,14 @@ struct SymbolVersion {
 
 extension ElfReader {
     /// `.dynsym`, each symbol with its version of `.gnu.version`, `.gnu.version_r` and `.gnu.version_d`.
-    func readDynamicSymbols() throws(ObjectFileError) -> [Symbol] {
+    func readDynamicSymbols() throws(ObjectFileError) -> Indexed<Symbol> {
         var symbols = try readSymbols(tableType: UInt32(SHT_DYNSYM))
         guard let section = sections.first(where: { $0.type == SHT_GNU_versym }) else { return symbols }
         let versions = try neededVersions().merging(try definedVersions()) { needed, _ in needed }
         let data = try table(section)
         for index in symbols.indices {
             var raw: GElf_Versym = 0
-            guard gelf_getversym(data, Int32(truncatingIfNeeded: index), &raw) != nil else {
+            guard gelf_getversym(data, Int32(truncatingIfNeeded: index.rawValue), &raw) != nil else {
                 throw fault(.malformed, in: section, "it has no version for dynamic symbol \(index)")
             }
             symbols[index].versionHidden = raw & 0x8000 != 0

@@ -82,7 +82,7 @@ private func readLinked(_ path: String) throws -> ObjectFile {
 }
 
 /// The functions of a symbol table, aliases joined, by address. A `.cold` half belongs to the function it is named for.
-private func functionList(_ table: [Symbol], in file: ObjectFile) -> [ListedFunction] {
+private func functionList(_ table: Indexed<Symbol>, in file: ObjectFile) -> [ListedFunction] {
     let code = Set(file.sections.filter { $0.isAllocated && $0.isExecutable }.map(\.index))
     let symbols = table.filter {
         ($0.kind == .function || $0.kind == .indirect) && $0.sectionIndex.map(code.contains) == true
@@ -110,9 +110,9 @@ private func functionList(_ table: [Symbol], in file: ObjectFile) -> [ListedFunc
 }
 
 /// Of each local symbol's index, the index of the file symbol before it.
-private func unitOfLocals(_ table: [Symbol]) -> [Int: Int] {
-    var units: [Int: Int] = [:]
-    var unit = 0
+private func unitOfLocals(_ table: Indexed<Symbol>) -> [SymbolIndex: SymbolIndex] {
+    var units: [SymbolIndex: SymbolIndex] = [:]
+    var unit: SymbolIndex = 0
     for symbol in table where symbol.binding == .local {
         if symbol.kind == .file { unit = symbol.index }
         units[symbol.index] = unit
@@ -121,7 +121,7 @@ private func unitOfLocals(_ table: [Symbol]) -> [Int: Int] {
 }
 
 private struct UnitName: Hashable {
-    var unit: Int?
+    var unit: SymbolIndex?
     var name: String
 }
 

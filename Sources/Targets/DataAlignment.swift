@@ -16,7 +16,7 @@ struct DataAlignment {
     private struct Datum {
         var address: UInt64
         var size: UInt64
-        var section: Int
+        var section: SectionIndex
         /// Only a name for a place, whose size nobody knows: it reaches to the next one.
         var isLabel: Bool
 
@@ -41,7 +41,7 @@ struct DataAlignment {
 
     /// In order of their addresses, each once.
     private var data: [Datum] = []
-    private var anchors: [Int: Anchor] = [:]
+    private var anchors: [SectionIndex: Anchor] = [:]
     /// Pointers that the dynamic linker relocates, in order.
     private let pointers: [(place: UInt64, value: UInt64)]
     private let officialPointers: [UInt64: UInt64]
@@ -65,7 +65,7 @@ struct DataAlignment {
     }
 
     private mutating func addData(_ file: ObjectFile) {
-        var sizes: [UInt64: (size: UInt64, section: Int)] = [:]
+        var sizes: [UInt64: (size: UInt64, section: SectionIndex)] = [:]
         for symbol in file.symbols {
             guard let section = symbol.sectionIndex, anchors[section] != nil, !symbol.name.isEmpty,
                 symbol.kind != .section, symbol.kind != .file, symbol.kind != .threadLocal

@@ -29,7 +29,8 @@ package struct LinkedSources {
         let ranges = info.units.flatMap { $0.functions.flatMap(\.ranges) }.sorted { $0.start < $1.start }
         let file = target.symbolFile
         let code = file.symbols.filter { symbol in
-            guard let index = symbol.sectionIndex, index < file.sections.count, file.sections[index].isExecutable,
+            guard let index = symbol.sectionIndex, file.sections.indices.contains(index),
+                file.sections[index].isExecutable,
                 [.function, .indirect, .none].contains(symbol.kind), !symbol.name.isEmpty
             else { return false }
             return !Self.runtimeNames.contains(symbol.name) && !file.sections[index].name.hasPrefix(".plt")

@@ -119,7 +119,7 @@ extension TargetCode {
         var found = Set<UInt64>()
         for relocation in file.dynamicRelocations {
             var address = UInt64(bitPattern: relocation.addend)
-            if relocation.symbol > 0, relocation.symbol < file.dynamicSymbols.count {
+            if relocation.symbol > 0, file.dynamicSymbols.indices.contains(relocation.symbol) {
                 address = address &+ file.dynamicSymbols[relocation.symbol].value
             }
             found.insert(address)

@@ -20,7 +20,7 @@ package struct TargetImage: Sendable {
     let named: [String: [Symbol]]
     /// By index of a local symbol: the source file that the symbol table tells; none for a global that the link made
     /// local.
-    package let sourceFiles: [Int: String]
+    package let sourceFiles: [SymbolIndex: String]
     /// Undefined dynamic symbols by name: what the target takes from libraries, at which version.
     package let imports: [String: Symbol]
     /// Dynamic symbols that the target defines.
@@ -123,7 +123,7 @@ package struct TargetImage: Sendable {
     private init(file: ObjectFile, symbolFile: ObjectFile, buildID: String, translated: TranslatedSymbols? = nil) {
         var symbolFile = symbolFile
         sourceFiles = Self.sourceFiles(symbolFile)
-        if let translated { symbolFile.symbols = translated.proved }
+        if let translated { symbolFile.symbols = Indexed(translated.proved) }
         self.file = file
         self.symbolFile = symbolFile
         self.translated = translated
@@ -164,7 +164,7 @@ package struct TargetImage: Sendable {
         }
     }
 
-    private static func definitions(in symbols: [Symbol]) -> [String: [Symbol]] {
+    private static func definitions(in symbols: some Sequence<Symbol>) -> [String: [Symbol]] {
         var named: [String: [Symbol]] = [:]
         for symbol in symbols where symbol.sectionIndex != nil && !symbol.name.isEmpty {
             guard symbol.kind != .section, symbol.kind != .file else { continue }
@@ -173,8 +173,8 @@ package struct TargetImage: Sendable {
         return named
     }
 
-    private static func sourceFiles(_ file: ObjectFile) -> [Int: String] {
-        var files: [Int: String] = [:]
+    private static func sourceFiles(_ file: ObjectFile) -> [SymbolIndex: String] {
+        var files: [SymbolIndex: String] = [:]
         var current = ""
         for symbol in file.symbols where symbol.binding == .local {
             if symbol.kind == .file { current = symbol.name } else if !current.isEmpty { files[symbol.index] = current }

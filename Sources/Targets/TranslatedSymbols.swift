@@ -59,8 +59,8 @@ package struct TranslatedSymbols {
     /// Data must lie in the section of the same name, and in the same order as in the rebuilt file.
     private mutating func dropDisplaced(_ rebuilt: ObjectFile, _ official: ObjectFile) {
         let before = Dictionary(rebuilt.symbols.map { ($0.index, $0) }, uniquingKeysWith: { first, _ in first })
-        var displaced: Set<Int> = []
-        var held: [Int: [(old: Symbol, new: UInt64)]] = [:]
+        var displaced: Set<SymbolIndex> = []
+        var held: [SectionIndex: [(old: Symbol, new: UInt64)]] = [:]
         for symbol in proved {
             guard let section = symbol.sectionIndex, let old = before[symbol.index], symbol.kind == .object,
                 rebuilt.sections.indices.contains(section)

@@ -29,7 +29,7 @@ import Testing
         #expect(bss.isNoBits && bss.size == 400 && bss.data.isEmpty)
         let rodata = try #require(object.section(named: ".rodata"))
         #expect(rodata.data == Array("hello\0".utf8) && !rodata.isWritable)
-        #expect(object.sections.enumerated().allSatisfy { $0.offset == $0.element.index })
+        #expect(object.sections.enumerated().allSatisfy { $0 == $1.index })
     }
 
     @Test func comdatMembersCarryTheirSignature() throws {

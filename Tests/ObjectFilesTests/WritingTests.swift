@@ -8,12 +8,11 @@ import Testing
     private func copy(_ object: ObjectFile) -> ObjectWriter {
         var writer = ObjectWriter()
         let kept = object.sections.dropFirst().filter { ![2, 3, 4, 17].contains($0.type) }
-        var numbers: [Int: Int] = [:]
-        for (offset, section) in kept.enumerated() { numbers[section.index] = offset + 1 }
+        var numbers: [SectionIndex: SectionIndex] = [:]
         for section in kept {
             var section = section
             section.link = 0
-            writer.addSection(section)
+            numbers[section.index] = writer.addSection(section)
         }
         for symbol in object.symbols.dropFirst() {
             var symbol = symbol

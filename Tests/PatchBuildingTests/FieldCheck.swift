@@ -12,7 +12,7 @@ struct FieldCheck {
     let plan: ModulePlan
     let module: LoadedModule
     let extraction: Extraction
-    private let numbers: [SectionKey: Int]
+    private let numbers: [SectionKey: SectionIndex]
     private let map: [UInt8]
     private(set) var checked = 0
     private(set) var faults: [String] = []

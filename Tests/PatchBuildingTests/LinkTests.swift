@@ -130,7 +130,7 @@ import Testing
     }
 
     /// Address in the module of a travelling section of the new object.
-    private func address(ofNew section: Int, _ plan: ModulePlan, _ module: LoadedModule) throws -> UInt64 {
+    private func address(ofNew section: SectionIndex, _ plan: ModulePlan, _ module: LoadedModule) throws -> UInt64 {
         let bytes = try plan.units.at(0).new.sections.at(section).size
         let extraction = try extract(plan)
         let name = try plan.units.at(0).new.sections.at(section).name

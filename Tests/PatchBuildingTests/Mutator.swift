@@ -159,7 +159,7 @@ struct Mutator {
     }
 
     /// The datum; where it is a constant, also all that read it.
-    private func users(_ symbol: Symbol, _ section: Int) -> Set<String> {
+    private func users(_ symbol: Symbol, _ section: SectionIndex) -> Set<String> {
         let name = subject.file.sections[section].name
         let isConstant = name.hasPrefix(".rodata") || name.hasPrefix(".data.rel.ro")
         return isConstant ? subject.readers(of: section).union([symbol.name]) : [symbol.name]
@@ -218,7 +218,7 @@ struct Mutator {
     // MARK: symbols and sections
 
     private func record(of symbol: Symbol) -> Int? {
-        subject.file.sections.first { $0.type == 2 }.map { Int($0.fileOffset) + symbol.index * 24 }
+        subject.file.sections.first { $0.type == 2 }.map { Int($0.fileOffset) + symbol.index.rawValue * 24 }
     }
 
     private mutating func symbolSize() -> Mutation? {
@@ -244,7 +244,7 @@ struct Mutator {
         guard let symbol = symbols.randomElement(using: &random), let index = symbol.sectionIndex else { return nil }
         let headers = subject.bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: 40, as: UInt64.self) }
         var object = subject
-        object.put(subject.file.sections[index].flags ^ 1, at: Int(headers) + index * 64 + 8)
+        object.put(subject.file.sections[index].flags ^ 1, at: Int(headers) + index.rawValue * 64 + 8)
         return Mutation(description: "protection of \(symbol.name)", bytes: object.bytes, expected: [symbol.name])
     }
 }

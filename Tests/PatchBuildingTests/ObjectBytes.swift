@@ -15,7 +15,7 @@ struct ObjectBytes {
 
     /// One relocation, and where its record lies in the file.
     struct Site {
-        var section: Int
+        var section: SectionIndex
         var relocation: Relocation
         var record: Int
     }
@@ -25,18 +25,19 @@ struct ObjectBytes {
             stride(from: 0, to: table.data.count, by: 24).map { start in
                 let info: UInt64 = word(table.data, start + 8)
                 return Site(
-                    section: Int(table.info),
+                    section: SectionIndex(rawValue: Int(table.info)),
                     relocation: Relocation(
                         offset: word(table.data, start),
                         type: RelocationType(rawValue: UInt32(truncatingIfNeeded: info)),
-                        symbol: Int(info >> 32), addend: Int64(bitPattern: word(table.data, start + 16))),
+                        symbol: SymbolIndex(rawValue: Int(info >> 32)),
+                        addend: Int64(bitPattern: word(table.data, start + 16))),
                     record: Int(table.fileOffset) + start)
             }
         }
     }
 
     /// The defined function or object that covers a place.
-    func owner(section: Int, offset: UInt64) -> Symbol? {
+    func owner(section: SectionIndex, offset: UInt64) -> Symbol? {
         file.symbols.first { symbol in
             symbol.sectionIndex == section && [.function, .object, .threadLocal].contains(symbol.kind)
                 && symbol.value <= offset && offset < symbol.value + symbol.size
@@ -44,7 +45,7 @@ struct ObjectBytes {
     }
 
     /// Functions with a reference to a section, `.cold` halves under their function's name.
-    func readers(of section: Int) -> Set<String> {
+    func readers(of section: SectionIndex) -> Set<String> {
         Set(
             sites.compactMap { site in
                 guard file.sections[site.section].isExecutable,
@@ -56,8 +57,8 @@ struct ObjectBytes {
 
     static func function(_ name: String) -> String { name.hasSuffix(".cold") ? String(name.dropLast(5)) : name }
 
-    mutating func set(_ record: Int, symbol: Int? = nil, type: UInt32? = nil, addend: Int64? = nil) {
-        if let symbol { put(UInt32(symbol), at: record + 12) }
+    mutating func set(_ record: Int, symbol: SymbolIndex? = nil, type: UInt32? = nil, addend: Int64? = nil) {
+        if let symbol { put(UInt32(symbol.rawValue), at: record + 12) }
         if let type { put(type, at: record + 8) }
         if let addend { put(UInt64(bitPattern: addend), at: record + 16) }
     }
@@ -68,5 +69,16 @@ struct ObjectBytes {
 
     private func word(_ data: [UInt8], _ offset: Int) -> UInt64 {
         data.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
+    }
+}
+
+extension Indexed {
+    /// The element of an index that a product gave.
+    /// - Throws: `SystemFailure` when there is none, as `Collection.at` does.
+    func at(_ index: Index, file: StaticString = #fileID, line: UInt = #line) throws -> Element {
+        guard indices.contains(index) else {
+            throw SystemFailure("\(file):\(line): \(count) elements, and so none at \(index)")
+        }
+        return self[index]
     }
 }

@@ -45,7 +45,7 @@ struct PlanFixture {
         let newSymbols = symbols(new, name)
         guard let first = newSymbols.first, new.symbols[first].kind == .function else { return nil }
         var description = PatchedFunction(name: name, object: "src/unit.o", change: .new, reason: "code differs")
-        var oldSymbols: [Int] = []
+        var oldSymbols: [SymbolIndex] = []
         if let address = replaced[name] {
             description.change = .changed
             description.original = OriginalFunction(
@@ -57,12 +57,12 @@ struct PlanFixture {
     }
 
     /// The function (or object), then its `.cold` half.
-    private func symbols(_ file: ObjectFile, _ name: String) -> [Int] {
+    private func symbols(_ file: ObjectFile, _ name: String) -> [SymbolIndex] {
         [name, name + ".cold"].compactMap { wanted in file.symbols.first { $0.name == wanted && $0.isDefined }?.index }
     }
 
     /// Sections of these names' symbols, and read-only data of the same names.
-    private func travelling(_ file: ObjectFile, _ names: [String]) -> Set<Int> {
+    private func travelling(_ file: ObjectFile, _ names: [String]) -> Set<SectionIndex> {
         var sections = Set(names.flatMap { symbols(file, $0) }.compactMap { file.symbols[$0].sectionIndex })
         // GCC 14 keeps pairs of addresses, which it stores at once, as constants without a name.
         let constants = [".rodata", ".data.rel.ro"]
@@ -74,8 +74,8 @@ struct PlanFixture {
         return sections
     }
 
-    private func references(_ file: ObjectFile, _ travelling: Set<Int>) -> [Int: Reference] {
-        var references: [Int: Reference] = [:]
+    private func references(_ file: ObjectFile, _ travelling: Set<SectionIndex>) -> [SymbolIndex: Reference] {
+        var references: [SymbolIndex: Reference] = [:]
         for symbol in file.symbols.dropFirst() where symbol.kind != .file {
             let name = symbol.kind == .section ? file.sections[symbol.sectionIndex ?? 0].name : symbol.name
             if let binding = bindings[name] {

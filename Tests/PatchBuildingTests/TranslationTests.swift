@@ -82,7 +82,7 @@ struct Relinked {
     ]
 
     /// Address by name and source file.
-    static func addresses(_ symbols: [Symbol]) -> [String: UInt64] {
+    static func addresses(_ symbols: Indexed<Symbol>) -> [String: UInt64] {
         var (file, result) = ("", [String: UInt64]())
         for symbol in symbols {
             if symbol.kind == .file { file = symbol.name }

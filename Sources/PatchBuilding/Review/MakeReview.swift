@@ -104,7 +104,7 @@ struct ReviewWriter {
         return described
     }
 
-    private mutating func listing(_ entity: Int, of unit: MatchedUnit, isNew: Bool) -> Listing {
+    private mutating func listing(_ entity: EntityIndex, of unit: MatchedUnit, isNew: Bool) -> Listing {
         let view = isNew ? unit.new : unit.original
         let table = lineTable(view)
         let isPinned = isNew && loaded[unit.name]?.keptLines != nil

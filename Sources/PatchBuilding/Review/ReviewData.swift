@@ -24,7 +24,7 @@ func reviewData(_ plan: UnitPlan, _ unit: MatchedUnit) -> [ReviewDatum] {
     }
 }
 
-private func datum(_ number: Int, _ unit: MatchedUnit) -> ReviewDatum {
+private func datum(_ number: EntityIndex, _ unit: MatchedUnit) -> ReviewDatum {
     let entity = unit.new.entities[number]
     let original = unit.correlation.originalOf[number]
     var datum = ReviewDatum(

@@ -12,30 +12,29 @@ struct ListingReader {
     /// For a new object: its unit, by which its definitions have the names that they have in the original.
     let originals: MatchedUnit?
 
-    struct Row {
-        var section: Int
+    struct Row: Hashable {
+        var section: SectionIndex
         var offset: UInt64
     }
 
     struct Rows {
         var value = Listing()
         var rows: [Row] = []
-        fileprivate var branches: [(row: Int, section: Int, offset: UInt64)] = []
+        fileprivate var branches: [(row: Int, section: SectionIndex, offset: UInt64)] = []
     }
 
-    func read(_ entity: Int) -> Rows {
+    func read(_ entity: EntityIndex) -> Rows {
         var rows = Rows()
         for part in [entity] + view.coldHalves[view.entities[entity].name, default: []] { add(part, to: &rows) }
-        let index = Dictionary(rows.rows.enumerated().map { ([UInt64($1.section), $1.offset], $0) }) { first, _ in first
-        }
+        let index = Dictionary(rows.rows.enumerated().map { ($1, $0) }) { first, _ in first }
         for branch in rows.branches {
-            guard let target = index[[UInt64(branch.section), branch.offset]] else { continue }
+            guard let target = index[Row(section: branch.section, offset: branch.offset)] else { continue }
             rows.value.targets[branch.row] = target
         }
         return rows
     }
 
-    private func add(_ part: Int, to rows: inout Rows) {
+    private func add(_ part: EntityIndex, to rows: inout Rows) {
         let entity = view.entities[part]
         guard let bytes = view.bytes(section: entity.section, from: entity.offset, to: entity.end) else { return }
         let section = view.file.sections[entity.section]
@@ -63,7 +62,7 @@ struct ListingReader {
     /// Where a branch within the function leads to, halves included.
     private func branch(
         _ instruction: Instruction, _ field: Relocation?, _ section: Section
-    ) -> (section: Int, offset: UInt64)? {
+    ) -> (section: SectionIndex, offset: UInt64)? {
         guard instruction.kind == .jump || instruction.kind == .conditionalJump else { return nil }
         guard let field else { return instruction.target.map { (section.index, $0) } }
         guard case .entity(let other, let delta) = view.referent(of: field, in: section) else { return nil }
@@ -102,7 +101,7 @@ struct ListingReader {
     }
 
     /// The compiler numbers clones and static locals anew in each compilation.
-    func name(ofEntity number: Int) -> String {
+    func name(ofEntity number: EntityIndex) -> String {
         if let unit = originals, let original = unit.correlation.originalOf[number] {
             return Self.bounded(unit.original.ownName(of: unit.original.entities[original]))
         }

@@ -1,0 +1,92 @@
+/// The place of an element in an `Indexed<Element>`: a number of its own type, so that a section's can't be taken for a
+/// symbol's.
+///
+/// 0 is ELF's "none" for sections and symbols, which is why a literal may stand for one. A number that comes from a file
+/// becomes one by `Indexed.index(exactly:)`, or after another check of its bounds.
+@frozen
+public struct ElementIndex<Element>: RawRepresentable, Sendable {
+    public var rawValue: Int
+
+    @inlinable
+    public init(rawValue: Int) { self.rawValue = rawValue }
+}
+
+/// Hashing is `RawRepresentable`'s, which is as cheap as that of the number.
+extension ElementIndex: Hashable, Comparable, Strideable {
+    @inlinable
+    public static func == (a: ElementIndex, b: ElementIndex) -> Bool { a.rawValue == b.rawValue }
+
+    @inlinable
+    public static func < (a: ElementIndex, b: ElementIndex) -> Bool { a.rawValue < b.rawValue }
+
+    @inlinable
+    public func distance(to other: ElementIndex) -> Int { other.rawValue - rawValue }
+
+    @inlinable
+    public func advanced(by count: Int) -> ElementIndex { ElementIndex(rawValue: rawValue + count) }
+}
+
+extension ElementIndex: ExpressibleByIntegerLiteral, CustomStringConvertible {
+    @inlinable
+    public init(integerLiteral value: Int) { self.init(rawValue: value) }
+
+    public var description: String { String(rawValue) }
+}
+
+public typealias SectionIndex = ElementIndex<Section>
+public typealias SymbolIndex = ElementIndex<Symbol>
+
+/// An array that only an index of its own elements' type gets into.
+@frozen
+public struct Indexed<Element>: RandomAccessCollection {
+    public typealias Index = ElementIndex<Element>
+    public typealias Indices = Range<Index>
+
+    @usableFromInline
+    var elements: [Element]
+
+    @inlinable
+    public init(_ elements: [Element] = []) { self.elements = elements }
+
+    @inlinable
+    public var startIndex: Index { Index(rawValue: 0) }
+
+    @inlinable
+    public var endIndex: Index { Index(rawValue: elements.count) }
+
+    @inlinable
+    public var indices: Range<Index> { startIndex..<endIndex }
+
+    @inlinable
+    public subscript(index: Index) -> Element {
+        get { elements[index.rawValue] }
+        _modify { yield &elements[index.rawValue] }
+    }
+
+    /// The index that a number of a file stands for; nil where there is no such element.
+    @inlinable
+    public func index(exactly number: some BinaryInteger) -> Index? {
+        guard let number = Int(exactly: number), elements.indices.contains(number) else { return nil }
+        return Index(rawValue: number)
+    }
+
+    /// Each element with its index, which `Sequence`'s method of this name would give a bare number for.
+    @inlinable
+    public func enumerated() -> Zip2Sequence<Range<Index>, [Element]> { zip(indices, elements) }
+
+    @inlinable
+    public func makeIterator() -> IndexingIterator<[Element]> { elements.makeIterator() }
+
+    @inlinable
+    public mutating func append(_ element: Element) { elements.append(element) }
+
+    @inlinable
+    public mutating func reserveCapacity(_ count: Int) { elements.reserveCapacity(count) }
+}
+
+extension Indexed: Sendable where Element: Sendable {}
+
+extension Indexed: ExpressibleByArrayLiteral {
+    @inlinable
+    public init(arrayLiteral elements: Element...) { self.init(elements) }
+}
