@@ -1,19 +1,20 @@
 /// Reads one value after the other: tables of DWARF call frame information and the like.
+@usableFromInline
 package struct ByteCursor<Fault: Error>: Sendable {
-    package let reader: ByteReader<Fault>
+    @usableFromInline package let reader: ByteReader<Fault>
     /// Address of the first byte, for values that are relative to their own place.
-    package let address: UInt64
-    package var offset = 0
+    @usableFromInline package let address: UInt64
+    @usableFromInline package var offset = 0
 
-    package init(_ reader: ByteReader<Fault>, at address: UInt64) {
+    @inlinable package init(_ reader: ByteReader<Fault>, at address: UInt64) {
         self.reader = reader
         self.address = address
     }
 
-    package var isAtEnd: Bool { offset >= reader.bytes.count }
+    @inlinable package var isAtEnd: Bool { offset >= reader.bytes.count }
 
     /// An integer of 1 to 8 bytes.
-    package mutating func unsigned(_ size: Int) throws(Fault) -> UInt64 {
+    @inlinable package mutating func unsigned(_ size: Int) throws(Fault) -> UInt64 {
         let range = try next(size)
         var value: UInt64 = 0
         for index in range.reversed() { value = value << 8 | UInt64(reader.bytes[index]) }
@@ -21,15 +22,15 @@ package struct ByteCursor<Fault: Error>: Sendable {
     }
 
     /// The same, with its sign extended.
-    package mutating func signed(_ size: Int) throws(Fault) -> Int64 {
+    @inlinable package mutating func signed(_ size: Int) throws(Fault) -> Int64 {
         let shift = 64 - 8 * size
         return Int64(bitPattern: try unsigned(size) << UInt64(shift)) >> Int64(shift)
     }
 
-    package mutating func byte() throws(Fault) -> UInt8 { UInt8(truncatingIfNeeded: try unsigned(1)) }
+    @inlinable package mutating func byte() throws(Fault) -> UInt8 { UInt8(truncatingIfNeeded: try unsigned(1)) }
 
     /// ULEB128; bits above 64 are dropped.
-    package mutating func uleb() throws(Fault) -> UInt64 {
+    @inlinable package mutating func uleb() throws(Fault) -> UInt64 {
         var value: UInt64 = 0
         var shift: UInt64 = 0
         while true {
@@ -41,7 +42,7 @@ package struct ByteCursor<Fault: Error>: Sendable {
     }
 
     /// SLEB128.
-    package mutating func sleb() throws(Fault) -> Int64 {
+    @inlinable package mutating func sleb() throws(Fault) -> Int64 {
         var value: UInt64 = 0
         var shift: UInt64 = 0
         while true {
@@ -55,20 +56,20 @@ package struct ByteCursor<Fault: Error>: Sendable {
     }
 
     /// As many bytes as the ULEB128 before them says.
-    package mutating func block() throws(Fault) -> ArraySlice<UInt8> {
+    @inlinable package mutating func block() throws(Fault) -> ArraySlice<UInt8> {
         let count = try uleb()
         guard let size = Int(exactly: count) else { throw reader.fault("a block of \(count) bytes") }
         return reader.bytes[try next(size)]
     }
 
-    package mutating func string() throws(Fault) -> String {
+    @inlinable package mutating func string() throws(Fault) -> String {
         let start = offset
         while try byte() != 0 {}
         return String(decoding: reader.bytes[start..<(offset - 1)], as: UTF8.self)
     }
 
     /// A pointer in one of the `DW_EH_PE_` encodings: absolute, pc-relative or relative to `base`.
-    package mutating func pointer(encoding: UInt8, base: UInt64 = 0) throws(Fault) -> UInt64 {
+    @inlinable package mutating func pointer(encoding: UInt8, base: UInt64 = 0) throws(Fault) -> UInt64 {
         let place = address &+ UInt64(offset)
         let value: UInt64
         switch encoding & 0x0f {
@@ -90,7 +91,7 @@ package struct ByteCursor<Fault: Error>: Sendable {
     }
 
     /// The index range of the next `size` bytes, which are behind the cursor from here on.
-    private mutating func next(_ size: Int) throws(Fault) -> Range<Int> {
+    @inlinable package mutating func next(_ size: Int) throws(Fault) -> Range<Int> {
         guard let start = UInt64(exactly: offset), let count = UInt64(exactly: size) else {
             throw reader.fault("a negative offset")
         }

@@ -2,41 +2,49 @@
 ///
 /// What a read outside the bytes throws is the reader's to say, once: a refusal with a rule and a subject, a reason why
 /// unwinding ends.
+///
+/// Inlinable, so that each room that reads has code of its own: a generic call costs a thousand times the read.
+@usableFromInline
 package struct ByteReader<Fault: Error>: Sendable {
-    package var bytes: [UInt8]
+    @usableFromInline package var bytes: [UInt8]
     /// The error for bytes that are not what they should be, from the reason.
-    package let fault: @Sendable (_ why: String) -> Fault
+    @usableFromInline package let fault: @Sendable (_ why: String) -> Fault
 
     package init(_ bytes: [UInt8], fault: @escaping @Sendable (_ why: String) -> Fault) {
         self.bytes = bytes
         self.fault = fault
     }
 
-    package var count: UInt64 { UInt64(bytes.count) }
+    @inlinable package var count: UInt64 { UInt64(bytes.count) }
 
     /// The index range of `count` bytes at `offset`.
-    package func range(_ offset: UInt64, _ count: UInt64) throws(Fault) -> Range<Int> {
+    @inlinable package func range(_ offset: UInt64, _ count: UInt64) throws(Fault) -> Range<Int> {
         let (end, overflow) = offset.addingReportingOverflow(count)
         guard !overflow, end <= self.count else {
-            throw fault("\(count) bytes at offset \(hex(offset)) lie outside its \(hex(self.count)) bytes")
+            throw outside(offset, count)
         }
         return Int(offset)..<Int(end)
     }
 
-    package func slice(_ offset: UInt64, _ count: UInt64) throws(Fault) -> [UInt8] {
+    @usableFromInline
+    package func outside(_ offset: UInt64, _ count: UInt64) -> Fault {
+        fault("\(count) bytes at offset \(hex(offset)) lie outside its \(hex(self.count)) bytes")
+    }
+
+    @inlinable package func slice(_ offset: UInt64, _ count: UInt64) throws(Fault) -> [UInt8] {
         Array(bytes[try range(offset, count)])
     }
 
-    package func integer<T: FixedWidthInteger>(_ offset: UInt64, as type: T.Type) throws(Fault) -> T {
+    @inlinable package func integer<T: FixedWidthInteger>(_ offset: UInt64, as type: T.Type) throws(Fault) -> T {
         let range = try range(offset, UInt64(MemoryLayout<T>.size))
         return bytes.withUnsafeBytes { T(littleEndian: $0.loadUnaligned(fromByteOffset: range.lowerBound, as: T.self)) }
     }
 
-    package func u8(_ offset: UInt64) throws(Fault) -> UInt8 { try integer(offset, as: UInt8.self) }
-    package func u16(_ offset: UInt64) throws(Fault) -> UInt16 { try integer(offset, as: UInt16.self) }
-    package func u32(_ offset: UInt64) throws(Fault) -> UInt32 { try integer(offset, as: UInt32.self) }
-    package func u64(_ offset: UInt64) throws(Fault) -> UInt64 { try integer(offset, as: UInt64.self) }
-    package func i64(_ offset: UInt64) throws(Fault) -> Int64 { try integer(offset, as: Int64.self) }
+    @inlinable package func u8(_ offset: UInt64) throws(Fault) -> UInt8 { try integer(offset, as: UInt8.self) }
+    @inlinable package func u16(_ offset: UInt64) throws(Fault) -> UInt16 { try integer(offset, as: UInt16.self) }
+    @inlinable package func u32(_ offset: UInt64) throws(Fault) -> UInt32 { try integer(offset, as: UInt32.self) }
+    @inlinable package func u64(_ offset: UInt64) throws(Fault) -> UInt64 { try integer(offset, as: UInt64.self) }
+    @inlinable package func i64(_ offset: UInt64) throws(Fault) -> Int64 { try integer(offset, as: Int64.self) }
 
     /// The zero-terminated string at `offset`, of at most 64 KiB.
     package func string(_ offset: UInt64) throws(Fault) -> String {

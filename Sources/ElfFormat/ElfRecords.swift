@@ -48,22 +48,27 @@ package struct ElfHeader: Sendable, Hashable {
 }
 
 /// One entry of a RELA table.
+@usableFromInline
 package struct DynamicRelocation: Sendable, Hashable {
-    package static let size: UInt64 = 24
+    @usableFromInline package static let size: UInt64 = 24
     package var offset: UInt64
     package var type: RelocationType
     package var symbol: Int
     package var addend: Int64
 
-    package init<Fault>(_ bytes: ByteReader<Fault>, at place: UInt64) throws(Fault) {
-        offset = try bytes.u64(place)
-        let info = try bytes.u64(place &+ 8)
-        type = RelocationType(rawValue: UInt32(truncatingIfNeeded: info))
-        symbol = Int(info >> 32)
-        addend = try bytes.i64(place &+ 16)
+    @inlinable package init<Fault>(_ bytes: ByteReader<Fault>, at place: UInt64) throws(Fault) {
+        self.init(offset: try bytes.u64(place), info: try bytes.u64(place &+ 8), addend: try bytes.i64(place &+ 16))
     }
 
-    package static func table<Fault>(_ bytes: ByteReader<Fault>) throws(Fault) -> [DynamicRelocation] {
+    @usableFromInline
+    package init(offset: UInt64, info: UInt64, addend: Int64) {
+        self.offset = offset
+        type = RelocationType(rawValue: UInt32(truncatingIfNeeded: info))
+        symbol = Int(info >> 32)
+        self.addend = addend
+    }
+
+    @inlinable package static func table<Fault>(_ bytes: ByteReader<Fault>) throws(Fault) -> [DynamicRelocation] {
         guard bytes.count % size == 0 else { throw bytes.fault("its relocation table has an odd size") }
         var relocations: [DynamicRelocation] = []
         for index in 0..<bytes.count / size { relocations.append(try DynamicRelocation(bytes, at: index * size)) }
@@ -72,6 +77,7 @@ package struct DynamicRelocation: Sendable, Hashable {
 }
 
 /// One entry of a dynamic symbol table.
+@usableFromInline
 package struct DynamicSymbol: Sendable, Hashable {
     package static let size: UInt64 = 24
     package var nameOffset: UInt32
@@ -81,13 +87,19 @@ package struct DynamicSymbol: Sendable, Hashable {
     package var value: UInt64
     package var size: UInt64
 
-    package init<Fault>(_ bytes: ByteReader<Fault>, at place: UInt64) throws(Fault) {
-        nameOffset = try bytes.u32(place)
-        info = try bytes.u8(place &+ 4)
-        other = try bytes.u8(place &+ 5)
-        section = try bytes.u16(place &+ 6)
-        value = try bytes.u64(place &+ 8)
-        size = try bytes.u64(place &+ 16)
+    @inlinable package init<Fault>(_ bytes: ByteReader<Fault>, at place: UInt64) throws(Fault) {
+        self.init(head: try bytes.u64(place), value: try bytes.u64(place &+ 8), size: try bytes.u64(place &+ 16))
+    }
+
+    /// - Parameter head: name, info, other and section, in this order from the lowest bit on.
+    @usableFromInline
+    package init(head: UInt64, value: UInt64, size: UInt64) {
+        nameOffset = UInt32(truncatingIfNeeded: head)
+        info = UInt8(truncatingIfNeeded: head >> 32)
+        other = UInt8(truncatingIfNeeded: head >> 40)
+        section = UInt16(truncatingIfNeeded: head >> 48)
+        self.value = value
+        self.size = size
     }
 
     package var kind: UInt8 { info & 15 }

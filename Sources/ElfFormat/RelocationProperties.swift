@@ -6,7 +6,7 @@ extension RelocationType: CustomStringConvertible {
     public var isKnown: Bool { rawValue < Self.table.count }
 
     /// `R_X86_64_PC32`; `R_X86_64_(200)` for a number that is not known.
-    public var description: String { "R_X86_64_\(row?.name ?? "(\(rawValue))")" }
+    public var description: String { "R_X86_64_" + (row?.name.description ?? "(\(rawValue))") }
 
     /// Bytes written at the relocation's offset; 0 for `NONE`, `TLSDESC_CALL`, `COPY` (as long as its symbol) and
     /// for unknown types.

@@ -103,7 +103,7 @@ extension RelocationType {
 
     struct Row {
         /// Without `R_X86_64_`.
-        var name: String
+        var name: StaticString
         /// Bytes.
         var fieldSize: Int
         var calculation: Calculation
@@ -111,7 +111,7 @@ extension RelocationType {
         var relaxation: Relaxation?
 
         init(
-            _ name: String, _ fieldSize: Int, _ calculation: Calculation, _ tlsModel: TLSModel? = nil,
+            _ name: StaticString, _ fieldSize: Int, _ calculation: Calculation, _ tlsModel: TLSModel? = nil,
             relaxes relaxation: Relaxation? = nil
         ) {
             self.name = name
