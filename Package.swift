@@ -116,11 +116,27 @@ let package = Package(
         // livepatch: from a bundle to a patched process.
         .target(name: "CLinuxPtrace"),
         room("ProcessControl", ["CLinuxPtrace", "ElfFormat", "JSONCoding"]),
+        room("ProcessImage", ["ProcessControl", "ElfFormat", "PatchFormat", "Diagnostics"]),
+        room(
+            "PatchRegistry",
+            ["ProcessImage", "ProcessControl", "ElfFormat", "PatchFormat", "JSONCoding", "Diagnostics"]),
+        room("ModuleBinding", ["ProcessImage", "ElfFormat", "PatchFormat", "Diagnostics"]),
+        room(
+            "PatchSwitching",
+            ["PatchRegistry", "ProcessImage", "ProcessControl", "ElfFormat", "PatchFormat", "Diagnostics"]),
+        room("TrustedHost", ["ProcessControl", "Signatures", "PatchFormat", "Diagnostics"]),
         room(
             "PatchApplying",
-            ["ProcessControl", "ElfFormat", "Signatures", "PatchFormat", "JSONCoding", "Diagnostics"]),
+            [
+                "PatchSwitching", "ModuleBinding", "PatchRegistry", "ProcessImage", "ProcessControl", "TrustedHost",
+                "ElfFormat", "Signatures", "PatchFormat", "JSONCoding", "Diagnostics",
+            ]),
         .executableTarget(
-            name: "livepatch", dependencies: ["PatchApplying", "JSONCoding", argumentParser], swiftSettings: strict),
+            name: "livepatch",
+            dependencies: [
+                "PatchApplying", "TrustedHost", "Signatures", "PatchFormat", "JSONCoding", "Diagnostics",
+                argumentParser,
+            ], swiftSettings: strict),
 
         // Tests: one target per room, and real processes in EndToEndTests.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
@@ -143,7 +159,16 @@ let package = Package(
                 "Targets",
                 "CodeModel", "Recompiling", "ElfFormat", "TestSupport",
             ]),
-        tests("PatchApplyingTests", ["PatchApplying", "ElfFormat", "TestSupport"]),
+        tests("ProcessImageTests", ["ProcessImage", "ElfFormat", "Diagnostics", "TestSupport"]),
+        tests("PatchRegistryTests", ["PatchRegistry", "PatchFormat"]),
+        tests("PatchSwitchingTests", ["PatchSwitching"]),
+        tests("TrustedHostTests", ["TrustedHost", "ProcessControl", "Signatures", "PatchFormat", "TestSupport"]),
+        tests(
+            "PatchApplyingTests",
+            [
+                "PatchApplying", "PatchSwitching", "ModuleBinding", "PatchRegistry", "ProcessImage", "ProcessControl",
+                "TrustedHost", "ElfFormat", "PatchFormat", "TestSupport",
+            ]),
         tests(
             "EndToEndTests",
             ["TestSupport", "Guarding", "Diagnostics", "Signatures", "PatchFormat", "patchbuild", "livepatch"]),

@@ -66,3 +66,8 @@ package struct ByteReader<Fault: Error>: Sendable {
 
 /// `0x…`, for messages.
 package func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
+
+/// The 8 bytes of a word.
+package func littleEndian(_ value: UInt64) -> [UInt8] {
+    (0..<8).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
+}

@@ -1,6 +1,8 @@
 import Diagnostics
 import PatchFormat
+import PatchRegistry
 import ProcessControl
+import ProcessImage
 
 /// Processes that a command without `--pid` speaks of, and those that could not be looked at.
 public struct Discovery: Sendable {

@@ -1,16 +1,17 @@
 import Diagnostics
 import ElfFormat
-import PatchFormat
-import ProcessControl
+import PatchRegistry
+import ProcessImage
 
 /// What is applied to a process, as its registry says; nothing is changed.
 public func status(pid: Int32, id: String?, options: ApplyOptions) -> ProcessResult {
     inTracer(pid: pid, options) {
         let session = try openWhenReady(pid: pid, options, until: options.end)
-        let patches = session.state.patches.filter { id == nil || $0.id == id }
-        if let id, patches.isEmpty { throw session.notLoaded(id) }
+        let inspection = Inspection(process: session.process, state: session.records.state)
+        let patches = session.records.patches.filter { id == nil || $0.id == id }
+        if let id, patches.isEmpty { throw notLoaded(id, in: session.process) }
         var report = ProcessReport(pid: pid, state: patches.isEmpty ? "clean" : "patched")
-        report.patches = patches.map { session.describe($0) }
+        report.patches = patches.map { inspection.describe($0) }
         report.functions = patches.filter { $0.state == .active }.reduce(0) { $0 + $1.functions.count }
         return report
     }
@@ -20,12 +21,13 @@ public func status(pid: Int32, id: String?, options: ApplyOptions) -> ProcessRes
 public func verify(pid: Int32, id: String?, options: ApplyOptions) -> ProcessResult {
     inTracer(pid: pid, options) {
         let session = try openWhenReady(pid: pid, options, until: options.end)
-        let patches = session.state.patches.filter { id == nil || $0.id == id }
-        if let id, patches.isEmpty { throw session.notLoaded(id) }
+        let inspection = Inspection(process: session.process, state: session.records.state)
+        let patches = session.records.patches.filter { id == nil || $0.id == id }
+        if let id, patches.isEmpty { throw notLoaded(id, in: session.process) }
         var report = ProcessReport(pid: pid, state: patches.isEmpty ? "clean" : "patched")
         report.patches = try patches.map { patch in
-            var description = session.describe(patch)
-            description.problems = try session.problems(of: patch)
+            var description = inspection.describe(patch)
+            description.problems = try inspection.problems(of: patch)
             return description
         }
         if report.patches?.contains(where: { !$0.problems.isEmpty }) == true { report.state = "damaged" }
@@ -50,9 +52,13 @@ private func advice(_ patch: RegisteredPatch) -> String? {
     }
 }
 
-extension Session {
-    fileprivate func describe(_ patch: RegisteredPatch) -> PatchReport {
-        let late = unpatched(patch).map(\.file)
+/// What there is to say of a patch, and what is not as its record says.
+private struct Inspection {
+    let process: LoadedProcess
+    let state: RegistryState
+
+    func describe(_ patch: RegisteredPatch) -> PatchReport {
+        let late = process.unpatched(patch).map(\.file)
         var report = PatchReport(
             id: patch.id, manifestDigest: patch.manifestDigest, sequence: patch.sequence, state: patch.state,
             targets: patch.modules.map(\.file), leftOut: patch.leftOut?.map(\.file),
@@ -63,7 +69,7 @@ extension Session {
         }
         report.notes += patch.values.compactMap(\.note)
         report.values = patch.values.isEmpty ? nil : patch.values.map(ValueReport.init)
-        if report.advice == nil, !late.isEmpty { report.advice = unpatchedRemedy(patch) }
+        if report.advice == nil, !late.isEmpty { report.advice = LateTargets.remedy(patch) }
         return report
     }
 
@@ -72,16 +78,16 @@ extension Session {
         var problems: [String] = []
         if patch.state.isIntent { problems.append("a command did not finish (\(patch.state.rawValue))") }
         guard patch.state != .loading, patch.state != .unloading, patch.state != .retiring else { return problems }
-        if try !isIntact(patch) { problems.append("the code or the constants of its module have changed") }
-        let isOn = try view.read(patch.switchAddress, 1).bytes == [1]
+        if try !process.isIntact(patch) { problems.append("the code or the constants of its module have changed") }
+        let isOn = try process.view.read(patch.switchAddress, 1).bytes == [1]
         if isOn != (patch.state == .active), !patch.state.isIntent {
             problems.append("its switch is \(isOn ? "on" : "off"), its state \(patch.state.rawValue)")
         }
         if patch.state == .active {
-            problems += unpatched(patch).map { "\($0.file) was mapped after it was loaded, and is not patched" }
+            problems += process.unpatched(patch).map { "\($0.file) was mapped after it was loaded, and is not patched" }
         }
         for module in patch.modules {
-            guard isPresent(module) else {
+            guard process.isPresent(module) else {
                 problems.append("\(module.file) is not mapped any more")
                 continue
             }
@@ -91,9 +97,8 @@ extension Session {
     }
 
     private func entryProblems(of function: RegisteredFunction, _ patch: RegisteredPatch) throws -> [String] {
-        let found = Digest.hexadecimal(try view.read(function.entry, UInt64(Entry.jumpLength)).bytes)
-        let holder = state.holder(ofEntry: function.entry)
-        let expected = holder?.1.jump ?? function.saved
+        let found = try process.entryBytes(of: function)
+        let expected = state.expectedEntry(of: function)
         if patch.state.isIntent ? [function.jump, expected].contains(found) : found == expected { return [] }
         return ["the entry of \(function.name) at \(hex(function.entry)) holds \(found), not \(expected)"]
     }

@@ -3,7 +3,9 @@ import Glibc
 import JSONCoding
 import PatchFormat
 import ProcessControl
+import ProcessImage
 import Signatures
+import TrustedHost
 
 /// What a command changes in a process.
 public enum Operation: String, Sendable {
@@ -36,7 +38,7 @@ public func perform(
         try waitForOthers(pid: pid, until: end)
         var session = try openWhenReady(pid: pid, options, until: end)
         try session.recover()
-        return try session.perform(operation, selector)
+        return try session.perform(operation, selector, options.revocations)
     }
 }
 
@@ -77,7 +79,9 @@ func checkTrust(_ selector: PatchSelector, _ options: ApplyOptions) throws {
 }
 
 extension Session {
-    mutating func perform(_ operation: Operation, _ selector: PatchSelector) throws -> ProcessReport {
+    mutating func perform(
+        _ operation: Operation, _ selector: PatchSelector, _ revocations: Revocations
+    ) throws -> ProcessReport {
         switch (operation, selector) {
         case (.load, .bundle(let bundle)):
             if try !load(bundle) { notes.append("it was loaded already") }
@@ -90,7 +94,7 @@ extension Session {
         switch operation {
         case .activate:
             // The only thing of trust that is asked again: a patch may have been withdrawn since it was loaded.
-            if options.revocations.revokes(bundle: reference.manifestDigest) {
+            if revocations.revokes(bundle: reference.manifestDigest) {
                 throw Trust.withdrawn(reference.id)
             }
             if try !activate(reference) { notes.append("it was active already") }
@@ -126,29 +130,30 @@ extension Session {
     /// The patch that the selector means, which must be in the process.
     private func reference(_ selector: PatchSelector) throws -> PatchReference {
         if case .bundle(let bundle) = selector {
-            guard let known = patch(bundle.reference) else {
-                if let other = state.patches.first(where: { $0.id == bundle.manifest.id }) {
+            guard let known = records.patch(bundle.reference) else {
+                if let other = records.patches.first(where: { $0.id == bundle.manifest.id }) {
                     throw Refusal(
                         .notLoaded, subject: bundle.manifest.id,
-                        why: "another bundle of this id is \(other.state.rawValue) in \(subject) (trap same-id)",
+                        why:
+                            "another bundle of this id is \(other.state.rawValue) in \(process.subject) (trap same-id)",
                         remedy: "give that bundle, or the id")
                 }
-                throw notLoaded(bundle.manifest.id)
+                throw notLoaded(bundle.manifest.id, in: process)
             }
-            try checkAgainstBundle(known, bundle)
+            try BundleComparison(process: process, state: records.state).check(known, bundle)
             return bundle.reference
         }
-        let known = state.patches.filter { $0.id == selector.id }
+        let known = records.patches.filter { $0.id == selector.id }
         guard let found = known.first(where: { $0.state != .resident }) ?? known.last else {
-            throw notLoaded(selector.id)
+            throw notLoaded(selector.id, in: process)
         }
         return found.reference
     }
 
     /// What the registry says now.
     private func report(_ reference: PatchReference) -> ProcessReport {
-        let known = patch(reference)
-        var report = ProcessReport(pid: pid, state: known?.state.rawValue ?? "unloaded")
+        let known = records.patch(reference)
+        var report = ProcessReport(pid: process.pid, state: known?.state.rawValue ?? "unloaded")
         report.functions = known?.functions.count ?? 0
         report.targets = known?.modules.map(\.file)
         (report.stopMicroseconds, report.threads, report.attempts) = (stop.microseconds, stop.threads, stop.attempts)

@@ -1,8 +1,19 @@
 import Diagnostics
 import PatchFormat
-import ProcessControl
+import PatchRegistry
+import ProcessImage
 
-extension Session {
+/// How a patch stands to the others of a process.
+struct Relations {
+    let process: LoadedProcess
+    let state: RegistryState
+
+    private var subject: String { process.subject }
+
+    private func patch(_ reference: PatchReference) -> RegisteredPatch? {
+        state.index(of: reference).map { state.patches[$0] }
+    }
+
     /// Identity is id and manifest digest: another bundle of the same id must go first (trap same-id).
     func checkIdentity(_ bundle: Bundle) throws {
         let manifest = bundle.manifest
@@ -19,7 +30,7 @@ extension Session {
     }
 
     /// Requirements are there, and nothing that is active is undone (trap patches-undo-each-other).
-    func checkRelations(_ bundle: Bundle, _ objects: [LoadedObject]) throws {
+    func check(_ bundle: Bundle, _ objects: [LoadedObject]) throws {
         let manifest = bundle.manifest
         var refusals: [Refusal] = []
         for needed in manifest.requires where patch(needed)?.state != .active {
@@ -48,7 +59,7 @@ extension Session {
         }
         refusals += manifest.supersedes.compactMap { uncovered(manifest, objects, $0) }
         for old in manifest.supersedes.compactMap({ patch($0) }) where old.state == .active {
-            let left = dependents(of: old).filter { !manifest.supersedes.contains($0.reference) }
+            let left = state.dependents(of: old).filter { !manifest.supersedes.contains($0.reference) }
             guard let other = left.first else { continue }
             refusals.append(
                 Refusal(
@@ -60,7 +71,9 @@ extension Session {
 
     /// What a patch is built on must be all there: a target that was mapped after it was loaded has nothing of it.
     private func partial(_ needed: PatchReference, for id: String) -> Refusal? {
-        guard let lower = patch(needed), lower.state == .active, let late = unpatched(lower).first else { return nil }
+        guard let lower = patch(needed), lower.state == .active, let late = process.unpatched(lower).first else {
+            return nil
+        }
         return Refusal(
             .missingRequirement, subject: "\(late.file) in \(subject)",
             why: "\(id) requires \(needed.id), but it was mapped after that patch was loaded, and is not patched",
@@ -97,60 +110,52 @@ extension Session {
             why: "\(manifest.id) supersedes \(old.id) but does not replace \(missing.name), which that patch fixed")
     }
 
-    /// What the registry says of a loaded patch must agree with the bundle (trap hostile-registry).
-    func checkAgainstBundle(_ patch: RegisteredPatch, _ bundle: Bundle) throws {
-        func refuse(_ why: String) -> Refusal {
-            Refusal(
-                .hostileMemory, subject: "\(patch.id) in \(subject)",
-                why: "its registry does not fit the bundle: \(why)")
-        }
-        let taken = patch.modules.map(\.buildID)
-        guard bundle.manifest.canTake(taken) else { throw refuse("no process takes exactly these targets") }
-        let targets = bundle.manifest.targets.filter { taken.contains($0.buildID) }
-        let others = bundle.manifest.targets.filter { !taken.contains($0.buildID) }
-        guard (patch.leftOut ?? []) == others.map(RegisteredTarget.init) else { throw refuse("other targets left out") }
-        for (module, target) in zip(patch.modules, targets) {
-            let functions = target.functions.filter { $0.original != nil }
-            guard module.functions.map(\.name) == functions.map(\.name),
-                module.functions.map(\.digest) == functions.compactMap(\.original?.digest)
-            else { throw refuse("other functions") }
-            let values = (module.values ?? []).map {
-                ValuePatch(name: $0.name, address: $0.address &- module.targetBias, original: $0.original, new: $0.new)
-            }
-            guard values == target.values else { throw refuse("other values") }
-            guard let object = linkMap.objects.first(where: { $0.bias == module.targetBias }) else { continue }
-            for (registered, function) in zip(module.functions, functions) {
-                guard let original = function.original else { continue }
-                let offset = UInt64(bitPattern: Int64(original.entry.jumpOffset))
-                guard registered.entry == object.bias &+ original.range.address &+ offset else {
-                    throw refuse("the entry of \(function.name)")
-                }
-            }
-            // With the saved bytes put back, memory must have the manifest's digests.
-            try checkDigests(of: target, in: object)
-        }
-    }
-
-    /// The patches that must go before this one may.
-    func dependents(of patch: RegisteredPatch) -> [RegisteredPatch] {
-        state.patches.filter { other in
-            other.reference != patch.reference && !other.state.isLeftOver
-                && other.requires.contains(patch.reference)
-        }
-    }
-
-    /// Patches whose old way leads through this one's stubs: it must stay mapped.
-    func stackedUpon(_ patch: RegisteredPatch) -> [RegisteredPatch] {
-        state.patches.filter { other in
-            other.reference != patch.reference && other.functions.contains { $0.stackedOn == patch.manifestDigest }
-        }
-    }
-
     func refuseDependents(of patch: RegisteredPatch) throws {
-        let others = dependents(of: patch)
+        let others = state.dependents(of: patch)
         if others.isEmpty { return }
         throw Refusal(
             .requiredByOthers, subject: patch.id,
             why: "\(others.map(\.id).joined(separator: ", ")) in \(subject) was built on it")
+    }
+
+    /// Whether a loaded patch may be switched on.
+    func checkActivation(of patch: RegisteredPatch) throws {
+        try LateTargets(process: process).refuse(patch)
+        if patch.state == .resident, let late = patch.leftOut?.first(where: { process.isMapped($0.buildID) }) {
+            throw Refusal(
+                .patchState, subject: "\(late.file) in \(subject)",
+                why: "it was mapped after \(patch.id) was loaded, and is not patched", remedy: "apply the bundle again")
+        }
+        for needed in patch.requires where self.patch(needed)?.state != .active {
+            throw Refusal(
+                .missingRequirement, subject: patch.id,
+                why: "it requires \(needed.id), which is not active in \(subject)")
+        }
+        let named = patch.requires + patch.supersedes
+        for other in state.overlapping(patch.functions, except: patch.reference) where !named.contains(other.reference)
+        {
+            throw Refusal(
+                .overlap, subject: patch.id,
+                why: "\(other.id), which is active in \(subject), replaces the same functions, and \(patch.id) was not "
+                    + "built on it")
+        }
+        try ValueChecks(process: process, state: state).refuseToSupersede(patch.supersedes, by: patch.id) {
+            $0.state == .active
+        }
+        // A patch below that came or went since the load has changed where the old way must lead.
+        for function in patch.functions {
+            let below = state.holder(ofEntry: function.entry, except: patch.reference)?.0.manifestDigest
+            guard below == nil || below == function.stackedOn else {
+                throw Refusal(
+                    .overlap, subject: function.name,
+                    why: "another patch has taken its entry since \(patch.id) was loaded",
+                    remedy: "unload and load it again")
+            }
+        }
+        for module in patch.modules where !process.isPresent(module) {
+            throw Refusal(
+                .notMapped, subject: "\(module.file) in \(subject)",
+                why: "the file that \(patch.id) was loaded for is not mapped any more (trap dlclosed)")
+        }
     }
 }

@@ -1,5 +1,5 @@
 import Diagnostics
-import PatchFormat
+import PatchRegistry
 import ProcessControl
 
 /// What a command did to one process, or found in it.

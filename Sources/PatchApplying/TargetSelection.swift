@@ -1,5 +1,7 @@
 import Diagnostics
 import PatchFormat
+import PatchRegistry
+import ProcessImage
 
 /// A bundle as one process takes it.
 struct TakenBundle: Sendable {
@@ -9,14 +11,19 @@ struct TakenBundle: Sendable {
     var leftOut: [RegisteredTarget]
 }
 
-extension Session {
+/// Which of a bundle's targets a process takes: by build-id, never by name.
+struct TargetSelection {
+    let process: LoadedProcess
+
+    private var subject: String { process.subject }
+
     /// Chooses the targets of every group that the process maps wholly. What is mapped is taken, or the process is
     /// refused: code that relies on a change never runs beside code without it.
     ///
     /// - Throws: `Refusal` target-not-mapped or wrong-build, which names what is missing.
     func take(_ whole: Bundle) throws -> TakenBundle {
         let manifest = whole.manifest
-        let mapped = Set(manifest.targets.map(\.buildID).filter(isMapped))
+        let mapped = Set(manifest.targets.map(\.buildID).filter(process.isMapped))
         let taken = manifest.taken(byMapping: mapped)
         let ids = Set(taken.map(\.buildID))
         if let alone = manifest.targets.first(where: { mapped.contains($0.buildID) && !ids.contains($0.buildID) }) {
@@ -26,8 +33,6 @@ extension Session {
         let leftOut = manifest.targets.filter { !ids.contains($0.buildID) }
         return TakenBundle(bundle: whole.taking(taken), leftOut: leftOut.map(RegisteredTarget.init))
     }
-
-    func isMapped(_ buildID: String) -> Bool { linkMap.objects.contains { $0.buildID == buildID } }
 
     /// Why the process does not have a target.
     func missing(_ target: ManifestTarget, of manifest: Manifest? = nil) -> Refusal {
@@ -42,7 +47,7 @@ extension Session {
 
     /// A mapped file of a target's name that the bundle is not for.
     private func otherBuild(of target: ManifestTarget, _ manifest: Manifest?) -> LoadedObject? {
-        linkMap.objects.first { object in
+        process.objects.first { object in
             object.file == target.file && !(manifest?.targets.contains { $0.buildID == object.buildID } ?? false)
         }
     }
@@ -85,39 +90,15 @@ extension Session {
         }
     }
 
-    // MARK: Targets that came later
-
-    /// Targets of the bundle that the process has mapped since the patch was loaded (by dlopen): nothing of them is
-    /// patched.
-    func unpatched(_ patch: RegisteredPatch) -> [RegisteredTarget] {
-        switch patch.state {
-        case .loaded, .activating, .active, .deactivating: (patch.leftOut ?? []).filter { isMapped($0.buildID) }
-        case .loading, .unloading, .initialising, .retiring, .failed, .resident, .superseded: []
+    /// The mapped object that the manifest's target speaks of: by build-id, never by name.
+    func object(for target: ManifestTarget) throws -> LoadedObject {
+        let matching = process.objects.filter { $0.buildID == target.buildID }
+        guard matching.count < 2 else {
+            throw Refusal(
+                .unsupportedProcess, subject: "\(target.file) in \(subject)",
+                why: "it is mapped \(matching.count) times, and one patch can't tell which copy is meant")
         }
-    }
-
-    /// A patch is never said to be in place while a target of its bundle runs unpatched.
-    func refuseUnpatched(_ patch: RegisteredPatch, _ whole: Bundle? = nil) throws {
-        guard let late = unpatched(patch).first else { return }
-        var remedy = unpatchedRemedy(patch)
-        do { if let whole { _ = try take(whole) } } catch let refusal as Refusal {
-            remedy = "restart the process: \(refusal.subject): \(refusal.why)"
-        }
-        throw Refusal(
-            .patchState, subject: "\(late.file) in \(subject)",
-            why: "it was mapped after \(patch.id) was loaded, and is not patched", remedy: remedy)
-    }
-
-    /// What came while the patch was being applied.
-    mutating func noteUnpatched(_ reference: PatchReference) {
-        // While ld.so is at work nothing can be told; `status` will.
-        guard (try? refresh()) != nil, let patch = patch(reference) else { return }
-        notes += unpatched(patch).map {
-            "\($0.file) was mapped meanwhile and is not patched: \(unpatchedRemedy(patch))"
-        }
-    }
-
-    func unpatchedRemedy(_ patch: RegisteredPatch) -> String {
-        patch.state == .loaded ? "unload the patch and load it again" : "revert the patch and apply it again"
+        if let found = matching.first { return found }
+        throw missing(target)
     }
 }

@@ -11,6 +11,11 @@ extension RelocationType {
     public static let ofModules: Set<RelocationType> = [.relative, .globDat, .jumpSlot, .abs64]
 }
 
+extension ModuleLayout {
+    /// Bytes of memory that a module may take.
+    package static let maximumSize: UInt64 = 256 << 20
+}
+
 extension BindingRecord {
     /// The records of `.livepatch.bindings`.
     /// - Parameters:

@@ -30,3 +30,25 @@ public enum Digest {
 
     static func isDigest(_ text: String) -> Bool { text.utf8.count == 64 && isHexadecimal(text) }
 }
+
+/// The bytes that lower- or upper-case hexadecimal digits stand for; nil when they are not that.
+package func bytesOfHex(_ digits: String) -> [UInt8]? {
+    let text = Array(digits.utf8)
+    guard text.count % 2 == 0 else { return nil }
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(text.count / 2)
+    for index in stride(from: 0, to: text.count, by: 2) {
+        guard let high = hexValue(text[index]), let low = hexValue(text[index + 1]) else { return nil }
+        bytes.append(high << 4 | low)
+    }
+    return bytes
+}
+
+private func hexValue(_ character: UInt8) -> UInt8? {
+    switch character {
+    case 0x30...0x39: character &- 0x30
+    case 0x61...0x66: character &- 0x61 &+ 10
+    case 0x41...0x46: character &- 0x41 &+ 10
+    default: nil
+    }
+}

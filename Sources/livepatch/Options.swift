@@ -2,6 +2,7 @@ import ArgumentParser
 import Diagnostics
 import PatchApplying
 import PatchFormat
+import TrustedHost
 
 extension Consistency: ExpressibleByArgument {}
 

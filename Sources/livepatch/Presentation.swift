@@ -2,6 +2,7 @@ import Diagnostics
 import Glibc
 import JSONCoding
 import PatchApplying
+import TrustedHost
 
 /// Where text goes. A reader that has gone away is no reason to fail: what was asked for is done.
 struct Stream: TextOutputStream, Sendable {

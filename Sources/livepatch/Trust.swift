@@ -3,6 +3,7 @@ import Diagnostics
 import PatchApplying
 import PatchFormat
 import Signatures
+import TrustedHost
 
 struct TrustCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,6 +1,10 @@
+import ElfFormat
 import Glibc
+import ModuleBinding
 import PatchFormat
+import PatchRegistry
 import ProcessControl
+import ProcessImage
 import TestSupport
 import Testing
 

@@ -1,6 +1,8 @@
 import Glibc
 import PatchFormat
+import PatchRegistry
 import ProcessControl
+import ProcessImage
 import TestSupport
 import Testing
 

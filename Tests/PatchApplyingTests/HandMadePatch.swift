@@ -1,6 +1,7 @@
 import Diagnostics
 import ElfFormat
 import PatchFormat
+import ProcessImage
 import TestSupport
 import Testing
 

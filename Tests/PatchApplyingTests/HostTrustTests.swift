@@ -2,6 +2,7 @@ import Glibc
 import PatchFormat
 import TestSupport
 import Testing
+import TrustedHost
 
 @testable import PatchApplying
 

@@ -1,6 +1,9 @@
 import Glibc
 import PatchFormat
+import PatchRegistry
+import PatchSwitching
 import ProcessControl
+import ProcessImage
 import TestSupport
 import Testing
 

@@ -1,6 +1,9 @@
 import Glibc
+import ModuleBinding
 import PatchFormat
+import PatchRegistry
 import ProcessControl
+import ProcessImage
 import TestSupport
 import Testing
 

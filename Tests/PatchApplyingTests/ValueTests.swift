@@ -1,5 +1,6 @@
 import Glibc
 import PatchFormat
+import PatchRegistry
 import ProcessControl
 import TestSupport
 import Testing

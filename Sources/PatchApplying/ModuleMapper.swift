@@ -1,0 +1,126 @@
+import Diagnostics
+import ElfFormat
+import PatchRegistry
+import PatchSwitching
+import ProcessControl
+import ProcessImage
+
+/// A borrowed thread of the process, for the system calls and calls that only the process itself can make.
+struct ThreadBorrower {
+    let pid: Int32
+    let limits: StopLimits
+
+    /// A borrowed thread, waited for while none is in a state to be borrowed.
+    /// - Parameter unfitness: why a thread, as it stands, must not be borrowed for what `body` will do.
+    func run(
+        unfitness: (StoppedThread) -> String? = { _ in nil }, _ body: (inout RemoteCaller) throws -> Void
+    ) throws {
+        var pause: UInt32 = 1_000
+        while true {
+            do {
+                return try withBorrowedThread(pid, unfitness: unfitness, body)
+            } catch let error as ProcessError {
+                guard case .noSuitableThread = error, limits.timeIsLeft else { throw error }
+            }
+            pauseMicroseconds(pause)
+            pause = min(pause * 2, 100_000)
+        }
+    }
+}
+
+/// Maps and unmaps modules and the registry, and fills them from outside.
+struct ModuleMapper {
+    let process: LoadedProcess
+    let limits: StopLimits
+
+    private var borrower: ThreadBorrower { ThreadBorrower(pid: process.pid, limits: limits) }
+
+    /// Maps a place for the registry that is to begin with this record.
+    /// - Returns: its address and size.
+    func mapRegistry(for record: RegisteredPatch) throws -> (address: UInt64, size: UInt64) {
+        let size = Registry.size(forState: try Registry.encode(RegistryState(patches: [record])).count)
+        var map = process.map
+        for module in record.modules { map.reserve(RemoteAddress(module.base), module.size) }
+        let executable = process.objects[0]
+        let near = RemoteRange(
+            start: RemoteAddress(executable.bias &+ pageSize), end: RemoteAddress(executable.bias &+ executable.span))
+        guard
+            let hole = findHole(
+                in: map, near: near, size: size + Registry.smallestSize, rules: try HoleRules.read(pid: process.pid)),
+            let place = roundUp(hole.rawValue, Registry.smallestSize)
+        else {
+            throw Refusal(.noHole, subject: process.subject, why: "there is no free place for the registry")
+        }
+        try borrower.run { try $0.map(at: RemoteAddress(place), size: size, .readWrite) }
+        return (place, size)
+    }
+
+    func map(_ record: RegisteredPatch) throws {
+        try borrower.run { caller in
+            for module in record.modules {
+                // Code first: its presence proves to a later command that what is there is ours.
+                for segment in module.segments.sorted(by: { $0.protection > $1.protection }) {
+                    guard let protection = RemoteProtection(rawValue: UInt64(segment.protection)) else { continue }
+                    try caller.map(at: RemoteAddress(segment.address), size: segment.size, protection)
+                }
+            }
+        }
+    }
+
+    func fill(_ module: PlannedModule) throws {
+        for segment in module.image.segments {
+            let bytes = trimmed(module.image.memory.bytes[Int(segment.start)..<Int(segment.start + segment.size)])
+            let place = RemoteAddress(module.base + segment.start)
+            if segment.flags & PF.write != 0 {
+                try process.memory.write(bytes, at: place)
+            } else {
+                try process.memory.writeForced(bytes, at: place)
+            }
+        }
+    }
+
+    /// Without the zeros at the end, which a new mapping has anyway.
+    private func trimmed(_ bytes: ArraySlice<UInt8>) -> [UInt8] {
+        Array(bytes[..<(bytes.lastIndex { $0 != 0 }.map { $0 + 1 } ?? bytes.startIndex)])
+    }
+
+    /// The old ways lead to the original code again.
+    func resetSlots(of module: PlannedModule) throws {
+        for slot in module.target.functions.compactMap(\.oldSlot) {
+            try process.memory.write(try module.image.memory.slice(slot, 8), at: RemoteAddress(module.base &+ slot))
+        }
+    }
+
+    /// Where a patch is built on another one, its old way leads through that one's stub.
+    func writeStackedSlots(_ record: RegisteredPatch, in state: RegistryState) throws {
+        for function in record.functions {
+            guard let digest = function.stackedOn, let (below, lower) = state.holder(ofEntry: function.entry),
+                below.manifestDigest == digest
+            else { continue }
+            try process.memory.write(littleEndian(lower.stub), at: RemoteAddress(function.oldSlot))
+        }
+    }
+
+    /// Unmaps what is left of a patch's modules.
+    func unmap(_ patch: RegisteredPatch) throws {
+        let ranges = patch.modules.flatMap { leftovers(of: $0, process.map) }
+        if ranges.isEmpty { return }
+        try borrower.run { caller in for range in ranges { try caller.unmap(range) } }
+    }
+
+    /// The mappings of an unfinished load or unload that are provably ours, code last.
+    ///
+    /// The module's code is mapped first and unmapped last: where an executable mapping of exactly its place and size
+    /// stands, the other parts are ours if they have exactly their places too. Anything else is left alone: the program
+    /// may have got that memory since.
+    private func leftovers(of module: RegisteredModule, _ map: MemoryMap) -> [RemoteRange] {
+        let present = module.segments.filter { segment in
+            let range = RemoteRange(start: RemoteAddress(segment.address), count: segment.size)
+            return map.mappings.contains { $0.range == range && $0.matches(segment.protection) }
+        }
+        guard present.contains(where: { $0.protection & 4 != 0 }) else { return [] }
+        return present.sorted { $0.protection & 4 < $1.protection & 4 }.map {
+            RemoteRange(start: RemoteAddress($0.address), count: $0.size)
+        }
+    }
+}

@@ -1,0 +1,159 @@
+import Diagnostics
+import ElfFormat
+import JSONCoding
+import PatchFormat
+import ProcessControl
+import ProcessImage
+
+/// The record of what is applied, in a private anonymous mapping of the process: fork inherits it, exec drops it.
+///
+///     0     magic, 32 bytes
+///     32    u64 layout version, u64 size of the mapping, u64 size of a slot
+///     64    u64 selector: generation × 2 + number of the slot that holds the state
+///     4096  slot 0, then slot 1: u64 length, 32 bytes SHA-256, JSON of `RegistryState`
+///
+/// A new state is written to the slot that is not selected; then one aligned 8-byte store selects it. Killed at any
+/// instant, the writer leaves the old state or the new one (design §6, Dying is allowed).
+package struct Registry: Sendable {
+    package static let magic = Array("\u{7f}livepatch registry of a process".utf8)
+    static let layoutVersion: UInt64 = 1
+    static let selectorOffset: UInt64 = 64
+    package static let smallestSize: UInt64 = 1 << 20
+    static let largestSize: UInt64 = 64 << 20
+    /// Mappings of terabytes are a sanitizer's.
+    private static let largestSearched: UInt64 = 1 << 40
+    private static let slotHeader: UInt64 = 40
+
+    package let memory: RemoteMemory
+    package let address: UInt64
+    package let size: UInt64
+    /// As read from, or last written to, the process.
+    package private(set) var selector: UInt64
+    package private(set) var state: RegistryState
+
+    private static func slotSize(_ size: UInt64) -> UInt64 { (size - pageSize) / 2 & ~63 }
+
+    private static func slotAddress(_ address: UInt64, _ size: UInt64, _ selector: UInt64) -> UInt64 {
+        address + pageSize + (selector & 1) * slotSize(size)
+    }
+
+    /// Bytes that a mapping must have to hold a state of `length` bytes with room to grow.
+    package static func size(forState length: Int) -> UInt64 {
+        let wanted = UInt64(length).multipliedReportingOverflow(by: 8).partialValue + pageSize
+        return min(max(smallestSize, roundUp(wanted, smallestSize) ?? largestSize), largestSize)
+    }
+
+    // MARK: Finding and reading
+
+    /// The registry of the process, or nil when nothing was ever loaded.
+    /// - Throws: `Refusal` hostile-registry when it is not in order (trap hostile-registry).
+    package static func find(in view: ProcessView) throws -> Registry? {
+        // By fixed layout and magic: names of mappings are not everywhere (trap anon-name).
+        let candidates = view.map.mappings.filter {
+            $0.kind == .anonymous && $0.isReadable && $0.isWritable && !$0.isExecutable && !$0.isShared
+                && $0.range.count < largestSearched
+        }
+        // Neighbouring anonymous mappings are merged by the kernel: the magic may stand at any page of one. A
+        // registry is created at a multiple of its smallest size, so only those places are looked at.
+        let pages = PageMap(pid: view.pid)
+        defer { pages.close() }
+        var found: [UInt64] = []
+        for mapping in candidates {
+            guard var place = roundUp(mapping.start.rawValue, smallestSize) else { continue }
+            while place < mapping.end.rawValue {
+                if pages.isPresent(place), let head = try? view.memory.read(RemoteAddress(place), count: magic.count),
+                    head == magic
+                {
+                    found.append(place)
+                }
+                place += smallestSize
+            }
+        }
+        guard found.count < 2 else {
+            throw refusal(
+                view.pid, "its memory holds \(found.count) registries: \(found.map(hex).joined(separator: ", "))")
+        }
+        return try found.first.map { try open(view, at: $0) }
+    }
+
+    private static func open(_ view: ProcessView, at address: UInt64) throws -> Registry {
+        let header = try view.read(address, 128)
+        let (version, size, slot) = (try header.u64(32), try header.u64(40), try header.u64(48))
+        guard version == layoutVersion else {
+            throw refusal(view.pid, "its registry has the layout version \(version), which this program does not know")
+        }
+        guard size >= smallestSize, size <= largestSize, size % pageSize == 0, slot == slotSize(size),
+            view.isCovered(address, size, { $0.kind == .anonymous && $0.isWritable && !$0.isShared })
+        else { throw refusal(view.pid, "its registry's header is not in order") }
+        let selector = try header.u64(selectorOffset)
+        let state = try readState(view, slotAddress(address, size, selector), limit: slot)
+        guard state.generation == selector >> 1 else {
+            throw refusal(view.pid, "its registry selects a state of another generation")
+        }
+        return Registry(memory: view.memory, address: address, size: size, selector: selector, state: state)
+    }
+
+    private static func readState(_ view: ProcessView, _ address: UInt64, limit: UInt64) throws -> RegistryState {
+        let head = try view.read(address, slotHeader)
+        let length = try head.u64(0)
+        guard length <= limit - slotHeader else {
+            throw refusal(view.pid, "its registry's state is longer than its place")
+        }
+        let bytes = try view.read(address + slotHeader, length).bytes
+        guard Digest.sha256(bytes) == Digest.hexadecimal(try head.slice(8, 32)) else {
+            throw refusal(view.pid, "its registry's state does not have the digest beside it")
+        }
+        guard let state = try? decodeJSON(RegistryState.self, from: bytes),
+            (1...RegistryState.currentFormat).contains(state.format)
+        else { throw refusal(view.pid, "its registry's state can't be decoded") }
+        return state
+    }
+
+    package static func refusal(_ pid: Int32, _ why: String) -> Refusal {
+        Refusal(.hostileMemory, subject: "pid \(pid)", why: why)
+    }
+
+    // MARK: Writing
+
+    /// Fills a new mapping of `size` zero bytes at `address`; the magic goes last, so that a half-made one is not found.
+    package static func create(memory: RemoteMemory, at address: UInt64, size: UInt64) throws -> Registry {
+        let registry = Registry(memory: memory, address: address, size: size, selector: 0, state: RegistryState())
+        try registry.writeSlot(RegistryState(), selector: 0)
+        let header = [layoutVersion, size, slotSize(size)].flatMap(littleEndian)
+        try memory.write(header, at: RemoteAddress(address + 32))
+        try memory.write(magic, at: RemoteAddress(address))
+        return registry
+    }
+
+    /// Makes `change` to the state and stores it.
+    /// - Throws: `Busy` when another livepatch has stored a state since this one was read.
+    package mutating func update(_ change: (inout RegistryState) throws -> Void) throws {
+        let current = try memory.read(RemoteAddress(address + Registry.selectorOffset), as: UInt64.self)
+        guard current == selector else {
+            throw Busy("pid \(memory.pid): another livepatch has just changed the process")
+        }
+        var next = state
+        try change(&next)
+        next.generation = state.generation &+ 1
+        next.format = RegistryState.currentFormat
+        let nextSelector = next.generation << 1 | (selector & 1 ^ 1)
+        try writeSlot(next, selector: nextSelector)
+        try memory.write(littleEndian(nextSelector), at: RemoteAddress(address + Registry.selectorOffset))
+        selector = nextSelector
+        state = next
+    }
+
+    private func writeSlot(_ state: RegistryState, selector: UInt64) throws {
+        let bytes = try Registry.encode(state)
+        guard UInt64(bytes.count) <= Registry.slotSize(size) - Registry.slotHeader else {
+            throw Refusal(
+                .unsupportedProcess, subject: "pid \(memory.pid)", why: "the registry has no room for another patch",
+                remedy: "unload patches that are not needed any more")
+        }
+        let digest = bytesOfHex(Digest.sha256(bytes)) ?? []
+        let slot = RemoteAddress(Registry.slotAddress(address, size, selector))
+        try memory.write(littleEndian(UInt64(bytes.count)) + digest + bytes, at: slot)
+    }
+
+    package static func encode(_ state: RegistryState) throws -> [UInt8] { try encodeJSON(state) }
+}
