@@ -31,25 +31,16 @@ struct UnwindTable {
     /// Runtime address of PT_GNU_EH_FRAME.
     private static func headerAddress(base: RemoteAddress, memory: RemoteMemory) throws(UnwindFailure) -> RemoteAddress
     {
-        var header = CFIReader(try fetch(memory, base, 64), at: base.rawValue)
-        guard try header.unsigned(4) == 0x464c_457f, try header.byte() == 2 else {
-            throw UnwindFailure("no ELF header")
-        }
-        header.offset = 32
-        let table = try header.unsigned(8)
-        header.offset = 54
-        let (size, count) = (try header.unsigned(2), try header.unsigned(2))
-        guard size == 56, count < 128 else { throw UnwindFailure("bad ELF header") }
-        var reader = CFIReader(try fetch(memory, base + table, Int(count) * 56), at: 0)
+        let header = try ElfHeader(reader(try fetch(memory, base, Int(ElfHeader.size))))
+        let table = reader(
+            try fetch(
+                memory, base + header.programHeaderOffset, header.programHeaderCount * Int(ProgramHeader.size)))
         var bias: UInt64?
         var place: UInt64?
-        for index in 0..<Int(count) {
-            reader.offset = index * 56
-            let type = try reader.unsigned(4)
-            _ = try reader.unsigned(4)
-            let (offset, address) = (try reader.unsigned(8), try reader.unsigned(8))
-            if type == PT.load, bias == nil { bias = base.rawValue &- (address &- offset) }
-            if type == PT.gnuFrameHeader { place = address }
+        for index in 0..<UInt64(header.programHeaderCount) {
+            let segment = try ProgramHeader(table, at: index * ProgramHeader.size)
+            if segment.type == PT.load, bias == nil { bias = base.rawValue &- (segment.address &- segment.offset) }
+            if segment.type == PT.gnuFrameHeader { place = segment.address }
         }
         guard let bias, let place else { throw UnwindFailure("no .eh_frame_hdr") }
         return RemoteAddress(bias &+ place)
@@ -71,6 +62,10 @@ struct UnwindTable {
         for index in 0..<4 { raw |= UInt32(entries[offset + index]) << UInt32(8 * index) }
         return header &+ UInt64(bitPattern: Int64(Int32(bitPattern: raw)))
     }
+}
+
+private func reader(_ bytes: [UInt8]) -> ByteReader<UnwindFailure> {
+    ByteReader(bytes) { UnwindFailure("ELF headers: \($0)") }
 }
 
 private func fetch(_ memory: RemoteMemory, _ address: RemoteAddress, _ count: Int) throws(UnwindFailure) -> [UInt8] {
