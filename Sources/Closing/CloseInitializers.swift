@@ -67,7 +67,7 @@ extension Closure {
                 let code = sides[index][side].sections.filter { view.file.sections[$0].isExecutable }
                 if code.isEmpty { continue }
                 let usesTables = code.contains { section in
-                    (view.frames.bySection[section] ?? []).contains { view.frames.descriptions[$0].table != nil }
+                    (view.frames.bySection[section] ?? []).contains { view.frames.fdes[$0].lsda != nil }
                 }
                 if usesTables || !target.isExecutable || target.hasExceptions { return true }
                 if unit.isCPlusPlus || view.file.symbols.contains(where: { $0.name.hasPrefix("_Z") }) { return true }

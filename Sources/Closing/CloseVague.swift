@@ -17,11 +17,11 @@ extension Closure {
         }
         let frames = Work(unit: item.unit, side: item.side, section: view.frames.section)
         for number in view.frames.bySection[item.section] ?? [] {
-            let description = view.frames.descriptions[number]
-            for index in description.relocations where index != description.codeRelocation {
+            let fde = view.frames.fdes[number]
+            for index in fde.relocations where index != fde.codeRelocation {
                 follow(index, in: frames)
             }
-            for index in view.frames.commons[description.common].relocations { follow(index, in: frames) }
+            for index in view.frames.cies[fde.cie].relocations { follow(index, in: frames) }
         }
     }
 

@@ -46,14 +46,14 @@ package struct ObjectView: Sendable {
     package let entityNamed: [String: EntityIndex]
     /// By a function's name: its `.cold` halves.
     package let coldHalves: [String: [EntityIndex]]
-    package let frames: FrameRecords
+    package let frames: ObjectFrames
     /// By entity: the nearest one before it in its section that reaches further than itself, or has no size, as an index
     /// into `entitiesInSection`; -1 where there is none.
     private let outer: [Int]
 
     package init(_ file: ObjectFile) {
         self.file = file
-        frames = FrameRecords(file)
+        frames = ObjectFrames(file)
         var places: [Place: [SymbolIndex]] = [:]
         for symbol in file.symbols where Self.names(symbol, in: file) {
             guard case .section(let section) = symbol.place else { continue }

@@ -10,36 +10,37 @@ extension Comparer {
         let right = new.frames.describing(section: y.section, from: y.offset, to: y.end)
         guard left.count == right.count else { return "has other unwind data" }
         for (p, q) in zip(left, right) {
-            if let reason = difference(original.frames.descriptions[p], new.frames.descriptions[q]) { return reason }
+            if let reason = difference(original.frames.fdes[p], new.frames.fdes[q]) { return reason }
         }
         return nil
     }
 
     private mutating func difference(
-        _ p: FrameRecords.Description, _ q: FrameRecords.Description
+        _ p: ObjectFrames.FDE, _ q: ObjectFrames.FDE
     ) -> String? {
         let (left, right) = (original.frames, new.frames)
         let (x, y) = (original.file.sections[left.section], new.file.sections[right.section])
-        // Behind the length, the distance to the shared record and the relocated address.
+        // Behind the length, the distance to the CIE and the relocated address.
         if withoutPadding(x.data[p.range].dropFirst(12)) != withoutPadding(y.data[q.range].dropFirst(12)) {
             return "has other unwind data"
         }
-        let (shared, other) = (left.commons[p.common], right.commons[q.common])
+        let (shared, other) = (left.cies[p.cie], right.cies[q.cie])
         let isSame =
-            withoutPadding(x.data[shared.range].dropFirst(8)) == withoutPadding(y.data[other.range].dropFirst(8))
+            withoutPadding(x.data[shared.record.range].dropFirst(8))
+            == withoutPadding(y.data[other.record.range].dropFirst(8))
         if !isSame || shared.relocations.count != other.relocations.count {
             return "has other unwind data"
         }
         for (m, n) in zip(shared.relocations, other.relocations) {
             if let reason = difference(x.relocations[m], in: x.index, y.relocations[n], in: y.index) { return reason }
         }
-        guard let table = p.table, let fresh = q.table else {
-            return (p.table == nil) == (q.table == nil) ? nil : "has handlers or cleanups on one side only"
+        guard let lsda = p.lsda, let fresh = q.lsda else {
+            return (p.lsda == nil) == (q.lsda == nil) ? nil : "has handlers or cleanups on one side only"
         }
-        let (end, freshEnd) = (left.end(of: table, in: original.file), right.end(of: fresh, in: new.file))
+        let (end, freshEnd) = (left.end(of: lsda, in: original.file), right.end(of: fresh, in: new.file))
         // Handlers' types are aligned, so that a table may be followed by padding.
         let reason = difference(
-            Range(section: table.section, start: table.offset, end: end),
+            Range(section: lsda.section, start: lsda.offset, end: end),
             Range(section: fresh.section, start: fresh.offset, end: freshEnd))
         return reason.map { "handlers or cleanups: \($0)" }
     }

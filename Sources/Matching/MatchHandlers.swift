@@ -12,25 +12,25 @@ struct HandlerMatch {
     func difference(of index: EntityIndex, at address: UInt64) -> String? {
         let entity = plain.entities[index]
         let found = plain.frames.describing(section: entity.section, from: entity.offset, to: entity.end)
-        guard found.count == 1, let number = found.first, target.handlers.fault == nil else { return nil }
-        let description = plain.frames.descriptions[number]
-        guard description.code.offset == entity.offset, let place = target.handlers.tables[address] else { return nil }
-        guard let table = description.table else {
+        guard found.count == 1, let number = found.first, target.frames.fault == nil else { return nil }
+        let fde = plain.frames.fdes[number]
+        guard fde.code.offset == entity.offset, let place = target.frames.lsdas[address] else { return nil }
+        guard let lsda = fde.lsda else {
             return place == 0 ? nil : "it has handlers or cleanups in the target only"
         }
         if place == 0 { return "it has no handlers or cleanups in the target" }
-        return compare(table, with: place) ? nil : "its handlers or cleanups are not those of the target"
+        return compare(lsda, with: place) ? nil : "its handlers or cleanups are not those of the target"
     }
 
-    private func compare(_ table: FrameRecords.Place, with address: UInt64) -> Bool {
-        let section = plain.file.sections[table.section]
-        guard let shape = HandlerTable(section.data, at: Int(table.offset)) else { return true }
-        let end = table.offset &+ UInt64(shape.size)
+    private func compare(_ lsda: ObjectFrames.Place, with address: UInt64) -> Bool {
+        let section = plain.file.sections[lsda.section]
+        guard let shape = LSDA(section.data, at: Int(lsda.offset)) else { return true }
+        let end = lsda.offset &+ UInt64(shape.size)
         guard let found = target.bytes(at: address, size: UInt64(shape.size)) else { return false }
-        var expected = Array(section.data[Int(table.offset)..<Int(end)])
+        var expected = Array(section.data[Int(lsda.offset)..<Int(end)])
         let bytes = Array(found)
-        for relocation in plain.relocations(section: table.section, from: table.offset, to: end) {
-            let start = Int(relocation.offset - table.offset)
+        for relocation in plain.relocations(section: lsda.section, from: lsda.offset, to: end) {
+            let start = Int(relocation.offset - lsda.offset)
             let field = start..<start + relocation.type.fieldSize
             guard field.upperBound <= bytes.count else { return false }
             expected.replaceSubrange(field, with: bytes[field])
@@ -41,10 +41,10 @@ struct HandlerMatch {
 
     /// Whether the target's table names the same type; where that can't be told, the code decides alone.
     private func refers(
-        _ relocation: Relocation, in section: Section, _ shape: HandlerTable, to bytes: [UInt8], _ field: Range<Int>,
+        _ relocation: Relocation, in section: Section, _ shape: LSDA, to bytes: [UInt8], _ field: Range<Int>,
         at address: UInt64
     ) -> Bool {
-        guard let names = typeNames(relocation, in: section), field.count == 4, let form = shape.typeForm else {
+        guard let names = typeNames(relocation, in: section), field.count == 4, let form = shape.typeEncoding else {
             return true
         }
         let raw = field.reversed().reduce(UInt32(0)) { $0 << 8 | UInt32(bytes[$1]) }

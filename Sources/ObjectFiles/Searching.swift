@@ -9,10 +9,3 @@ extension Array {
         return low
     }
 }
-
-extension [UInt8] {
-    /// Four bytes that are known to be there.
-    public func word(_ offset: Int) -> UInt32 {
-        (0..<4).reduce(0) { $0 | UInt32(self[offset + $1]) << (8 * UInt32($1)) }
-    }
-}

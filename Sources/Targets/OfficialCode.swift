@@ -75,7 +75,7 @@ package struct OfficialCode: Sendable {
         }
         sources = origins.sources
         guard !gaps.isEmpty else { return }
-        let functions = TargetHandlers(official).functions.sorted { $0.lowerBound < $1.lowerBound }
+        let functions = TargetFrames(official).functions.sorted { $0.lowerBound < $1.lowerBound }
         for index in gaps.indices {
             let names = counterparts(of: gaps[index], alignment).map { origins.symbols[$0]?.map(\.name) ?? [] }
             if names.count == official.count(of: functions, filling: gaps[index].range) {

@@ -37,7 +37,7 @@ package struct TargetImage: Sendable {
     /// By the address that a dynamic relocation fills: the name of the symbol, or the address in the file.
     package let symbolicNameAt: [UInt64: String]
     package let relativeValueAt: [UInt64: UInt64]
-    package let handlers: TargetHandlers
+    package let frames: TargetFrames
     /// The file's loaded bytes, segment by segment.
     private let loaded: [(start: UInt64, bytes: [UInt8])]
 
@@ -156,7 +156,7 @@ package struct TargetImage: Sendable {
         relativeValueAt = Dictionary(
             file.dynamicRelocations.filter { $0.type == .relative }.map { ($0.offset, UInt64(bitPattern: $0.addend)) },
             uniquingKeysWith: { first, _ in first })
-        handlers = TargetHandlers(file)
+        frames = TargetFrames(file)
         loaded = file.segments.filter { $0.type == PT.load && $0.fileSize > 0 }.compactMap { segment in
             Int(exactly: segment.fileSize).flatMap { size in
                 file.bytes(address: segment.address, size: size).map { (segment.address, $0) }
