@@ -146,7 +146,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
             example: "int version(void) { return 3; }      // 6 bytes with ret; `return 0` has 3",
             remedy: "patch the callers instead, or build the target with -fpatchable-function-entry",
             wayOut:
-                "Patch the callers instead, or build the target with pads (`patchbuild check` tells how, `patchbuild new` has templates)."
+                "Patch the callers instead, or build the target with pads (`patchbuild check` tells how)."
         )
     ),
     (
