@@ -97,7 +97,7 @@ missing_of() {
 # need_packages NAME...: installs those that are missing.
 need_packages() {
     command -v dpkg-query >/dev/null ||
-        die "this is not Debian or a relative of it; install what these packages hold: $*; then see README.md, \"To use the tools\""
+        die "this is not Debian or a relative of it; install what these packages hold: $*; then see Documentation/installing.md"
     missing_of "$@"
     [ ${#missing[@]} = 0 ] && return 0
     can_be_root || die "packages are missing, and only root can install them: apt-get install -y ${missing[*]}"

@@ -20,7 +20,7 @@ public struct RuleExplanation: Sendable {
     }
 }
 
-/// The rules in groups, as the README and `patchbuild help rules` show them.
+/// The rules in groups, as Documentation/rules.md and `patchbuild help rules` show them.
 public struct RuleGroup: Sendable {
     public var title: String
     let explanations: [(rule: Rule, text: RuleExplanation)]

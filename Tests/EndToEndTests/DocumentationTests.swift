@@ -2,19 +2,126 @@ import Diagnostics
 import TestSupport
 import Testing
 
+/// Documentation/rules.md: the rules of each group, by its heading.
+func documentedRules() -> [(group: String, rules: [String])] {
+    var found: [(group: String, rules: [String])] = []
+    for line in readText(packageRoot + "/Documentation/rules.md").split(separator: "\n") {
+        if line.hasPrefix("## ") { found.append((String(line.dropFirst(3)), [])) }
+        guard line.hasPrefix("| `"), !found.isEmpty else { continue }
+        let names = line.split(separator: "|")[0].split(separator: "`").enumerated().filter { $0.offset % 2 == 1 }
+        found[found.count - 1].rules += names.map { String($0.element) }
+    }
+    return found.filter { !$0.rules.isEmpty }
+}
+
 /// The pages a reader relies on say what the code does.
 @Suite struct DocumentationTests {
-    @Test func readmeListsEveryRule() {
-        let readme = readText(packageRoot + "/README.md")
-        let missing = Rule.allCases.map(\.rawValue).filter { !readme.contains("`\($0)`") }
-        #expect(missing == [])
+    @Test func thePageOfRulesListsEveryRuleOnce() {
+        let listed = documentedRules().flatMap(\.rules)
+        #expect(Rule.allCases.map(\.rawValue).filter { !listed.contains($0) } == [])
+        #expect(listed.count == Set(listed).count)
     }
 
-    @Test func readmeListsNoOtherRule() {
+    @Test func thePageOfRulesListsNoOtherRule() {
         let known = Set(Rule.allCases.map(\.rawValue))
-        for line in readText(packageRoot + "/README.md").split(separator: "\n") where line.hasPrefix("| `") {
-            let names = line.split(separator: "|")[0].split(separator: "`").enumerated().filter { $0.offset % 2 == 1 }
-            for (_, name) in names { #expect(known.contains(String(name)), "no such rule") }
+        #expect(documentedRules().flatMap(\.rules).filter { !known.contains($0) } == [])
+    }
+
+    /// A row of a rule that can be decided says what the decision asserts.
+    @Test func thePageOfRulesSaysWhatCanBeDecided() {
+        for line in readText(packageRoot + "/Documentation/rules.md").split(separator: "\n") {
+            let cells = line.split(separator: "|").map { $0.filter { $0 != " " && $0 != "`" } }
+            guard line.hasPrefix("| `"), cells.count == 4, let rule = Rule(rawValue: cells[0]) else { continue }
+            #expect(cells[3].hasPrefix("yes:") == rule.isDecidable, "\(rule.rawValue)")
         }
+    }
+
+    /// README names the rules that a reader should know of; each exists.
+    @Test func readmeNamesNoOtherRule() {
+        let section = readText(packageRoot + "/README.md").components(behind: "## What is refused")
+        let names = section.split(separator: "`", omittingEmptySubsequences: false).enumerated()
+            .filter { $0.offset % 2 == 1 }.map { String($0.element) }
+        let known = Set(Rule.allCases.map(\.rawValue))
+        let rules = names.filter { $0.allSatisfy { $0.isLowercase || $0 == "-" } && $0 != "livepatch" }
+        #expect(rules.count > 3 && rules.allSatisfy(known.contains), "\(rules)")
+    }
+
+    @Test func readmeIsReadInFiveMinutes() {
+        let lines = readText(packageRoot + "/README.md").split(separator: "\n", omittingEmptySubsequences: false)
+        #expect(lines.count <= 130)
+    }
+
+    /// Links between the pages lead to files and headings that exist.
+    @Test func linksLeadSomewhere() throws {
+        let pages = try run("find", [packageRoot + "/Documentation", "-name", "*.md"]).stdout.split(separator: "\n")
+        #expect(pages.count >= 8)
+        var broken: [String] = []
+        for page in pages.map(String.init) + [packageRoot + "/README.md"] {
+            let directory = page.split(separator: "/").dropLast().joined(separator: "/")
+            for link in links(of: readText(page)) where !link.contains("://") {
+                let parts = link.split(separator: "#", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+                let file = parts[0].isEmpty ? page : "/" + directory + "/" + parts[0]
+                let isThere = fileExists(file)
+                let anchor = parts.count == 2 ? parts[1] : nil
+                if !isThere || anchor.map({ !anchors(of: readText(file)).contains($0) }) == true {
+                    broken.append("\(page.split(separator: "/").last ?? ""): \(link)")
+                }
+            }
+        }
+        #expect(broken == [])
+    }
+
+    /// What follows `](` up to `)`.
+    private func links(of text: String) -> [String] {
+        text.split(separator: "](").dropFirst().map { String($0.prefix { $0 != ")" }) }
+    }
+
+    /// Headings as links name them.
+    private func anchors(of text: String) -> [String] {
+        text.split(separator: "\n").filter { $0.hasPrefix("#") }.map { line in
+            let title = line.drop { $0 == "#" }.dropFirst().lowercased()
+            return title.filter { $0.isLetter || $0.isNumber || $0 == "-" || $0 == " " }.map {
+                $0 == " " ? "-" : "\($0)"
+            }
+            .joined()
+        }
+    }
+
+    /// Documentation/architecture.md names every target of Package.swift; a target of tests may be named by its room.
+    @Test func theArchitectureNamesEveryTarget() {
+        let targets = packageTargets(readText(packageRoot + "/Package.swift"))
+        #expect(targets.count > 20 && targets.isSuperset(of: ["PatchBuilding", "livepatch", "TestSupport"]))
+        let page = readText(packageRoot + "/Documentation/architecture.md")
+        let words = Set(page.split { !($0.isLetter || $0.isNumber) }.map(String.init))
+        let missing = targets.filter { target in
+            let isTestOfRoom = target.hasSuffix("Tests") && targets.contains(String(target.dropLast(5)))
+            return !words.contains(target) && !isTestOfRoom
+        }
+        #expect(missing.sorted() == [])
+    }
+
+    /// First text in each call that makes a target.
+    private func packageTargets(_ text: String) -> Set<String> {
+        var names: Set<String> = []
+        let manifest = text.split(separator: "\n").map { $0.drop { $0 == " " } }.filter { !$0.hasPrefix("//") }
+            .joined(separator: " ")
+        for call in ["room(", "tests(", ".target(", ".executableTarget(", ".testTarget("] {
+            for rest in manifest.split(separator: call, omittingEmptySubsequences: false).dropFirst() {
+                var name = rest.drop { $0 == " " }
+                if name.hasPrefix("name:") { name = name.dropFirst(5).drop { $0 == " " } }
+                guard name.hasPrefix("\"") else { continue }
+                names.insert(String(name.dropFirst().prefix { $0 != "\"" }))
+            }
+        }
+        return names
+    }
+}
+
+extension String {
+    /// What stands behind a heading, up to the next of its kind.
+    fileprivate func components(behind heading: String) -> Substring {
+        guard let start = firstRange(of: heading)?.upperBound else { return "" }
+        let rest = self[start...]
+        return rest.firstRange(of: "\n## ").map { rest[..<$0.lowerBound] } ?? rest
     }
 }

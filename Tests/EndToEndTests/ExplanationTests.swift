@@ -22,25 +22,19 @@ import Testing
         for rule in Rule.allCases {
             #expect(((try? AllowedRule("\(rule.rawValue)=x")) != nil) == decided.contains(rule), "\(rule.rawValue)")
         }
-        let readme = readText(packageRoot + "/README.md")
-        let sentence = readme.split(separator: "\n\n").first { $0.contains("rules can be decided so") } ?? ""
+        let page = readText(packageRoot + "/Documentation/rules.md")
+        let sentence = page.split(separator: "\n\n").first { $0.contains("rules can be decided so") } ?? ""
         for rule in Rule.allCases {
             #expect(sentence.contains("`\(rule.rawValue)`") == decided.contains(rule), "\(rule.rawValue)")
         }
     }
 
-    /// The README's table has the groups of the catalogue, and each rule under its group.
-    @Test func readmeHasTheSameGroups() {
-        var group = ""
-        var found: [String: [String]] = [:]
-        for line in readText(packageRoot + "/README.md").split(separator: "\n") {
-            if line.hasPrefix("| **") { group = line.split(separator: "*").dropFirst().first.map(String.init) ?? "" }
-            guard line.hasPrefix("| `") else { continue }
-            let names = line.split(separator: "|")[0].split(separator: "`").enumerated().filter { $0.offset % 2 == 1 }
-            found[group, default: []] += names.map { String($0.element) }
-        }
-        for group in RuleGroup.all {
-            #expect(Set(found[group.title] ?? []) == Set(group.rules.map(\.rawValue)), "\(group.title)")
+    /// The page of rules has the groups of the catalogue, and each rule under its group.
+    @Test func thePageOfRulesHasTheSameGroups() {
+        let found = documentedRules()
+        #expect(found.map(\.group) == RuleGroup.all.map(\.title))
+        for (group, documented) in zip(RuleGroup.all, found) {
+            #expect(Set(documented.rules) == Set(group.rules.map(\.rawValue)), "\(group.title)")
         }
     }
 

@@ -44,7 +44,7 @@ import Testing
         let busy = "int y = scale(x), z = seed(x), v = scale(z); s += y; if (s > 90) { s -= seed(v) * z; } "
         #expect(try rules([("int s = 0;", "int s = 0; " + busy)], flags: flags).isEmpty)
         let version = try runOrThrow("g++", ["-dumpversion"]).stdout.prefix { $0.isNumber }
-        // README: refused without need, since the initialiser passes a value through another register.
+        // Documentation/limits.md: refused without need, since the initialiser passes a value through another register.
         let found = try rules([("s += pair.a + i;", "s += pair.a * i + scale(s);")], flags: flags)
         withKnownIssue("GCC 14", isIntermittent: true) {
             #expect(found.isEmpty)

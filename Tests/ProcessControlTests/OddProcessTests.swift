@@ -256,7 +256,7 @@ extension ProcessControl {
                     } catch ProcessError.noSuitableThread(_, let reasons)
                         where reasons.contains(where: { $0.hasSuffix("sleeps in an unknown call") })
                     {
-                        // README, Limits.
+                        // Documentation/limits.md, Processes.
                         try Test.cancel("this C library has no number of the call in its code (glibc 2.41)")
                     }
                 }
