@@ -186,7 +186,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
         .relocationType,
         RuleExplanation(
             "New code refers to something by a kind of relocation that is not in the closed list of those known to be safe, or to a place inside of another function.",
-            example: "-mtls-dialect=gnu2 makes TLS descriptors (R_X86_64_GOTPC32_TLSDESC)",
+            example: "-fPIC -mcmodel=large reaches data by its distance from the GOT (R_X86_64_GOTOFF64)",
             remedy: "report the relocation type; it is not in the list that is known to be safe",
             wayOut: "Report the type of relocation with the compiler and its flags.")
     ),

@@ -1,6 +1,6 @@
 /// The catalogue of rules by which a patch is refused: each has a name that never changes and a way out.
 ///
-/// Names that stand in the design's list of traps are kept, so that a refusal can be looked up there.
+/// Some bear the name of a trap (Documentation/traps.md), so that a refusal can be looked up there.
 public enum Rule: String, CaseIterable, Sendable {
     // Sources and compile commands.
     case diffDoesNotApply = "diff-does-not-apply"

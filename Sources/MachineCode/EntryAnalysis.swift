@@ -1,4 +1,4 @@
-/// A piece of machine code: a function's main part, or a `.cold` half.
+/// A range of machine code: a function's main part, or a `.cold` half.
 public struct CodePart: Sendable, Hashable {
     public var address: UInt64
     public var bytes: [UInt8]
@@ -48,7 +48,7 @@ public struct FunctionCode: Sendable {
     }
 }
 
-/// How a function's entry takes a 5-byte `jmp rel32` (DESIGN §5).
+/// How a function's entry takes a 5-byte `jmp rel32` (Documentation/architecture.md, Entries).
 public struct EntryAnalysis: Sendable, Hashable {
     public enum Kind: String, Sendable, Codable {
         /// The jump lies in nops; the original body goes on behind them.
@@ -89,7 +89,7 @@ let pageSize: UInt64 = 4096
 
 /// Decides how the entry of `function` takes a jump: in a pad, over its first bytes, or not at all.
 ///
-/// Rules: DESIGN §5; traps data-in-entry, shorter-alias, loop-to-entry, noreturn-end, killed-between-entries.
+/// Traps data-in-entry, shorter-alias, loop-to-entry, noreturn-end, killed-between-entries.
 public func analyzeEntry(_ function: FunctionCode) -> EntryAnalysis {
     let facts = CodeFacts(function)
     var analysis = EntryAnalysis(kind: .none)

@@ -4,7 +4,8 @@ import Glibc
 /// A thread of another process that makes system calls for us, while the process's other threads run.
 ///
 /// From the moment its registers are changed until they are its own again, they lead to `rt_sigreturn` on a complete
-/// signal frame: the tracer may be killed at any instant, and the thread goes on as if nothing had been (DESIGN §6).
+/// signal frame: the tracer may be killed at any instant, and the thread goes on as if nothing had been (Documentation/architecture.md,
+/// Dying is allowed).
 public struct RemoteCaller: ~Copyable {
     public let pid: Int32
     public let tid: Int32

@@ -89,7 +89,7 @@ public func withStoppedProcess<Value>(
     }
 }
 
-/// SCHED_FIFO while the process stands still: without it the tracer waits behind busy threads (DESIGN §6).
+/// SCHED_FIFO while the process stands still: without it the tracer waits behind busy threads (Documentation/architecture.md).
 struct RealtimePriority {
     private let taken: Bool
     init() { taken = lp_set_realtime(50) == 0 }

@@ -205,10 +205,11 @@ private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) 
 
     @Test func `symbols of another program are refused`() throws {
         let (_, target) = try program(Self.unit, Self.rest)
-        let stranger = try Fixture.compile("int main(void) { volatile long x = 0; while (x < 4711) x += 3; return 0; }")
-        let (path, bare) = (try stripped(target.file), stranger + ".only")
+        let otherProgram = try Fixture.compile(
+            "int main(void) { volatile long x = 0; while (x < 4711) x += 3; return 0; }")
+        let (path, bare) = (try stripped(target.file), otherProgram + ".only")
         // What the C library adds is equal in all programs.
-        try runOrThrow("objcopy", ["--wildcard", "--keep-symbol=main", "--strip-unneeded", stranger, bare])
+        try runOrThrow("objcopy", ["--wildcard", "--keep-symbol=main", "--strip-unneeded", otherProgram, bare])
         let error = #expect(throws: Refusals.self) {
             _ = try TargetImage.load(path: path, symbolsPath: bare).buildID
         }

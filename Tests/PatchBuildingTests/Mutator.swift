@@ -15,13 +15,13 @@ struct Mutation {
 struct Mutator {
     let subject: ObjectBytes
     var random: SplitMix
-    private let sites: [ObjectBytes.Site]
+    private let storedRelocations: [ObjectBytes.StoredRelocation]
     private let functions: [Symbol]
 
     init(_ subject: ObjectBytes, seed: UInt64) {
         self.subject = subject
         random = SplitMix(state: seed)
-        sites = subject.sites.filter { subject.file.sections[$0.section].isAllocated }
+        storedRelocations = subject.storedRelocations.filter { subject.file.sections[$0.section].isAllocated }
         functions = subject.file.symbols.filter { $0.kind == .function && $0.isDefined && $0.size > 8 }
     }
 
@@ -43,8 +43,8 @@ struct Mutator {
         }
         let holder = subject.file.sections[section]
         let code = Array(holder.data[Int(function.value)..<Int(function.value + function.size)])
-        let fields = sites.filter { $0.section == section }.flatMap { site in
-            (0..<UInt64(site.relocation.type.fieldSize)).map { site.relocation.offset + $0 - function.value }
+        let fields = storedRelocations.filter { $0.section == section }.flatMap { stored in
+            (0..<UInt64(stored.relocation.type.fieldSize)).map { stored.relocation.offset + $0 - function.value }
         }
         let real = disassemble(code, at: 0, operands: true).filter { $0.kind != .nop && $0.kind != .invalid }
         guard let chosen = real.randomElement(using: &random) else { return nil }
@@ -64,50 +64,57 @@ struct Mutator {
             bytes: object.bytes, expected: [ObjectBytes.function(function.name)])
     }
 
-    private mutating func codeSite(_ isWanted: (ObjectBytes.Site) -> Bool = { _ in true }) -> (
-        ObjectBytes.Site, Symbol
+    private mutating func codeRelocation(_ isWanted: (ObjectBytes.StoredRelocation) -> Bool = { _ in true }) -> (
+        ObjectBytes.StoredRelocation, Symbol
     )? {
-        let code = sites.filter { subject.file.sections[$0.section].isExecutable && isWanted($0) }
-        guard let site = code.randomElement(using: &random),
-            let owner = subject.owner(section: site.section, offset: site.relocation.offset)
+        let code = storedRelocations.filter { subject.file.sections[$0.section].isExecutable && isWanted($0) }
+        guard let stored = code.randomElement(using: &random),
+            let owner = subject.owner(section: stored.section, offset: stored.relocation.offset)
         else { return nil }
-        return (site, owner)
+        return (stored, owner)
     }
 
     /// Another symbol of like kind, at another place.
     private mutating func symbol() -> Mutation? {
-        guard let (site, owner) = codeSite() else { return nil }
+        guard let (stored, owner) = codeRelocation() else { return nil }
         let symbols = subject.file.symbols
-        let old = symbols[site.relocation.symbol]
+        let old = symbols[stored.relocation.symbol]
         let others = symbols.filter {
             $0.kind == old.kind && $0.isDefined == old.isDefined && !$0.name.isEmpty && $0.name != old.name
                 && ($0.place != old.place || $0.value != old.value || !old.isDefined)
         }
         guard let other = others.randomElement(using: &random) else { return nil }
-        return relocated(site, owner, "\(old.name) became \(other.name)") { $0.set(site.record, symbol: other.index) }
+        return relocated(stored, owner, "\(old.name) became \(other.name)") {
+            $0.set(stored.record, symbol: other.index)
+        }
     }
 
     private mutating func addend() -> Mutation? {
-        guard let (site, owner) = codeSite(), let step: Int64 = [-8, -1, 1, 8].randomElement(using: &random) else {
+        guard let (stored, owner) = codeRelocation(), let step: Int64 = [-8, -1, 1, 8].randomElement(using: &random)
+        else {
             return nil
         }
-        return relocated(site, owner, "addend \(step)") { $0.set(site.record, addend: site.relocation.addend + step) }
+        return relocated(stored, owner, "addend \(step)") {
+            $0.set(stored.record, addend: stored.relocation.addend + step)
+        }
     }
 
     private mutating func type() -> Mutation? {
         let kinds: [RelocationType: RelocationType] = [
             .pc32: .abs32s, .plt32: .abs32s, .rexGotpcrelx: .pc32, .tpoff32: .abs32s, .abs32s: .pc32,
         ]
-        guard let (site, owner) = codeSite({ kinds[$0.relocation.type] != nil }),
-            let other = kinds[site.relocation.type]
+        guard let (stored, owner) = codeRelocation({ kinds[$0.relocation.type] != nil }),
+            let other = kinds[stored.relocation.type]
         else { return nil }
-        return relocated(site, owner, "\(site.relocation.type) became \(other)") {
-            $0.set(site.record, type: other.rawValue)
+        return relocated(stored, owner, "\(stored.relocation.type) became \(other)") {
+            $0.set(stored.record, type: other.rawValue)
         }
     }
 
     private mutating func swappedCalls() -> Mutation? {
-        let calls = sites.filter { subject.file.sections[$0.section].isExecutable && $0.relocation.type == .plt32 }
+        let calls = storedRelocations.filter {
+            subject.file.sections[$0.section].isExecutable && $0.relocation.type == .plt32
+        }
         guard let first = calls.randomElement(using: &random) else { return nil }
         let others = calls.filter { $0.section == first.section && $0.relocation.symbol != first.relocation.symbol }
         guard let second = others.randomElement(using: &random),
@@ -120,11 +127,11 @@ struct Mutator {
     }
 
     private func relocated(
-        _ site: ObjectBytes.Site, _ owner: Symbol, _ text: String, _ change: (inout ObjectBytes) -> Void
+        _ stored: ObjectBytes.StoredRelocation, _ owner: Symbol, _ text: String, _ change: (inout ObjectBytes) -> Void
     ) -> Mutation {
         var object = subject
         change(&object)
-        let place = "\(owner.name)+0x\(String(site.relocation.offset - owner.value, radix: 16))"
+        let place = "\(owner.name)+0x\(String(stored.relocation.offset - owner.value, radix: 16))"
         return Mutation(
             description: "\(place): \(text)", bytes: object.bytes, expected: [ObjectBytes.function(owner.name)])
     }
@@ -147,9 +154,9 @@ struct Mutator {
             return nil
         }
         let offset = symbol.value + UInt64.random(in: 0..<symbol.size, using: &random)
-        let isRelocated = sites.contains { site in
-            site.section == index && site.relocation.offset <= offset
-                && offset < site.relocation.offset + UInt64(site.relocation.type.fieldSize)
+        let isRelocated = storedRelocations.contains { stored in
+            stored.section == index && stored.relocation.offset <= offset
+                && offset < stored.relocation.offset + UInt64(stored.relocation.type.fieldSize)
         }
         if isRelocated { return nil }
         var object = subject
@@ -168,14 +175,14 @@ struct Mutator {
     /// A byte of a string or of a number without a name, that code refers to by a label.
     private mutating func literal() -> Mutation? {
         let file = subject.file
-        let wanted = codeSite { site in
-            guard let index = file.symbols[site.relocation.symbol].sectionIndex else { return false }
-            return file.sections[index].isMergeable && file.symbols[site.relocation.symbol].kind != .section
+        let wanted = codeRelocation { stored in
+            guard let index = file.symbols[stored.relocation.symbol].sectionIndex else { return false }
+            return file.sections[index].isMergeable && file.symbols[stored.relocation.symbol].kind != .section
         }
-        guard let (site, owner) = wanted, let index = file.symbols[site.relocation.symbol].sectionIndex else {
+        guard let (stored, owner) = wanted, let index = file.symbols[stored.relocation.symbol].sectionIndex else {
             return nil
         }
-        let (section, start) = (file.sections[index], Int(file.symbols[site.relocation.symbol].value))
+        let (section, start) = (file.sections[index], Int(file.symbols[stored.relocation.symbol].value))
         let length =
             section.isStrings ? section.data[start...].prefix { $0 != 0 }.count : max(1, Int(section.entrySize))
         guard length > 0 else { return nil }
@@ -189,30 +196,30 @@ struct Mutator {
     }
 
     private mutating func jumpTable() -> Mutation? {
-        let entries = sites.filter { site in
-            let name = subject.file.sections[site.section].name
+        let entries = storedRelocations.filter { stored in
+            let name = subject.file.sections[stored.section].name
             return name.hasPrefix(".rodata")
-                && subject.owner(section: site.section, offset: site.relocation.offset) == nil
+                && subject.owner(section: stored.section, offset: stored.relocation.offset) == nil
         }
-        guard let site = entries.randomElement(using: &random) else { return nil }
+        guard let stored = entries.randomElement(using: &random) else { return nil }
         var object = subject
-        object.set(site.record, addend: site.relocation.addend + [-8, -1, 1, 8].randomElement(using: &random)!)
+        object.set(stored.record, addend: stored.relocation.addend + [-8, -1, 1, 8].randomElement(using: &random)!)
         return Mutation(
-            description: "entry \(site.relocation.offset / 4) of a jump table", bytes: object.bytes,
-            expected: subject.readers(of: site.section))
+            description: "entry \(stored.relocation.offset / 4) of a jump table", bytes: object.bytes,
+            expected: subject.readers(of: stored.section))
     }
 
     /// An address in data, constant or not.
     private mutating func pointer() -> Mutation? {
-        let pointers = sites.filter { !subject.file.sections[$0.section].isExecutable }
-        guard let site = pointers.randomElement(using: &random),
-            let owner = subject.owner(section: site.section, offset: site.relocation.offset)
+        let pointers = storedRelocations.filter { !subject.file.sections[$0.section].isExecutable }
+        guard let stored = pointers.randomElement(using: &random),
+            let owner = subject.owner(section: stored.section, offset: stored.relocation.offset)
         else { return nil }
         var object = subject
-        object.set(site.record, addend: site.relocation.addend + [-8, -1, 1, 8].randomElement(using: &random)!)
+        object.set(stored.record, addend: stored.relocation.addend + [-8, -1, 1, 8].randomElement(using: &random)!)
         return Mutation(
-            description: "pointer at \(owner.name)+\(site.relocation.offset - owner.value)", bytes: object.bytes,
-            expected: users(owner, site.section))
+            description: "pointer at \(owner.name)+\(stored.relocation.offset - owner.value)", bytes: object.bytes,
+            expected: users(owner, stored.section))
     }
 
     // MARK: symbols and sections

@@ -14,17 +14,17 @@ struct ObjectBytes {
     }
 
     /// One relocation, and where its record lies in the file.
-    struct Site {
+    struct StoredRelocation {
         var section: SectionIndex
         var relocation: Relocation
         var record: Int
     }
 
-    var sites: [Site] {
+    var storedRelocations: [StoredRelocation] {
         file.sections.filter { $0.type == 4 }.flatMap { table in
             stride(from: 0, to: table.data.count, by: 24).map { start in
                 let info: UInt64 = word(table.data, start + 8)
-                return Site(
+                return StoredRelocation(
                     section: SectionIndex(rawValue: Int(table.info)),
                     relocation: Relocation(
                         offset: word(table.data, start),
@@ -47,11 +47,11 @@ struct ObjectBytes {
     /// Functions with a reference to a section, `.cold` halves under their function's name.
     func readers(of section: SectionIndex) -> Set<String> {
         Set(
-            sites.compactMap { site in
-                guard file.sections[site.section].isExecutable,
-                    file.symbols[site.relocation.symbol].sectionIndex == section
+            storedRelocations.compactMap { stored in
+                guard file.sections[stored.section].isExecutable,
+                    file.symbols[stored.relocation.symbol].sectionIndex == section
                 else { return nil }
-                return owner(section: site.section, offset: site.relocation.offset).map { Self.function($0.name) }
+                return owner(section: stored.section, offset: stored.relocation.offset).map { Self.function($0.name) }
             })
     }
 
