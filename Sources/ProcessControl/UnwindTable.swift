@@ -98,20 +98,20 @@ struct FrameDescription {
         let place = address.rawValue &+ UInt64(entry.offset)
         let back = try entry.unsigned(4)
         guard back != 0 else { throw UnwindFailure("bad unwind entry") }
-        var common = try FrameDescription.entry(at: RemoteAddress(place &- back), memory: memory)
-        guard try common.unsigned(4) == 0 else { throw UnwindFailure("bad unwind entry") }
+        var cie = try FrameDescription.entry(at: RemoteAddress(place &- back), memory: memory)
+        guard try cie.unsigned(4) == 0 else { throw UnwindFailure("bad unwind entry") }
 
-        let version = try common.byte()
+        let version = try cie.byte()
         guard version == 1 || version == 3 else { throw UnwindFailure("unknown version of unwind entry") }
-        let augmentation = try common.string()
+        let augmentation = try cie.string()
         guard augmentation.isEmpty || augmentation.first == "z" else { throw UnwindFailure("unknown augmentation") }
-        codeAlignment = try common.uleb()
-        dataAlignment = try common.sleb()
-        returnRegister = version == 1 ? Int(try common.byte()) : Int(clamping: try common.uleb())
+        codeAlignment = try cie.uleb()
+        dataAlignment = try cie.sleb()
+        returnRegister = version == 1 ? Int(try cie.byte()) : Int(clamping: try cie.uleb())
         var encoding: UInt8 = 0
         if !augmentation.isEmpty {
-            let data = try common.block()
-            var reader = CFIReader(Array(data), at: common.address &+ UInt64(data.startIndex))
+            let data = try cie.block()
+            var reader = CFIReader(Array(data), at: cie.address &+ UInt64(data.startIndex))
             for letter in augmentation.dropFirst() {
                 switch letter {
                 case "R": encoding = try reader.byte()
@@ -128,7 +128,7 @@ struct FrameDescription {
         end = start &+ (try entry.pointer(encoding: pointerEncoding & 0x0f))
         guard pc >= start, pc < end else { throw UnwindFailure("no unwind data") }
         if !augmentation.isEmpty { _ = try entry.block() }
-        initial = common
+        initial = cie
         instructions = entry
     }
 

@@ -87,11 +87,44 @@ func documentedRules() -> [(group: String, rules: [String])] {
         }
     }
 
-    /// Documentation/architecture.md names every target of Package.swift; a target of tests may be named by its room.
-    @Test func theArchitectureNamesEveryTarget() {
-        let targets = packageTargets(readText(packageRoot + "/Package.swift"))
+    /// Paths and names of files that the pages give exist; `Guard….swift` stands for several.
+    @Test func filesThatThePagesNameExist() throws {
+        let folders = ["Sources/", "Tests/", "Examples/", "Templates/", "Documentation/"]
+        let names = Set(
+            try run("find", ["Sources", "Tests", "-name", "*.swift"], in: packageRoot).stdout.split(separator: "\n")
+                .compactMap { $0.split(separator: "/").last.map(String.init) })
+        var missing: [String] = []
+        for page in ["README.md", "architecture.md", "how-to-add.md", "style.md", "builds.md", "installing.md"] {
+            let path = page == "README.md" ? page : "Documentation/" + page
+            for span in codeSpans(of: readText(packageRoot + "/" + path)) {
+                let file = String(span.prefix { $0 != " " && $0 != "…" })
+                if folders.contains(where: file.hasPrefix) {
+                    let whole = span.contains("…") ? file.split(separator: "/").dropLast().joined(separator: "/") : file
+                    if !fileExists(packageRoot + "/" + whole) { missing.append("\(page): \(span)") }
+                } else if file.hasSuffix(".swift"), !names.contains(file), !fileExists(packageRoot + "/" + file) {
+                    missing.append("\(page): \(span)")
+                }
+            }
+        }
+        #expect(missing == [])
+    }
+
+    private func codeSpans(of text: String) -> [String] {
+        text.split(separator: "\n").filter { !$0.hasPrefix("    ") }.flatMap { line in
+            line.split(separator: "`", omittingEmptySubsequences: false).enumerated()
+                .filter { $0.offset % 2 == 1 }.map { String($0.element) }
+        }
+    }
+}
+
+/// Documentation/architecture.md and Package.swift tell of the same rooms.
+@Suite struct RoomTests {
+    private let page = readText(packageRoot + "/Documentation/architecture.md")
+
+    /// A target of tests may be named by its room.
+    @Test func everyTargetIsNamed() {
+        let targets = Set(packageTargets().keys)
         #expect(targets.count > 20 && targets.isSuperset(of: ["PatchBuilding", "livepatch", "TestSupport"]))
-        let page = readText(packageRoot + "/Documentation/architecture.md")
         let words = Set(page.split { !($0.isLetter || $0.isNumber) }.map(String.init))
         let missing = targets.filter { target in
             let isTestOfRoom = target.hasSuffix("Tests") && targets.contains(String(target.dropLast(5)))
@@ -100,20 +133,40 @@ func documentedRules() -> [(group: String, rules: [String])] {
         #expect(missing.sorted() == [])
     }
 
-    /// First text in each call that makes a target.
-    private func packageTargets(_ text: String) -> Set<String> {
-        var names: Set<String> = []
-        let manifest = text.split(separator: "\n").map { $0.drop { $0 == " " } }.filter { !$0.hasPrefix("//") }
-            .joined(separator: " ")
-        for call in ["room(", "tests(", ".target(", ".executableTarget(", ".testTarget("] {
-            for rest in manifest.split(separator: call, omittingEmptySubsequences: false).dropFirst() {
-                var name = rest.drop { $0 == " " }
-                if name.hasPrefix("name:") { name = name.dropFirst(5).drop { $0 == " " } }
-                guard name.hasPrefix("\"") else { continue }
-                names.insert(String(name.dropFirst().prefix { $0 != "\"" }))
-            }
+    /// The table of rooms goes from bottom to top: none depends on one that stands below it there.
+    @Test func theTableGoesFromBottomToTop() throws {
+        let start = try #require(page.firstRange(of: "| room | its one job |")).upperBound
+        let rows = page[start...].split(separator: "\n").drop { !$0.hasPrefix("| `") }.prefix { $0.hasPrefix("| `") }
+        let rooms = rows.flatMap { row in
+            (row.split(separator: "|").first ?? "").split(separator: "`").enumerated()
+                .filter { $0.offset % 2 == 1 }.map { String($0.element) }
         }
-        return names
+        let targets = packageTargets()
+        let listed = Set(rooms)
+        #expect(targets.keys.filter { !$0.hasPrefix("Test") && !$0.hasSuffix("Tests") && !listed.contains($0) } == [])
+        for (index, room) in rooms.enumerated() {
+            let below = Set(rooms[..<index])
+            let above = targets[room, default: []].filter { listed.contains($0) && !below.contains($0) }
+            #expect(above == [], "\(room)")
+        }
+    }
+
+    /// Each target's name, and what else its call in Package.swift names.
+    private func packageTargets() -> [String: [String]] {
+        var manifest = readText(packageRoot + "/Package.swift").split(separator: "\n").map { $0.drop { $0 == " " } }
+            .filter { !$0.hasPrefix("//") }.joined(separator: " ")
+        for call in ["room(", "tests(", ".target(", ".executableTarget(", ".testTarget("] {
+            manifest = manifest.replacing(call, with: "\u{1}")
+        }
+        var targets: [String: [String]] = [:]
+        for call in manifest.split(separator: "\u{1}").dropFirst() {
+            let first = call.drop { $0 == " " }
+            guard first.hasPrefix("\"") || first.hasPrefix("name: \"") else { continue }
+            let names = call.split(separator: "\"", omittingEmptySubsequences: false).enumerated()
+                .filter { $0.offset % 2 == 1 }.map { String($0.element) }
+            if let name = names.first { targets[name] = Array(names.dropFirst()) }
+        }
+        return targets
     }
 }
 
