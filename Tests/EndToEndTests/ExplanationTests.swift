@@ -29,15 +29,6 @@ import Testing
         }
     }
 
-    /// The page of rules has the groups of the catalogue, and each rule under its group.
-    @Test func thePageOfRulesHasTheSameGroups() {
-        let found = documentedRules()
-        #expect(found.map(\.group) == RuleGroup.all.map(\.title))
-        for (group, documented) in zip(RuleGroup.all, found) {
-            #expect(Set(documented.rules) == Set(group.rules.map(\.rawValue)), "\(group.title)")
-        }
-    }
-
     /// A rule of a build that no test names has nothing that proves the refusal. Rules of processes are listed by what
     /// makes such a process, in PatchApplyingTests.
     @Test func everyRuleIsNamedByATest() throws {
