@@ -30,7 +30,7 @@ extension UnitMatch {
     }
 }
 
-/// The process has room for the size that the data had at its start (trap data-size).
+/// The process has room for the size that the data had at its start (rule data-size).
 func guardSizes(_ unit: MatchedUnit) -> [Finding] {
     let sizes = unit.changes.sizes.map { number in
         let entity = unit.new.entities[number]
