@@ -13,7 +13,8 @@ import ProcessImage
 ///     4096  slot 0, then slot 1: u64 length, 32 bytes SHA-256, JSON of `RegistryState`
 ///
 /// A new state is written to the slot that is not selected; then one aligned 8-byte store selects it. Killed at any
-/// instant, the writer leaves the old state or the new one (design §6, Dying is allowed).
+/// instant, the writer leaves the old state or the new one (Documentation/architecture.md,
+/// Dying is allowed).
 package struct Registry: Sendable {
     package static let magic = Array("\u{7f}livepatch registry of a process".utf8)
     static let layoutVersion: UInt64 = 1
