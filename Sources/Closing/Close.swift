@@ -157,7 +157,7 @@ struct Closure {
     private func isOld(_ name: String, _ definition: (unit: Int, entity: EntityIndex)) -> Bool {
         let entity = units[definition.unit].new.entities[definition.entity]
         return entity.isVague && isKnown(name, kind: entity.kind)
-            && (entity.kind != .function || losers(of: name).isEmpty)
+            && (entity.kind != .function || formerOwners(of: name).isEmpty)
     }
 
     /// A common symbol (`-fcommon`) that the target lacks, and no other unit of the patch mentions.

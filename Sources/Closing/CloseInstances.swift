@@ -15,11 +15,11 @@ extension Closure {
         for unit in units {
             for (number, entity) in unit.original.entities.enumerated()
             where entity.isVague && entity.kind == .function && unit.correlation.newOf[number] == nil {
-                guard let heir = newGlobals[entity.name], !losers(of: entity.name).isEmpty,
+                guard let newOwner = newGlobals[entity.name], !formerOwners(of: entity.name).isEmpty,
                     seen.insert(entity.name).inserted
                 else { continue }
-                let new = units[heir.unit].new
-                if unit.original.holdsSame(entity, as: new.entities[heir.entity], of: new) { continue }
+                let new = units[newOwner.unit].new
+                if unit.original.holdsSame(entity, as: new.entities[newOwner.entity], of: new) { continue }
                 guard let user = userOfOld(entity) else { continue }
                 refuse(
                     Refusal(

@@ -50,13 +50,13 @@ extension Closure {
         _ entity: Entity, _ symbol: SymbolIndex, _ relocation: Relocation, _ item: Work
     ) -> Bool {
         let known = entity.names.first { isKnown($0, kind: entity.kind) }
-        let losers = item.side == 0 ? losers(of: entity.name) : []
+        let formerOwners = item.side == 0 ? formerOwners(of: entity.name) : []
         if let known, entity.kind != .function {
             let view = units[item.unit].new
-            let isKept = losers.allSatisfy { $0.view.holdsSame($0.entity, as: entity, of: view) }
+            let isKept = formerOwners.allSatisfy { $0.view.holdsSame($0.entity, as: entity, of: view) }
             if !isKept { ask(changedWhereLost(known, entity, item)) }
         }
-        if let name = known, entity.kind != .function || losers.isEmpty {
+        if let name = known, entity.kind != .function || formerOwners.isEmpty {
             switch resolver.resolve(name, type: relocation.type, isWeak: false, in: units[item.unit].matched) {
             case .success(let binding): refer(symbol, .outside(binding), item)
             case .failure(let refusal): refuse(refusal)
@@ -72,7 +72,7 @@ extension Closure {
 
     /// Originals that have it, where no unit still has it in its new object: the target's copy is what it was before the
     /// fix, and nothing tells whether the new one is the same. A function then travels as a new one.
-    func losers(of name: String) -> [(view: ObjectView, entity: Entity)] {
+    func formerOwners(of name: String) -> [(view: ObjectView, entity: Entity)] {
         var found: [(view: ObjectView, entity: Entity)] = []
         for unit in units {
             guard let number = unit.original.entityNamed[name] else { continue }

@@ -49,7 +49,7 @@ package func compare(_ original: ObjectView, _ new: ObjectView, _ correlation: C
     }
     changes.addGuarded(new, correlation)
     changes.addLabelTables(new, correlation)
-    changes.addShaky(new, correlation)
+    changes.addRenumbered(new, correlation)
     changes.addCommons(original, new)
     changes.lists = changesLists(original, new, correlation)
     return changes
@@ -78,8 +78,8 @@ extension ChangeSet {
     }
 
     /// Whoever holds a lambda made by the original expects its code, not that of another that has its number now.
-    fileprivate mutating func addShaky(_ new: ObjectView, _ correlation: Correlation) {
-        uncertain = functions.keys.filter { correlation.shaky.contains($0) }.sorted()
+    fileprivate mutating func addRenumbered(_ new: ObjectView, _ correlation: Correlation) {
+        uncertain = functions.keys.filter { correlation.renumbered.contains($0) }.sorted()
     }
 
     /// Memory for a common symbol is given at the link, and never again.
@@ -145,8 +145,8 @@ package struct Comparer {
     package mutating func difference(_ p: Relocation, in a: SectionIndex, _ q: Relocation, in b: SectionIndex)
         -> String?
     {
-        var needs: [Finding.Need] = []
-        return settle(Finding(reason: finding(p, in: a, q, in: b, &needs), needs: needs))
+        var conditions: [Finding.Condition] = []
+        return settle(Finding(reason: finding(p, in: a, q, in: b, &conditions), conditions: conditions))
     }
 
     func finding(ofEntity a: EntityIndex, and b: EntityIndex) -> Finding {
@@ -172,17 +172,19 @@ package struct Comparer {
         let left = original.relocations(section: a.section, from: a.start, to: a.end)
         let right = new.relocations(section: b.section, from: b.start, to: b.end)
         guard left.count == right.count else { return Finding(reason: "refers to other things") }
-        var needs: [Finding.Need] = []
+        var conditions: [Finding.Condition] = []
         for (p, q) in zip(left, right) {
             let isSameField = p.offset &- a.start == q.offset &- b.start && p.type == q.type
-            let reason = isSameField ? finding(p, in: a.section, q, in: b.section, &needs) : "refers to other things"
-            if let reason { return Finding(reason: reason, needs: needs) }
+            let reason =
+                isSameField ? finding(p, in: a.section, q, in: b.section, &conditions) : "refers to other things"
+            if let reason { return Finding(reason: reason, conditions: conditions) }
         }
-        return Finding(needs: needs)
+        return Finding(conditions: conditions)
     }
 
     private func finding(
-        _ p: Relocation, in a: SectionIndex, _ q: Relocation, in b: SectionIndex, _ needs: inout [Finding.Need]
+        _ p: Relocation, in a: SectionIndex, _ q: Relocation, in b: SectionIndex,
+        _ conditions: inout [Finding.Condition]
     ) -> String? {
         let left = original.referent(of: p, in: original.file.sections[a])
         let right = new.referent(of: q, in: new.file.sections[b])
@@ -192,30 +194,30 @@ package struct Comparer {
         case (.absolute(let x), .absolute(let y)):
             return x == y ? nil : "refers to another absolute address"
         case (.entity(let x, let dx), .entity(let y, let dy)):
-            return differenceOfEntities(x, dx, y, dy, &needs)
+            return differenceOfEntities(x, dx, y, dy, &conditions)
         case (.anonymous(let x, let dx, let isLabel), .anonymous(let y, let dy, let isOtherLabel)):
             // A label tells where the literal starts, the addend how far into it: `&"text"[2]`.
             let isSamePart = isLabel == isOtherLabel && (!isLabel || p.addend == q.addend)
             let reason = "reads another literal or constant"
-            return isSamePart && isSameContent(x, dx, y, dy, reason, &needs) ? nil : reason
+            return isSamePart && isSameContent(x, dx, y, dy, reason, &conditions) ? nil : reason
         default:
             return differenceOfKinds(left, right)
         }
     }
 
     private func differenceOfEntities(
-        _ x: EntityIndex, _ dx: Int64, _ y: EntityIndex, _ dy: Int64, _ needs: inout [Finding.Need]
+        _ x: EntityIndex, _ dx: Int64, _ y: EntityIndex, _ dy: Int64, _ conditions: inout [Finding.Condition]
     ) -> String? {
         let (a, b) = (original.entities[x], new.entities[y])
         guard correlation.newOf[x] == y else {
             let reason = "refers to \(b.name) instead of \(a.name)"
             guard isFunctionNameLiteral(a.name), isFunctionNameLiteral(b.name), dx == dy else { return reason }
-            needs.append(Finding.Need(pair: .data(x, y), reason: reason))
+            conditions.append(Finding.Condition(pair: .data(x, y), reason: reason))
             return nil
         }
         guard dx == dy else { return "refers to another part of \(b.name)" }
         if b.kind == .data, !b.isWritable, !a.isWritable {
-            needs.append(Finding.Need(pair: .data(x, y), reason: "reads the changed constant \(b.name)"))
+            conditions.append(Finding.Condition(pair: .data(x, y), reason: "reads the changed constant \(b.name)"))
         }
         return nil
     }
@@ -235,7 +237,8 @@ package struct Comparer {
 
     /// Literals by content, whole strings or whole constants; anything else by its whole section.
     private func isSameContent(
-        _ a: SectionIndex, _ da: Int64, _ b: SectionIndex, _ db: Int64, _ reason: String, _ needs: inout [Finding.Need]
+        _ a: SectionIndex, _ da: Int64, _ b: SectionIndex, _ db: Int64, _ reason: String,
+        _ conditions: inout [Finding.Condition]
     ) -> Bool {
         let (x, y) = (original.file.sections[a], new.file.sections[b])
         guard x.flags == y.flags, x.entrySize == y.entrySize else { return false }
@@ -244,7 +247,7 @@ package struct Comparer {
             return left == right
         }
         guard da == db, x.size == y.size else { return false }
-        needs.append(Finding.Need(pair: .sections(a, b), reason: reason))
+        conditions.append(Finding.Condition(pair: .sections(a, b), reason: reason))
         return true
     }
 

@@ -9,7 +9,7 @@ enum ContentPair: Hashable {
 
 /// What a look at two ranges finds by itself, and what else has to be equal for them to be equal.
 struct Finding {
-    struct Need {
+    struct Condition {
         var pair: ContentPair
         /// What to say when the pair differs.
         var reason: String
@@ -17,13 +17,13 @@ struct Finding {
 
     var reason: String?
     /// In the order of the references; those before `reason` only.
-    var needs: [Need] = []
+    var conditions: [Condition] = []
 }
 
 extension Comparer {
     /// The first difference, once everything that the ranges refer to is decided.
     mutating func settle(_ finding: Finding) -> String? {
-        for need in finding.needs where isChanged(need.pair) { return need.reason }
+        for condition in finding.conditions where isChanged(condition.pair) { return condition.reason }
         return finding.reason
     }
 
@@ -40,12 +40,12 @@ extension Comparer {
         while let next = open.popLast() {
             let found = finding(of: next)
             if found.reason != nil { changed.append(next) }
-            for need in found.needs {
-                if let verdict = verdicts[need.pair] {
+            for condition in found.conditions {
+                if let verdict = verdicts[condition.pair] {
                     if verdict { changed.append(next) }
                 } else {
-                    users[need.pair, default: []].append(next)
-                    if reached.insert(need.pair).inserted { open.append(need.pair) }
+                    users[condition.pair, default: []].append(next)
+                    if reached.insert(condition.pair).inserted { open.append(condition.pair) }
                 }
             }
         }

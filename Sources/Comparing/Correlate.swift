@@ -14,7 +14,7 @@ package struct Correlation: Sendable {
     var assumed: Set<EntityIndex> = []
     /// Functions, as entities of the new object, whose name holds a number that the compiler counted, among others that
     /// it may have counted anew: sound as long as they do not change.
-    var shaky: Set<EntityIndex> = []
+    var renumbered: Set<EntityIndex> = []
 
     mutating func pair(_ original: EntityIndex, _ new: EntityIndex) {
         newOf[original] = new
@@ -39,7 +39,7 @@ package func correlate(_ original: ObjectView, _ new: ObjectView) -> Correlation
         let whole = group
         if !group.isCounted { group.pairUnnumbered(&correlation) }
         group.pairFunctions(&correlation)
-        if whole.isCounted { correlation.shaky.formUnion(whole.uncertain(correlation)) }
+        if whole.isCounted { correlation.renumbered.formUnion(whole.uncertain(correlation)) }
     }
     // Data is told apart by the functions that use it, which have their partners now.
     let originalReferrers = LazyReferrers(original) { original.entities[$0].name }

@@ -21,12 +21,12 @@ func guardLostState(_ unit: MatchedUnit) -> [Finding] {
     let (users, newUsers) = (unit.original.referrers(), unit.new.referrers())
     return gone.compactMap { number in
         let names = users[number, default: []]
-        let heir = fresh.first { candidate in
+        let successor = fresh.first { candidate in
             let others = newUsers[candidate, default: []]
             return !names.isDisjoint(with: others) || unit.areSuccessors(others, of: names)
         }
-        guard let heir else { return nil }
-        let (old, new) = (unit.original.entities[number], unit.new.entities[heir])
+        guard let successor else { return nil }
+        let (old, new) = (unit.original.entities[number], unit.new.entities[successor])
         return Finding(
             subject: "\(stem(old.name)) (\(unit.name))",
             why: "the fix has no such variable any more, and \(stem(new.name)) is new in the same code: "

@@ -16,14 +16,14 @@ extension Matcher {
             places[section] = candidates.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key
         }
         placePieces(of: Set(pieces.keys))
-        let strange = target.translated == nil ? strangeSections() : []
-        let strangers = target.translated == nil ? [] : strangeEntities()
+        let differingPlaces = target.translated == nil ? differingSections() : []
+        let differing = target.translated == nil ? [] : differingEntities()
         for (index, readings) in verified {
-            func isStrange(_ reading: FieldReading) -> Bool {
-                if let referent = referent(reading), strangers.contains(referent) { return true }
-                return sectionPlace(reading).map { strange.contains($0.0) } ?? !isSameLiteral(reading)
+            func isDifferent(_ reading: FieldReading) -> Bool {
+                if let referent = referent(reading), differing.contains(referent) { return true }
+                return sectionPlace(reading).map { differingPlaces.contains($0.0) } ?? !isSameLiteral(reading)
             }
-            guard let bad = readings.first(where: { !agrees($0) || isStrange($0) }) else { continue }
+            guard let bad = readings.first(where: { !agrees($0) || isDifferent($0) }) else { continue }
             verified[index] = nil
             mismatches[index] = .other("it refers to another \(described(bad))")
         }
@@ -48,12 +48,12 @@ extension Matcher {
         return name.isEmpty ? "datum" : name
     }
 
-    func strangeSections() -> Set<SectionIndex> {
+    func differingSections() -> Set<SectionIndex> {
         Set(places.filter { !isSameData($0.key, at: $0.value) }.keys)
     }
 
     /// Of another link's target, each datum has to be the same one; its neighbours need not.
-    func strangeEntities() -> Set<EntityIndex> {
+    func differingEntities() -> Set<EntityIndex> {
         Set(
             plain.entities.indices.filter { index in
                 let entity = plain.entities[index]

@@ -16,7 +16,7 @@ package func matchUnits(
 ) throws -> [MatchedUnit] {
     let linked = LinkedSources(target, debugInfo)
     var held: [(unit: MatchedUnit, source: String)] = []
-    var strangers: [(item: ComparedUnit, matched: UnitMatch)] = []
+    var unconfirmed: [(item: ComparedUnit, matched: UnitMatch)] = []
     for item in changed where !item.unit.isNew && item.mayMatter {
         guard
             let matched = match(item.unit.plain, in: target, original: item.unit.original)
@@ -24,20 +24,20 @@ package func matchUnits(
             !linked.lack(item, matched)
         else { continue }
         if !matched.holdsChange(of: item) {
-            strangers.append((item, matched))
+            unconfirmed.append((item, matched))
             continue
         }
         held.append((MatchedUnit(item, matched), item.unit.source))
     }
     // Of what several units define alike, the target has one unit's.
     let replaced = Set(held.flatMap { $0.unit.replacedVague })
-    for (item, matched) in strangers where matched.matched.count > 0 && item.changesOnly(replaced) {
+    for (item, matched) in unconfirmed where matched.matched.count > 0 && item.changesOnly(replaced) {
         held.append((MatchedUnit(item, matched), item.unit.source))
     }
     let found = try linkedVariants(of: bestVariants(held), among: changed, in: target, linked)
     // A variant of a unit that is found is not missed.
     let sources = Set(changed.filter { item in found.contains { $0.name == item.unit.name } }.map(\.unit.source))
-    let missed = strangers.filter {
+    let missed = unconfirmed.filter {
         !sources.contains($0.item.unit.source) && !$0.matched.mismatches.isEmpty
             && !hasUnchangedVariant(of: $0.item, $0.matched, among: changed, in: target)
     }
@@ -48,14 +48,14 @@ package func matchUnits(
 /// The target has the unit as another command compiles it, which the change does not reach: a feature of the other program.
 /// All that differs in the target is that command's, so that not both are linked in.
 private func hasUnchangedVariant(
-    of item: ComparedUnit, _ stranger: UnitMatch, among all: [ComparedUnit], in target: TargetImage
+    of item: ComparedUnit, _ unconfirmed: UnitMatch, among all: [ComparedUnit], in target: TargetImage
 ) -> Bool {
     all.contains { other in
         guard other.unit.source == item.unit.source, other.unit.name != item.unit.name, other.changes.isEmpty,
             let matched = match(other.unit.plain, in: target, original: other.unit.original),
             matched.mismatches.isEmpty, !matched.matched.isEmpty
         else { return false }
-        return stranger.mismatches.keys.allSatisfy { name in
+        return unconfirmed.mismatches.keys.allSatisfy { name in
             matched.matched.contains(name) || (target.namesLocals && target.definitions(of: name).isEmpty)
         }
     }

@@ -31,7 +31,7 @@ struct BuildAlignment {
     /// which is which.
     private var isTwin: [Bool] = []
     /// Functions that a contradiction has ruled out.
-    private var isBarred: [Bool] = []
+    private var isExcluded: [Bool] = []
     /// What located code and data refer to: address in the rebuilt file, address in the official one; in order.
     private(set) var references: [LinkedReference] = []
     private(set) var data: DataAlignment
@@ -41,7 +41,7 @@ struct BuildAlignment {
         addFunctions(rebuilt, official)
         places = [UInt64?](repeating: nil, count: functions.count)
         isLocated = [Bool](repeating: false, count: functions.count)
-        isBarred = isLocated
+        isExcluded = isLocated
         markTwins()
         for pair in pairs { place(pair) }
         locateRuns()
@@ -91,7 +91,7 @@ struct BuildAlignment {
 
     /// Where the official file has the code of the function at `index`: equal instructions, where its neighbours, its own
     /// bytes or a reference say, and nothing that contradicts it. A twin is at the place of one of its twins.
-    func coveredPlace(of index: Int) -> UInt64? { isBarred[index] ? nil : places[index] }
+    func coveredPlace(of index: Int) -> UInt64? { isExcluded[index] ? nil : places[index] }
 
     /// The functions of its section, by their indices.
     func neighbours(of index: Int) -> Range<Int> { pairs[pairOf[index]].functions }
@@ -195,9 +195,9 @@ struct BuildAlignment {
         for _ in 0..<12 {
             references = (codeReferences() + exports).sorted { $0.from < $1.from }
             references = (references + data.settle(references)).sorted { $0.from < $1.from }
-            let isContradicted = barContradicted()
+            let isExcluded = excludeContradicted()
             let isFurther = locateReferred()
-            if !isContradicted, !isFurther { return }
+            if !isExcluded, !isFurther { return }
         }
     }
 
@@ -236,31 +236,32 @@ struct BuildAlignment {
     }
 
     /// A function that located code calls elsewhere, and the code that does, are both in doubt.
-    private mutating func barContradicted() -> Bool {
-        var barred: Set<Int> = []
+    private mutating func excludeContradicted() -> Bool {
+        var contradicted: Set<Int> = []
         for reference in references {
             guard let index = indexOf[reference.from], isLocated[index], places[index] != reference.to else { continue }
-            barred.insert(index)
+            contradicted.insert(index)
         }
-        guard !barred.isEmpty else { return false }
+        guard !contradicted.isEmpty else { return false }
         for index in functions.indices where isLocated[index] {
             guard let place = places[index] else { continue }
             forEachReference(index, at: place) { reference in
-                guard let callee = indexOf[reference.from], barred.contains(callee), places[callee] != reference.to
+                guard let callee = indexOf[reference.from], contradicted.contains(callee),
+                    places[callee] != reference.to
                 else { return }
-                barred.insert(index)
+                contradicted.insert(index)
             }
         }
-        for index in barred {
+        for index in contradicted {
             isLocated[index] = false
-            isBarred[index] = true
+            isExcluded[index] = true
         }
         return true
     }
 
     private mutating func locateReferred() -> Bool {
         var isFurther = false
-        for index in functions.indices where !isLocated[index] && !isBarred[index] {
+        for index in functions.indices where !isLocated[index] && !isExcluded[index] {
             guard let place = destination(of: functions[index].address), fits(index, at: place) else { continue }
             places[index] = place
             isLocated[index] = true
