@@ -51,10 +51,10 @@ private func unchanged(
     return best.values.sorted { $0.0 < $1.0 }
 }
 
-/// Where a unit's functions lie among the pieces of the official code.
+/// Where a unit's functions lie among the located functions of the official code.
 private struct UnitExtent {
-    /// The unit's pieces.
-    private var pieces: Set<Int> = []
+    /// The unit's functions, by their numbers in `OfficialCode`.
+    private var functions: Set<Int> = []
     /// Where they follow upon each other, so that all of the unit's code must lie beside them: the first and the last.
     private var closed: [OfficialCode.Zone: ClosedRange<Int>] = [:]
     private let names: Set<String>
@@ -62,17 +62,17 @@ private struct UnitExtent {
 
     init(of view: ObjectView, _ matched: UnitMatch, in code: OfficialCode) {
         self.code = code
-        let functions = view.entities.filter { $0.kind == .function }
-        names = Set(functions.flatMap(\.names))
+        let definitions = view.entities.filter { $0.kind == .function }
+        names = Set(definitions.flatMap(\.names))
         // Of vague linkage, the target may have kept another unit's.
         let places = Set(
-            functions.filter { !$0.isVague }.flatMap(\.names).filter { matched.matched.contains($0) }
+            definitions.filter { !$0.isVague }.flatMap(\.names).filter { matched.matched.contains($0) }
                 .compactMap { matched.addresses[$0] })
-        for (zone, indices) in Dictionary(grouping: code.pieces.indices, by: { code.pieces[$0].zone }) {
+        for (zone, indices) in Dictionary(grouping: code.functions.indices, by: { code.functions[$0].zone }) {
             // Places of what has twins are not proved, but their names say whose they are.
-            let runs = indices.split { !names.isSuperset(of: code.pieces[$0].names) || code.pieces[$0].names.isEmpty }
-            let own = runs.filter { run in run.contains { places.contains(code.pieces[$0].range.lowerBound) } }
-            for run in own { pieces.formUnion(run) }
+            let runs = indices.split { !names.isSuperset(of: code.functions[$0].names) || code.functions[$0].names.isEmpty }
+            let own = runs.filter { run in run.contains { places.contains(code.functions[$0].range.lowerBound) } }
+            for run in own { functions.formUnion(run) }
             guard !zone.isEarly, own.count == 1, let first = own[0].first, let last = own[0].last,
                 code.leavesUnitsWhole(indices)
             else { continue }
@@ -82,7 +82,7 @@ private struct UnitExtent {
 
     /// What is in `gap` is not of the unit.
     func excludes(_ gap: OfficialCode.Gap) -> Bool {
-        let isBeside = [gap.before, gap.after].map { $0.map { pieces.contains($0) } ?? false }
+        let isBeside = [gap.before, gap.after].map { $0.map { functions.contains($0) } ?? false }
         if isBeside == [true, true] { return false }
         // The rebuild has other functions there, all of other units: as many.
         if let others = gap.counterparts, others.allSatisfy({ !$0.isEmpty && names.isDisjoint(with: $0) }) {
@@ -105,11 +105,11 @@ private struct UnitExtent {
 }
 
 extension OfficialCode {
-    /// Whether the pieces of each source, as far as it is known, follow upon each other.
+    /// Whether the functions of each source, as far as it is known, follow upon each other.
     fileprivate func leavesUnitsWhole(_ indices: [Int]) -> Bool {
         var seen: Set<Int> = []
         var last: Int?
-        for source in indices.compactMap({ pieces[$0].source }) where source != last {
+        for source in indices.compactMap({ functions[$0].source }) where source != last {
             if !seen.insert(source).inserted { return false }
             last = source
         }
@@ -119,10 +119,10 @@ extension OfficialCode {
     /// Of the nearest `.cold` half in one direction: where the rest of its function lies; nil where that can't be told.
     fileprivate func otherHalf(from index: Int, by step: Int, in zone: Zone) -> Int? {
         var next = index
-        while pieces.indices.contains(next), pieces[next].zone == zone {
-            if let name = pieces[next].names.first(where: { $0.hasSuffix(".cold") }) {
-                let rest = pieces.indices.filter {
-                    !pieces[$0].zone.isEarly && pieces[$0].names.contains(String(name.dropLast(5)))
+        while functions.indices.contains(next), functions[next].zone == zone {
+            if let name = functions[next].names.first(where: { $0.hasSuffix(".cold") }) {
+                let rest = functions.indices.filter {
+                    !functions[$0].zone.isEarly && functions[$0].names.contains(String(name.dropLast(5)))
                 }
                 return rest.count == 1 ? rest[0] : nil
             }
@@ -131,8 +131,8 @@ extension OfficialCode {
         return nil
     }
 
-    fileprivate func name(_ piece: Int?) -> String? {
-        piece.map { pieces[$0].names.first ?? "0x" + String(pieces[$0].range.lowerBound, radix: 16) }
+    fileprivate func name(_ index: Int?) -> String? {
+        index.map { functions[$0].names.first ?? "0x" + String(functions[$0].range.lowerBound, radix: 16) }
     }
 }
 

@@ -88,7 +88,7 @@ struct ModuleBuilder {
     var tables = ModuleTables()
     var sectionsOfTables = TableSections()
     /// Travelling sections, in the order they were added.
-    var sites: [Site] = []
+    var sites: [TravellingSection] = []
     /// Number in `object` of each travelling section.
     var sectionNumbers: [SectionKey: SectionIndex] = [:]
     /// Section symbol in `object` of each section of `object`.

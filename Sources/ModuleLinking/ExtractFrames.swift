@@ -39,7 +39,7 @@ extension ModuleBuilder {
         let frames = ObjectFrames(file)
         if let fault = frames.fault { return refuse(.badInput, plan.units[unit].name, fault) }
         let key = SectionKey(unit: unit, side: side, section: frames.section)
-        let site = Site(key: key, number: number, section: file.sections[frames.section], symbols: [])
+        let site = TravellingSection(key: key, number: number, section: file.sections[frames.section], symbols: [])
         var cies: [Int: Int] = [:]
         for fde in frames.fdes {
             guard let code = place(fde.code.section) else { continue }
@@ -68,7 +68,7 @@ extension ModuleBuilder {
 
     /// - Returns: where the CIE lies in the module's section.
     private mutating func addCIE(
-        _ cie: ObjectFrames.CIE, of site: Site, _ plain: inout [[UInt8]: Int]
+        _ cie: ObjectFrames.CIE, of site: TravellingSection, _ plain: inout [[UInt8]: Int]
     ) -> Int {
         let range = cie.record.range
         let bytes = Array(site.section.data[range])
@@ -97,7 +97,7 @@ extension ModuleBuilder {
     }
 
     /// The same for LSDAs: types by distances to slots.
-    mutating func addAbsoluteTypes(of site: Site) -> Bool {
+    mutating func addAbsoluteTypes(of site: TravellingSection) -> Bool {
         guard site.section.name.hasPrefix(".gcc_except_table"),
             site.section.relocations.contains(where: { $0.type == .abs32 })
         else { return false }
@@ -113,7 +113,7 @@ extension ModuleBuilder {
         return true
     }
 
-    private mutating func append(_ range: Range<Int>, of site: Site) -> Int {
+    private mutating func append(_ range: Range<Int>, of site: TravellingSection) -> Int {
         let start = object.sections[site.number].data.count
         object.sections[site.number].data += site.section.data[range]
         object.sections[site.number].size = UInt64(object.sections[site.number].data.count)

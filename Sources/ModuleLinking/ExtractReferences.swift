@@ -14,7 +14,7 @@ enum ReferenceTarget {
 
 extension ModuleBuilder {
     /// What `relocation` of `site` points at; nil after a refusal.
-    mutating func resolve(_ relocation: Relocation, at site: Site) -> ReferenceTarget? {
+    mutating func resolve(_ relocation: Relocation, at site: TravellingSection) -> ReferenceTarget? {
         guard let symbol = symbol(relocation.symbol, site.key.unit, site.key.side) else {
             refuse(.badInput, site.section.name, "a relocation names a symbol that is not in the object")
             return nil
@@ -46,7 +46,7 @@ extension ModuleBuilder {
         return nil
     }
 
-    private func unitSectionName(_ symbol: Symbol, _ site: Site) -> String {
+    private func unitSectionName(_ symbol: Symbol, _ site: TravellingSection) -> String {
         let sections = objectFile(site.key.unit, site.key.side).sections
         return symbol.sectionIndex.flatMap { sections.indices.contains($0) ? sections[$0].name : nil } ?? "?"
     }
@@ -55,7 +55,7 @@ extension ModuleBuilder {
     /// for the entry of a replaced function, which is the target's entry, and for places inside its new body: jump
     /// tables and `.cold` halves.
     private func resolveTravelling(
-        _ relocation: Relocation, _ symbol: Symbol, _ reference: Reference?, _ site: Site, _ key: SectionKey,
+        _ relocation: Relocation, _ symbol: Symbol, _ reference: Reference?, _ site: TravellingSection, _ key: SectionKey,
         _ number: SectionIndex
     ) -> ReferenceTarget {
         let here = ReferenceTarget.local(section: number, offset: Int64(bitPattern: symbol.value))
@@ -74,7 +74,7 @@ extension ModuleBuilder {
 
     /// Offset in the symbol's section that the reference means; nil where it can't be a function's entry: a
     /// PC-relative field in data is an entry of a jump table.
-    func pointedOffset(_ relocation: Relocation, _ symbol: Symbol, _ site: Site) -> UInt64? {
+    func pointedOffset(_ relocation: Relocation, _ symbol: Symbol, _ site: TravellingSection) -> UInt64? {
         switch relocation.type {
         case let type where type.isNear:
             guard site.section.isExecutable else { return nil }
@@ -85,7 +85,7 @@ extension ModuleBuilder {
     }
 
     /// Whether the field belongs to `call`, `jmp` or a conditional jump.
-    func isBranch(_ relocation: Relocation, _ site: Site) -> Bool {
+    func isBranch(_ relocation: Relocation, _ site: TravellingSection) -> Bool {
         if relocation.type == .plt32 { return true }
         guard relocation.type == .pc32, site.section.isExecutable else { return false }
         let data = site.section.data

@@ -16,7 +16,7 @@ extension ModuleBuilder {
         }
     }
 
-    mutating func add(_ relocation: Relocation, at site: Site) {
+    mutating func add(_ relocation: Relocation, at site: TravellingSection) {
         switch resolve(relocation, at: site) {
         case .local(let section, let offset): addLocal(relocation, at: site, section, offset)
         case .outside(let binding, let addend):
@@ -32,7 +32,7 @@ extension ModuleBuilder {
         }
     }
 
-    private mutating func refuseType(_ relocation: Relocation, _ site: Site, _ symbol: String) {
+    private mutating func refuseType(_ relocation: Relocation, _ site: TravellingSection, _ symbol: String) {
         refuse(
             .relocationType, site.name(at: relocation.offset),
             "\(relocation.type) against \(symbol) in \(site.section.name) is not in the closed list")
@@ -40,7 +40,7 @@ extension ModuleBuilder {
 
     /// The field is filled by the applier.
     private mutating func lift(
-        _ relocation: Relocation, _ type: RelocationType, at site: Site, binding: Int, addend: Int64
+        _ relocation: Relocation, _ type: RelocationType, at site: TravellingSection, binding: Int, addend: Int64
     ) {
         let size = UInt64(type.fieldSize)
         let length = UInt64(object.sections[site.number].data.count)
@@ -56,21 +56,21 @@ extension ModuleBuilder {
 
     /// The field is filled by `ld`, with the distance to a slot of ours. A plain PC32, so that `ld` relaxes nothing
     /// (trap linker-relaxations).
-    private mutating func reach(_ slot: SlotKey, _ relocation: Relocation, at site: Site) {
+    private mutating func reach(_ slot: SlotKey, _ relocation: Relocation, at site: TravellingSection) {
         let place = tables.slot(slot)
         keep(
             Relocation(offset: relocation.offset, type: .pc32, symbol: 0, addend: relocation.addend), at: site,
             tables: .got, place)
     }
 
-    private mutating func keep(_ relocation: Relocation, at site: Site, tables part: TablePart, _ offset: UInt64) {
+    private mutating func keep(_ relocation: Relocation, at site: TravellingSection, tables part: TablePart, _ offset: UInt64) {
         tables.references.append(
             TableReference(site: site.number, relocation: relocation, part: part, offset: offset))
     }
 
     // MARK: To the module itself
 
-    private mutating func addLocal(_ relocation: Relocation, at site: Site, _ section: SectionIndex, _ offset: Int64) {
+    private mutating func addLocal(_ relocation: Relocation, at site: TravellingSection, _ section: SectionIndex, _ offset: Int64) {
         noteAddressTaken(relocation, site, section, offset)
         let addend = relocation.addend &+ offset
         switch relocation.type {
@@ -91,7 +91,7 @@ extension ModuleBuilder {
 
     /// Someone may keep the address of a new function where no search finds it (trap unload-proof).
     private mutating func noteAddressTaken(
-        _ relocation: Relocation, _ site: Site, _ section: SectionIndex, _ offset: Int64
+        _ relocation: Relocation, _ site: TravellingSection, _ section: SectionIndex, _ offset: Int64
     ) {
         guard resident == nil, let starts = functionStarts[section], !isBranch(relocation, site) else { return }
         let symbol = Symbol(
@@ -103,7 +103,7 @@ extension ModuleBuilder {
 
     // MARK: To the target
 
-    private mutating func addBound(_ relocation: Relocation, at site: Site, _ binding: Binding) {
+    private mutating func addBound(_ relocation: Relocation, at site: TravellingSection, _ binding: Binding) {
         switch relocation.type {
         case .pc32, .plt32:
             let index = bindings.index(of: binding)
@@ -123,7 +123,7 @@ extension ModuleBuilder {
 
     // MARK: To libraries
 
-    private mutating func addImported(_ relocation: Relocation, at site: Site, _ binding: Binding) {
+    private mutating func addImported(_ relocation: Relocation, at site: TravellingSection, _ binding: Binding) {
         var kept = relocation
         switch relocation.type {
         case .plt32: break
@@ -150,7 +150,7 @@ extension ModuleBuilder {
     /// Code of a program names a library's data as if they were its own. Where it only takes the address, `lea x(%rip), r`
     /// becomes `mov slot(%rip), r`, of the same length and effect: what a linker does the other way round. (Where the target
     /// has a copy of the data, that is bound, and nothing gets here.)
-    private mutating func addDirect(_ relocation: Relocation, at site: Site, _ binding: Binding) {
+    private mutating func addDirect(_ relocation: Relocation, at site: TravellingSection, _ binding: Binding) {
         guard isLoadOfAddress(relocation, site) else { return refuseDirect(relocation, site, binding.symbol) }
         guard let index = bindings.indexOfImported(binding) else { return refuseVersions(binding) }
         patch([0x8b], at: relocation.offset - 2, of: site)
@@ -159,7 +159,7 @@ extension ModuleBuilder {
         reach(.address(index, offset: relocation.addend &+ 4), field, at: site)
     }
 
-    private mutating func refuseDirect(_ relocation: Relocation, _ site: Site, _ symbol: String) {
+    private mutating func refuseDirect(_ relocation: Relocation, _ site: TravellingSection, _ symbol: String) {
         refuse(
             .pieLibraryData, site.name(at: relocation.offset),
             "it uses \(symbol) of a library directly, and the target has no copy of it")
@@ -167,7 +167,7 @@ extension ModuleBuilder {
 
     /// Nobody can compare a destructor's address: the compiler hands it to the library, to be called. So a jump of the module's
     /// own serves where code asks for an address of 4 bytes.
-    private mutating func addJumpAddress(_ relocation: Relocation, at site: Site, _ binding: Binding) {
+    private mutating func addJumpAddress(_ relocation: Relocation, at site: TravellingSection, _ binding: Binding) {
         guard let index = bindings.indexOfImported(binding) else { return refuseVersions(binding) }
         let start = relocation.offset
         patch([0, 0, 0, 0], at: start, of: site)
@@ -180,7 +180,7 @@ extension ModuleBuilder {
     }
 
     /// The field is the last of a `lea` of 8 bytes.
-    private func isLoadOfAddress(_ relocation: Relocation, _ site: Site) -> Bool {
+    private func isLoadOfAddress(_ relocation: Relocation, _ site: TravellingSection) -> Bool {
         let data = site.section.data
         guard site.section.isExecutable, let field = Int(exactly: relocation.offset), field >= 3,
             field <= data.count - 4, data[field - 3] & 0xf8 == 0x48, data[field - 2] == 0x8d,
@@ -212,7 +212,7 @@ extension ModuleBuilder {
 
     // MARK: Thread-locals
 
-    private mutating func addThreadLocal(_ relocation: Relocation, at site: Site, _ binding: Binding) {
+    private mutating func addThreadLocal(_ relocation: Relocation, at site: TravellingSection, _ binding: Binding) {
         switch relocation.type {
         case .tpoff32, .dtpoff32:
             let index = bindings.index(of: binding)
@@ -229,7 +229,7 @@ extension ModuleBuilder {
 
     /// `lea x@tlsdesc(%rip), %rax; call *(%rax)`: through a copy of the target's own descriptor, or as a linker would
     /// relax it, by the distance from the thread pointer.
-    private mutating func addDescriptor(_ relocation: Relocation, at site: Site, _ binding: Binding) {
+    private mutating func addDescriptor(_ relocation: Relocation, at site: TravellingSection, _ binding: Binding) {
         let start = Int(relocation.offset) - 3
         guard start >= 0, relocation.offset <= UInt64(site.section.data.count),
             site.section.data[start..<start + 3].elementsEqual([0x48, 0x8d, 0x05]), relocation.addend == -4
@@ -251,7 +251,7 @@ extension ModuleBuilder {
 
     private func descriptor(of binding: Binding) -> UInt64? { plan.threadDescriptors?[binding.address] }
 
-    private mutating func patch(_ bytes: [UInt8], at offset: UInt64, of site: Site) {
+    private mutating func patch(_ bytes: [UInt8], at offset: UInt64, of site: TravellingSection) {
         let start = Int(offset)
         guard start >= 0, start + bytes.count <= object.sections[site.number].data.count else { return }
         object.sections[site.number].data.replaceSubrange(start..<start + bytes.count, with: bytes)

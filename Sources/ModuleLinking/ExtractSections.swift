@@ -5,7 +5,7 @@ import ObjectFiles
 import PatchFormat
 
 /// A travelling section: where it comes from, and the copy that goes into the module.
-struct Site {
+struct TravellingSection {
     var key: SectionKey
     /// Number in the module's object.
     var number: SectionIndex
@@ -55,7 +55,7 @@ extension ModuleBuilder {
         section.link = 0
         let number = add(section)
         sectionNumbers[key] = number
-        sites.append(Site(key: key, number: number, section: original, symbols: symbols.sorted { $0.value < $1.value }))
+        sites.append(TravellingSection(key: key, number: number, section: original, symbols: symbols.sorted { $0.value < $1.value }))
         noteResident(original)
         addNames(file.symbols(in: key.section), key, number)
     }

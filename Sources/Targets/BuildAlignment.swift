@@ -79,7 +79,7 @@ struct BuildAlignment {
         for section in rebuilt.sections where section.isAllocated && section.isExecutable {
             guard let other = official.section(named: section.name), other.isExecutable else { continue }
             let first = functions.count
-            for range in pieces(of: section, sizes) {
+            for range in functionRanges(of: section, sizes) {
                 let address = section.address &+ UInt64(range.lowerBound)
                 indexOf[address] = functions.count
                 functions.append(linkedFunction(range, of: section, image: image, threadBlock: threadBlock))

@@ -4,7 +4,7 @@ import ObjectFiles
 /// The code of an official file, divided into what the rebuilt file has, too, and what it lacks.
 package struct OfficialCode: Sendable {
     /// Code of the rebuilt file at its official place.
-    package struct Piece: Sendable {
+    package struct LocatedFunction: Sendable {
         package var range: Range<UInt64>
         package var zone: Zone
         /// What the rebuilt file calls it; none for code without a symbol.
@@ -19,7 +19,7 @@ package struct OfficialCode: Sendable {
     package struct Gap: Sendable {
         package var range: Range<UInt64>
         package var zone: Zone
-        /// Indices of the pieces around it; nil at the ends of its section.
+        /// Indices of the functions around it; nil at the ends of its section.
         package var before: Int?
         package var after: Int?
         /// Where it is as many functions as the rebuilt file has in its place: the names of each of those.
@@ -41,7 +41,7 @@ package struct OfficialCode: Sendable {
     }
 
     /// In order of their addresses.
-    package private(set) var pieces: [Piece] = []
+    package private(set) var functions: [LocatedFunction] = []
     package private(set) var gaps: [Gap] = []
     /// By number: the names of the rebuilt file's sources.
     package private(set) var sources: [String] = []
@@ -63,22 +63,22 @@ package struct OfficialCode: Sendable {
             for (place, index) in placed[first..<max(first, last)] {
                 let function = alignment.functions[index]
                 let zone = Zone(section: section.name, isEarly: start.map { place < $0 } ?? true)
-                var piece = Piece(
+                var found = LocatedFunction(
                     range: place..<place &+ UInt64(function.range.count), zone: zone, names: [], function: index)
                 for symbol in origins.symbols[function.address] ?? [] {
-                    piece.names.append(symbol.name)
-                    piece.source = symbol.source ?? piece.source
+                    found.names.append(symbol.name)
+                    found.source = symbol.source ?? found.source
                 }
-                pieces.append(piece)
+                functions.append(found)
             }
             addGaps(of: section, start: start)
         }
         sources = origins.sources
         guard !gaps.isEmpty else { return }
-        let functions = TargetFrames(official).functions.sorted { $0.lowerBound < $1.lowerBound }
+        let described = TargetFrames(official).functions.sorted { $0.lowerBound < $1.lowerBound }
         for index in gaps.indices {
             let names = counterparts(of: gaps[index], alignment).map { origins.symbols[$0]?.map(\.name) ?? [] }
-            if names.count == official.count(of: functions, filling: gaps[index].range) {
+            if names.count == official.count(of: described, filling: gaps[index].range) {
                 gaps[index].counterparts = names
             }
         }
@@ -86,7 +86,7 @@ package struct OfficialCode: Sendable {
 
     /// The rebuilt file's functions between those around a gap that the official file has nowhere: addresses, in order.
     private func counterparts(of gap: Gap, _ alignment: BuildAlignment) -> [UInt64] {
-        let (before, after) = (gap.before.map { pieces[$0].function }, gap.after.map { pieces[$0].function })
+        let (before, after) = (gap.before.map { functions[$0].function }, gap.after.map { functions[$0].function })
         guard let section = (before ?? after).map({ alignment.neighbours(of: $0) }) else { return [] }
         let (first, last) = (before.map { $0 + 1 } ?? section.lowerBound, after ?? section.upperBound)
         guard first < last else { return [] }
@@ -95,15 +95,15 @@ package struct OfficialCode: Sendable {
 
     private mutating func addGaps(of section: Section, start: UInt64?) {
         let end = section.address &+ section.size
-        let own = pieces.indices.reversed().prefix { pieces[$0].range.lowerBound >= section.address }.reversed()
+        let own = functions.indices.reversed().prefix { functions[$0].range.lowerBound >= section.address }.reversed()
         var (at, before) = (section.address, Int?.none)
-        for (bound, after) in own.map({ (pieces[$0].range.lowerBound, Int?.some($0)) }) + [(end, nil)] {
+        for (bound, after) in own.map({ (functions[$0].range.lowerBound, Int?.some($0)) }) + [(end, nil)] {
             if bound > at, let code = section.code(between: at, and: bound) {
                 let zone = Zone(section: section.name, isEarly: start.map { code.lowerBound < $0 } ?? true)
                 gaps.append(Gap(range: code, zone: zone, before: before, after: after))
             }
-            guard let after, pieces[after].range.upperBound > at else { continue }
-            (at, before) = (pieces[after].range.upperBound, after)
+            guard let after, functions[after].range.upperBound > at else { continue }
+            (at, before) = (functions[after].range.upperBound, after)
         }
     }
 }
@@ -139,7 +139,7 @@ private func readOrigins(
 
 /// The functions of a section, of `sizes` by their addresses, and what lies between them and is no padding: code that no
 /// symbol names.
-func pieces(of section: Section, _ sizes: [UInt64: UInt64]) -> [Range<Int>] {
+func functionRanges(of section: Section, _ sizes: [UInt64: UInt64]) -> [Range<Int>] {
     let end = section.address &+ UInt64(section.data.count)
     let named = sizes.keys.filter { $0 >= section.address && $0 < end }.sorted().compactMap { address -> Range<Int>? in
         let start = Int(address - section.address)
