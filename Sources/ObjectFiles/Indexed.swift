@@ -11,13 +11,19 @@ public struct ElementIndex<Element>: RawRepresentable, Sendable {
     public init(rawValue: Int) { self.rawValue = rawValue }
 }
 
-/// Hashing is `RawRepresentable`'s, which is as cheap as that of the number.
 extension ElementIndex: Hashable, Comparable, Strideable {
     @inlinable
     public static func == (a: ElementIndex, b: ElementIndex) -> Bool { a.rawValue == b.rawValue }
 
     @inlinable
     public static func < (a: ElementIndex, b: ElementIndex) -> Bool { a.rawValue < b.rawValue }
+
+    @inlinable
+    public func hash(into hasher: inout Hasher) { rawValue.hash(into: &hasher) }
+
+    /// What dictionaries and sets call: the number's own is a good deal faster than the one made of `hash(into:)`.
+    @inlinable
+    public func _rawHashValue(seed: Int) -> Int { rawValue._rawHashValue(seed: seed) }
 
     @inlinable
     public func distance(to other: ElementIndex) -> Int { other.rawValue - rawValue }
@@ -59,7 +65,8 @@ public struct Indexed<Element>: RandomAccessCollection {
 
     @inlinable
     public subscript(index: Index) -> Element {
-        get { elements[index.rawValue] }
+        // Lends the element: a copy of a section counts references of all that it holds.
+        _read { yield elements[index.rawValue] }
         _modify { yield &elements[index.rawValue] }
     }
 
