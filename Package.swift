@@ -90,7 +90,7 @@ let package = Package(
             ]),
 
         // What becomes of a bundle: show, sign, verify, hand over.
-        room("Releasing", ["Toolchain", "Signatures", "PatchFormat", "Diagnostics"]),
+        room("Releasing", ["Toolchain", "Signatures", "ElfFormat", "PatchFormat", "Diagnostics"]),
 
         // The stages in one straight function, and what describes their outcome.
         room(

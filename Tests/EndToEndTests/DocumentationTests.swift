@@ -146,6 +146,31 @@ import Testing
         }
     }
 
+    /// No file looks into a room that its own does not depend on. The manager of packages lets such an import pass where the
+    /// room happens to be built already; with it, a circle of files could cross rooms.
+    @Test func everyImportIsDeclared() throws {
+        let targets = packageTargets()
+        var undeclared: [String] = []
+        for file in try run("find", [packageRoot + "/Sources", "-name", "*.swift"]).stdout.split(separator: "\n") {
+            let path = file.dropFirst(packageRoot.count + "/Sources/".count)
+            guard let room = path.split(separator: "/").first.map(String.init), let declared = targets[room] else {
+                continue
+            }
+            let imports = readText(String(file)).split(separator: "\n").filter { $0.contains("import ") }
+                .compactMap { line -> String? in
+                    let words = line.split(separator: " ")
+                    guard let place = words.firstIndex(of: "import"), place < words.count - 1,
+                        words[..<place].allSatisfy({ $0.hasPrefix("@") || $0 == "public" || $0 == "package" })
+                    else { return nil }
+                    return String(words[place + 1])
+                }
+            for name in imports where targets[name] != nil && !declared.contains(name) {
+                undeclared.append("\(path) imports \(name)")
+            }
+        }
+        #expect(undeclared.sorted() == [])
+    }
+
     /// Each target's name, and what else its call in Package.swift names.
     private func packageTargets() -> [String: [String]] {
         var manifest = readText(packageRoot + "/Package.swift").split(separator: "\n").map { $0.drop { $0 == " " } }
