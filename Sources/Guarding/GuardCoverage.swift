@@ -70,7 +70,9 @@ private struct UnitExtent {
                 .compactMap { matched.addresses[$0] })
         for (zone, indices) in Dictionary(grouping: code.functions.indices, by: { code.functions[$0].zone }) {
             // Places of what has twins are not proved, but their names say whose they are.
-            let runs = indices.split { !names.isSuperset(of: code.functions[$0].names) || code.functions[$0].names.isEmpty }
+            let runs = indices.split {
+                !names.isSuperset(of: code.functions[$0].names) || code.functions[$0].names.isEmpty
+            }
             let own = runs.filter { run in run.contains { places.contains(code.functions[$0].range.lowerBound) } }
             for run in own { functions.formUnion(run) }
             guard !zone.isEarly, own.count == 1, let first = own[0].first, let last = own[0].last,

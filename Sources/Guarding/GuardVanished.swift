@@ -152,11 +152,6 @@ extension ObjectView {
 }
 
 private func isBranch(_ relocation: Relocation, _ section: Section) -> Bool {
-    guard relocation.type != .plt32 else { return true }
-    guard relocation.type == .pc32, relocation.offset >= 1, relocation.offset <= UInt64(section.data.count) else {
-        return false
-    }
-    let second = section.data[Int(relocation.offset) - 1]
-    let first = relocation.offset >= 2 ? section.data[Int(relocation.offset) - 2] : 0
-    return second == 0xe8 || second == 0xe9 || (first == 0x0f && second & 0xf0 == 0x80)
+    relocation.type == .plt32
+        || (relocation.type == .pc32 && Encoding.isBranchField(in: section.data, at: relocation.offset))
 }

@@ -1,6 +1,7 @@
 import Closing
 import Diagnostics
 import ElfFormat
+import MachineCode
 import ObjectFiles
 import PatchFormat
 
@@ -55,7 +56,8 @@ extension ModuleBuilder {
     /// for the entry of a replaced function, which is the target's entry, and for places inside its new body: jump
     /// tables and `.cold` halves.
     private func resolveTravelling(
-        _ relocation: Relocation, _ symbol: Symbol, _ reference: Reference?, _ site: TravellingSection, _ key: SectionKey,
+        _ relocation: Relocation, _ symbol: Symbol, _ reference: Reference?, _ site: TravellingSection,
+        _ key: SectionKey,
         _ number: SectionIndex
     ) -> ReferenceTarget {
         let here = ReferenceTarget.local(section: number, offset: Int64(bitPattern: symbol.value))
@@ -88,9 +90,6 @@ extension ModuleBuilder {
     func isBranch(_ relocation: Relocation, _ site: TravellingSection) -> Bool {
         if relocation.type == .plt32 { return true }
         guard relocation.type == .pc32, site.section.isExecutable else { return false }
-        let data = site.section.data
-        guard let offset = Int(exactly: relocation.offset), offset >= 1, offset <= data.count else { return false }
-        if data[offset - 1] == 0xe8 || data[offset - 1] == 0xe9 { return true }
-        return offset >= 2 && data[offset - 2] == 0x0f && data[offset - 1] & 0xf0 == 0x80
+        return Encoding.isBranchField(in: site.section.data, at: relocation.offset)
     }
 }

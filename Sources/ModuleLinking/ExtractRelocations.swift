@@ -63,14 +63,18 @@ extension ModuleBuilder {
             tables: .got, place)
     }
 
-    private mutating func keep(_ relocation: Relocation, at site: TravellingSection, tables part: TablePart, _ offset: UInt64) {
+    private mutating func keep(
+        _ relocation: Relocation, at site: TravellingSection, tables part: TablePart, _ offset: UInt64
+    ) {
         tables.references.append(
             TableReference(site: site.number, relocation: relocation, part: part, offset: offset))
     }
 
     // MARK: To the module itself
 
-    private mutating func addLocal(_ relocation: Relocation, at site: TravellingSection, _ section: SectionIndex, _ offset: Int64) {
+    private mutating func addLocal(
+        _ relocation: Relocation, at site: TravellingSection, _ section: SectionIndex, _ offset: Int64
+    ) {
         noteAddressTaken(relocation, site, section, offset)
         let addend = relocation.addend &+ offset
         switch relocation.type {
@@ -153,7 +157,7 @@ extension ModuleBuilder {
     private mutating func addDirect(_ relocation: Relocation, at site: TravellingSection, _ binding: Binding) {
         guard isLoadOfAddress(relocation, site) else { return refuseDirect(relocation, site, binding.symbol) }
         guard let index = bindings.indexOfImported(binding) else { return refuseVersions(binding) }
-        patch([0x8b], at: relocation.offset - 2, of: site)
+        patch([Encoding.loadOpcode], at: relocation.offset - 2, of: site)
         var field = relocation
         field.addend = -4
         reach(.address(index, offset: relocation.addend &+ 4), field, at: site)
@@ -182,9 +186,8 @@ extension ModuleBuilder {
     /// The field is the last of a `lea` of 8 bytes.
     private func isLoadOfAddress(_ relocation: Relocation, _ site: TravellingSection) -> Bool {
         let data = site.section.data
-        guard site.section.isExecutable, let field = Int(exactly: relocation.offset), field >= 3,
-            field <= data.count - 4, data[field - 3] & 0xf8 == 0x48, data[field - 2] == 0x8d,
-            data[field - 1] & 0xc7 == 0x05
+        guard site.section.isExecutable, let field = Int(exactly: relocation.offset),
+            Encoding.mayTakeAddress(in: data, at: field)
         else { return false }
         let start = site.symbols.last { $0.value <= relocation.offset }.map { Int($0.value) } ?? 0
         var isFound = false
@@ -222,7 +225,7 @@ extension ModuleBuilder {
         case .tlsld: reach(.threadModule(bindings.index(of: binding)), relocation, at: site)
         case .gotpc32TLSDesc: addDescriptor(relocation, at: site, binding)
         case .tlsDescCall:
-            if descriptor(of: binding) == nil { patch([0x66, 0x90], at: relocation.offset, of: site) }
+            if descriptor(of: binding) == nil { patch(Encoding.shortNop, at: relocation.offset, of: site) }
         default: refuseType(relocation, site, binding.symbol)
         }
     }
@@ -232,7 +235,7 @@ extension ModuleBuilder {
     private mutating func addDescriptor(_ relocation: Relocation, at site: TravellingSection, _ binding: Binding) {
         let start = Int(relocation.offset) - 3
         guard start >= 0, relocation.offset <= UInt64(site.section.data.count),
-            site.section.data[start..<start + 3].elementsEqual([0x48, 0x8d, 0x05]), relocation.addend == -4
+            site.section.data[start..<start + 3].elementsEqual(Encoding.addressToRAX), relocation.addend == -4
         else { return refuseType(relocation, site, binding.symbol) }
         if let slot = descriptor(of: binding) {
             let words = [slot, slot &+ 8].map {
@@ -242,10 +245,10 @@ extension ModuleBuilder {
         }
         let index = bindings.index(of: binding)
         if plan.threadDescriptors == nil {
-            patch([0x48, 0xc7, 0xc0], at: UInt64(start), of: site)
+            patch(Encoding.constantToRAX, at: UInt64(start), of: site)
             return lift(relocation, .tpoff32, at: site, binding: index, addend: 0)
         }
-        patch([0x48, 0x8b, 0x05], at: UInt64(start), of: site)
+        patch(Encoding.loadToRAX, at: UInt64(start), of: site)
         reach(.threadOffset(index), relocation, at: site)
     }
 

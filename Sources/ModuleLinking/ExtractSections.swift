@@ -55,7 +55,9 @@ extension ModuleBuilder {
         section.link = 0
         let number = add(section)
         sectionNumbers[key] = number
-        sites.append(TravellingSection(key: key, number: number, section: original, symbols: symbols.sorted { $0.value < $1.value }))
+        sites.append(
+            TravellingSection(
+                key: key, number: number, section: original, symbols: symbols.sorted { $0.value < $1.value }))
         noteResident(original)
         addNames(file.symbols(in: key.section), key, number)
     }

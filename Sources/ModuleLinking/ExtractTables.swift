@@ -1,5 +1,6 @@
 import Closing
 import ElfFormat
+import MachineCode
 import ObjectFiles
 import PatchFormat
 
@@ -84,7 +85,7 @@ extension ModuleBuilder {
         let plt = addTable(".livepatch.plt", flags: 6, size: tables.jumps.count * size, alignment: 16)
         for (index, binding) in tables.jumps.enumerated() {
             let start = index * size
-            object.sections[plt].data.replaceSubrange(start..<start + size, with: [0x3e, 0xff, 0x25, 0, 0, 0, 0, 0xcc])
+            object.sections[plt].data.replaceSubrange(start..<start + size, with: Encoding.jumpThroughSlot)
             let slot = Int64(tables.slot(.address(binding)))
             object.addRelocation(local(got, at: UInt64(start + 3), .pc32, addend: slot - 4), to: plt)
         }

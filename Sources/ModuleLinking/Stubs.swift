@@ -1,36 +1,9 @@
 import Closing
 import Diagnostics
 import ElfFormat
+import MachineCode
 import ObjectFiles
 import PatchFormat
-
-/// The code an entry jumps to: it tests the switch and goes on to the new body, or to the original one. It changes no
-/// register, because callers that stay may know which registers the original leaves alone (trap ipa-contract); of
-/// the flags nothing is live at a function's entry.
-struct Stub {
-    static let alignment = 32
-
-    /// Code with zeroes where the three (or two) references go, and their offsets in it.
-    var code: [UInt8]
-    /// The switch (or the pointer to it), and its addend.
-    var test: (offset: UInt64, addend: Int64)
-    /// The new body.
-    var new: UInt64
-    /// The 8-byte pointer to the original body.
-    var old: UInt64
-
-    /// `cmpb $0, switch(%rip); jne new; notrack jmp *old(%rip)`
-    static let direct = Stub(
-        code: [0x80, 0x3d, 0, 0, 0, 0, 0, 0x0f, 0x85, 0, 0, 0, 0, 0x3e, 0xff, 0x25, 0, 0, 0, 0], test: (2, -5), new: 9,
-        old: 16)
-
-    /// `push %rax; mov pointer(%rip), %rax; cmpb $0, (%rax); pop %rax; jne new; notrack jmp *old(%rip)`
-    static let shared = Stub(
-        code: [
-            0x50, 0x48, 0x8b, 0x05, 0, 0, 0, 0, 0x80, 0x38, 0, 0x58, 0x0f, 0x85, 0, 0, 0, 0, 0x3e, 0xff, 0x25, 0, 0, 0,
-            0,
-        ], test: (4, -4), new: 14, old: 21)
-}
 
 extension ModuleBuilder {
     /// Adds stubs, the pointers they jump through, and the switch.
@@ -46,7 +19,7 @@ extension ModuleBuilder {
         }
         let stubs = addTable(".livepatch.stubs", flags: 6, size: replaced.count * Stub.alignment, alignment: 32)
         let slots = addTable(".livepatch.slots", flags: 3, size: replaced.count * 8, alignment: 8)
-        object.sections[stubs].data = Array(repeating: 0xcc, count: replaced.count * Stub.alignment)
+        object.sections[stubs].data = Array(repeating: Encoding.filler, count: replaced.count * Stub.alignment)
         var next = 0
         for function in plan.functions {
             var extracted = ExtractedFunction()

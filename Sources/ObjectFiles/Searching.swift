@@ -1,5 +1,6 @@
 extension Array {
     /// The first index whose element satisfies a predicate that is false, then true; `count` when none does.
+    @inlinable
     public func partitioningIndex(where predicate: (Element) -> Bool) -> Int {
         var (low, high) = (0, count)
         while low < high {

@@ -124,7 +124,7 @@ private func fieldOffset(
         guard offset > start, field32(bytes, bytes.startIndex + offset) == Int32(truncatingIfNeeded: distance) else {
             return false
         }
-        return isBranch || bytes[bytes.startIndex + offset - 1] & 0xc7 == 0x05
+        return isBranch || Encoding.isRIPRelative(bytes[bytes.startIndex + offset - 1])
     }
 }
 

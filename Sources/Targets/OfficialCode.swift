@@ -189,7 +189,9 @@ extension Section {
         let bytes = data[range]
         forEachInstruction(bytes, at: UInt64(range.lowerBound)) { instruction in
             let (start, end) = (Int(instruction.address), Int(instruction.end))
-            if instruction.kind == .nop || bytes[start..<end].allSatisfy({ $0 == 0 || $0 == 0xcc }) { return }
+            if instruction.kind == .nop || bytes[start..<end].allSatisfy({ $0 == 0 || $0 == Encoding.filler }) {
+                return
+            }
             found = (found?.lowerBound ?? start)..<end
         }
         return found

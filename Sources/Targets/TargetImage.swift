@@ -1,5 +1,6 @@
 import Diagnostics
 import ElfFormat
+import MachineCode
 import ObjectFiles
 
 /// The ELF file to be patched, with the symbols that name what is in it.
@@ -222,17 +223,11 @@ package struct TargetImage: Sendable {
         file.segments.contains { $0.type == PT.load && address >= $0.address && address - $0.address < $0.memorySize }
     }
 
-    /// The slot that a PLT entry jumps through (`[endbr64] [bnd] jmp *slot(%rip)`); nil for any other code.
+    /// The slot that a PLT entry jumps through; nil for any other code.
     package func slotOfPLTEntry(at address: UInt64) -> UInt64? {
         let section = file.sections.first { $0.isAllocated && address >= $0.address && address - $0.address < $0.size }
-        guard let section, section.name.hasPrefix(".plt"), var code = bytes(at: address, size: 11) else { return nil }
-        if code.starts(with: [0xf3, 0x0f, 0x1e, 0xfa]) { code = code.dropFirst(4) }
-        if code.first == 0xf2 { code = code.dropFirst() }
-        guard code.count >= 6, code.starts(with: [0xff, 0x25]) else { return nil }
-        let field = code.dropFirst(2).prefix(4).reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-        // The jump ends where the field does; `code` is a slice, so count from the entry.
-        let length = UInt64(11 - code.count + 6)
-        return address &+ length &+ UInt64(bitPattern: Int64(Int32(bitPattern: field)))
+        guard let section, section.name.hasPrefix(".plt"), let code = bytes(at: address, size: 11) else { return nil }
+        return Encoding.slotOfJump(code, at: address)
     }
 
     /// The symbol table has what is local to units, and so every function by its name: nobody took those out (`strip -x`,

@@ -118,9 +118,9 @@ struct CallerSearch {
             section.data.withUnsafeBytes { bytes in
                 var offset = 0
                 while offset < bytes.count {
-                    if let length = Self.length(bytes, offset), offset + length <= bytes.count {
+                    if let length = Encoding.lengthOfReference(bytes, offset), offset + length <= bytes.count {
                         let site = section.address &+ UInt64(offset)
-                        let address = site &+ UInt64(length) &+ Self.distance(bytes, offset, length)
+                        let address = site &+ UInt64(length) &+ Encoding.distanceOfReference(bytes, offset, length)
                         if address >= low, address <= high, names[address] != nil {
                             found.append(Candidate(site: site, target: address))
                         }
@@ -130,29 +130,5 @@ struct CallerSearch {
             }
         }
         return found
-    }
-
-    /// Bytes of what may be an instruction that ends with a distance: call, jump, conditional jump, call or jump through a
-    /// slot, `lea`.
-    @inline(__always)
-    private static func length(_ bytes: UnsafeRawBufferPointer, _ offset: Int) -> Int? {
-        let byte = bytes[offset]
-        switch byte {
-        case 0xe8, 0xe9: return 5
-        case 0xeb, 0x70...0x7f: return 2
-        case 0x0f: return offset + 1 < bytes.count && bytes[offset + 1] & 0xf0 == 0x80 ? 6 : nil
-        case 0xff: return offset + 1 < bytes.count && [0x15, 0x25].contains(bytes[offset + 1]) ? 6 : nil
-        case 0x48...0x4f:
-            guard offset + 2 < bytes.count, bytes[offset + 1] == 0x8d else { return nil }
-            return bytes[offset + 2] & 0xc7 == 0x05 ? 7 : nil
-        default: return nil
-        }
-    }
-
-    @inline(__always)
-    private static func distance(_ bytes: UnsafeRawBufferPointer, _ offset: Int, _ length: Int) -> UInt64 {
-        if length == 2 { return UInt64(bitPattern: Int64(Int8(bitPattern: bytes[offset + 1]))) }
-        let field = bytes.loadUnaligned(fromByteOffset: offset + length - 4, as: UInt32.self)
-        return UInt64(bitPattern: Int64(Int32(bitPattern: UInt32(littleEndian: field))))
     }
 }
