@@ -57,12 +57,12 @@ long lp_read_memory(int32_t pid, const struct lp_transfer *transfers, size_t cou
     return transfer(SYS_process_vm_readv, pid, transfers, count);
 }
 
-long lp_write_memory(int32_t pid, const struct lp_transfer *transfers, size_t count) {
-    return transfer(SYS_process_vm_writev, pid, transfers, count);
-}
-
 long lp_kcmp_vm(int32_t a, int32_t b) { return result(syscall(SYS_kcmp, (long)a, (long)b, 1L, 0L, 0L)); }
 long lp_open_pidfd(int32_t pid) { return result(syscall(SYS_pidfd_open, (long)pid, 0L)); }
+
+long lp_tgkill(int32_t pid, int32_t tid, int32_t signal) {
+    return result(syscall(SYS_tgkill, (long)pid, (long)tid, (long)signal));
+}
 
 long lp_prepare_tracer(int32_t parent) {
     for (int number = 1; number < 32; number++) signal(number, SIG_DFL);

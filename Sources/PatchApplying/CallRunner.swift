@@ -88,7 +88,7 @@ struct CallRunner {
             }
             let own = OwnStack.ranges(of: stopped, map).compactMap { $0 }
             var arena = RemoteArena(capacity: 1 << 20)
-            return try arena.read(own, of: stopped.memory).contains {
+            return try arena.readStacks(own, of: stopped).contains {
                 stub.firstHit(in: arena.bytes($0)) != nil
             }
         }.value

@@ -70,12 +70,7 @@ struct ModuleMapper {
     func fill(_ module: PlannedModule) throws {
         for segment in module.image.segments {
             let bytes = trimmed(module.image.memory.bytes[Int(segment.start)..<Int(segment.start + segment.size)])
-            let place = RemoteAddress(module.base + segment.start)
-            if segment.flags & PF.write != 0 {
-                try process.memory.write(bytes, at: place)
-            } else {
-                try process.memory.writeForced(bytes, at: place)
-            }
+            try process.memory.write(bytes, at: RemoteAddress(module.base + segment.start))
         }
     }
 

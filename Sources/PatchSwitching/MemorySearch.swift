@@ -1,3 +1,4 @@
+import ElfFormat
 import Glibc
 import ProcessControl
 import ProcessImage
@@ -8,6 +9,9 @@ package struct MemorySearch: Sendable {
     package var memory: RemoteMemory
     /// CLOCK_MONOTONIC in nanoseconds, past which the search gives up; nil for none.
     package var deadline: UInt64?
+
+    /// Whether a page that can't be read ends the search: what user space has yet to provide may hold anything.
+    var needsEveryPage = false
 
     package init(map: MemoryMap, memory: RemoteMemory, deadline: UInt64? = nil) {
         self.map = map
@@ -61,9 +65,23 @@ package struct MemorySearch: Sendable {
     private func scan(
         _ ranges: [RemoteRange], _ table: ScanTable, _ arena: inout RemoteArena, _ body: (UInt64, UInt64) throws -> Void
     ) throws {
+        var left = ranges
+        while !left.isEmpty { left = try scanOnce(left, table, &arena, body) }
+    }
+
+    /// - Returns: what lies behind pages that can't be read.
+    private func scanOnce(
+        _ ranges: [RemoteRange], _ table: ScanTable, _ arena: inout RemoteArena, _ body: (UInt64, UInt64) throws -> Void
+    ) throws -> [RemoteRange] {
         if let deadline, monotonicNanoseconds() > deadline { throw SwitchObstacle.tooLong }
         let copies = try arena.read(ranges, of: memory)
+        var left: [RemoteRange] = []
         for (range, copy) in zip(ranges, copies) {
+            let end = range.start + UInt64(copy.count)
+            if end < range.end {
+                if needsEveryPage { throw SwitchObstacle.unreadable(place: end.rawValue) }
+                left.append(RemoteRange(start: end.page + pageSize, end: range.end))
+            }
             let bytes = arena.bytes(copy)
             var from = 0
             while let hit = table.firstHit(in: bytes, from: from) {
@@ -72,6 +90,7 @@ package struct MemorySearch: Sendable {
                 from = hit + 1
             }
         }
+        return left.filter { !$0.isEmpty }
     }
 
     /// Resident or swapped pages of writable mappings, in pieces of at most a chunk: what was never touched is zero.

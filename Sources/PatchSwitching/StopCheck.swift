@@ -53,7 +53,7 @@ enum StopCheck {
             stacks = OwnStack.ranges(of: stopped, workspace.map)
         }
         let own = stacks.compactMap { $0 }
-        let copies = try workspace.arena.read(own, of: stopped.memory)
+        let copies = try workspace.arena.readStacks(own, of: stopped)
         let threads = zip(stopped.threads, stacks).filter { $0.1 != nil }.map(\.0)
         workspace.copied = threads.indices.map {
             CopiedStack(tid: threads[$0].tid, registers: threads[$0].registers, range: own[$0], slice: copies[$0])

@@ -76,7 +76,8 @@ package struct UnusedProof {
         let memory = process.memory
         let map = try MemoryMap.read(pid: process.pid)
         let live = OwnStack.ranges(of: process, map).compactMap { $0 }
-        let search = MemorySearch(map: map, memory: memory, deadline: process.deadline)
+        var search = MemorySearch(map: map, memory: memory, deadline: process.deadline)
+        search.needsEveryPage = true
         try search.refuseHits(table, except: own + OwnStack.unused(live, map)) { place, value in
             isOfUnwinder(place, value, memory)
         }

@@ -14,10 +14,10 @@ struct BorrowedThread {
 
     /// The frame that takes it back without us. There is no interrupted call for the kernel to restart after
     /// `rt_sigreturn`, so the frame stands before the `syscall` instruction.
-    func frame(restorer: RemoteAddress, pid: Int32) throws(ProcessError) -> SignalFrame {
+    func frame(restorer: RemoteAddress, memory: RemoteMemory) throws(ProcessError) -> SignalFrame {
         var after = registers
         after.orig_rax = .max
-        if let number = try restartNumber(pid: pid) {
+        if let number = try restartNumber(memory) {
             after.rip = registers.rip &- 2
             after.rax = number
         }
@@ -25,28 +25,28 @@ struct BorrowedThread {
             let frame = SignalFrame(
                 registers: after, stackPointer: RemoteAddress(registers.rsp), mask: mask, extended: extended,
                 restorer: restorer)
-        else { throw .unsupported(pid: pid, what: "extended registers of thread \(tid) in an unknown form") }
+        else { throw .unsupported(pid: memory.pid, what: "extended registers of thread \(tid) in an unknown form") }
         return frame
     }
 
     /// The call to make again, when one was interrupted.
-    private func restartNumber(pid: Int32) throws(ProcessError) -> UInt64? {
+    private func restartNumber(_ memory: RemoteMemory) throws(ProcessError) -> UInt64? {
         guard let number = registers.systemCall else { return nil }
         switch Int64(bitPattern: registers.rax) {
         case RestartCode.system, RestartCode.noInterrupt, RestartCode.noHandler: return number
-        case RestartCode.block: return try number == restartSystemCall ? originalNumber(pid: pid) : number
+        case RestartCode.block: return try number == restartSystemCall ? originalNumber(memory) : number
         default: return nil
         }
     }
 
     /// A call that was restarted before is `restart_syscall` now, which means nothing after `rt_sigreturn` (trap
     /// restart-block): what it was stands in the code, in `mov $number, %eax; syscall`.
-    private func originalNumber(pid: Int32) throws(ProcessError) -> UInt64 {
-        let code = try RemoteMemory(pid: pid, thread: tid).read(RemoteAddress(registers.rip &- 7), count: 7)
+    private func originalNumber(_ memory: RemoteMemory) throws(ProcessError) -> UInt64 {
+        let code = try memory.read(RemoteAddress(registers.rip &- 7), count: 7)
         let number = UInt64(code[1]) | UInt64(code[2]) << 8
         guard code[0] == 0xb8, code[3...4] == [0, 0], code[5...6] == [0x0f, 0x05],
             callsWithRestartBlock.contains(number)
-        else { throw .noSuitableThread(pid: pid, reasons: ["thread \(tid) sleeps in an unknown call"]) }
+        else { throw .noSuitableThread(pid: memory.pid, reasons: ["thread \(tid) sleeps in an unknown call"]) }
         return number
     }
 }
@@ -63,20 +63,21 @@ private let callsWithRestartBlock: Set<UInt64> = [7, 35, 202, 230]
 /// - Parameters:
 ///   - unfitness: why a thread, as it stands, must not be borrowed for what `body` will do; nil when it may.
 /// - Throws: `noSuitableThread` (trying again may help unless all threads have a shadow stack or unreadable seccomp
-///   filters), `unsupported` (no code to run, a call that seccomp forbids), `vanished`, `alreadyTraced`, `noPermission`,
+///   filters), `executed`, `unsupported` (no code to run, a call that seccomp forbids), `vanished`, `alreadyTraced`, `noPermission`,
 ///   or what `body` throws.
 public func withBorrowedThread<Value>(
     _ pid: Int32, unfitness: (StoppedThread) throws(ProcessError) -> String? = { _ in nil },
     _ body: (inout RemoteCaller) throws -> Value
 ) throws -> Value {
     let map = try MemoryMap.read(pid: pid)
-    let gadgets = try CallGadgets.find(in: map, of: RemoteMemory(pid: pid))
-    var selection = ThreadSelection(pid: pid, gadgets: gadgets, map: map)
+    let memory = RemoteMemory(pid: pid)
+    let gadgets = try CallGadgets.find(in: map, of: memory)
+    var selection = ThreadSelection(memory: memory, gadgets: gadgets, map: map)
     defer { selection.releaseStragglers() }
     let thread = try selection.borrow(unfitness)
     var caller: RemoteCaller
     do {
-        caller = try RemoteCaller.prepare(pid: pid, thread: thread, gadgets: gadgets)
+        caller = try RemoteCaller.prepare(memory, thread: thread, gadgets: gadgets)
     } catch {
         _ = lp_ptrace(LP_DETACH, thread.tid, 0, 0)
         throw error
@@ -86,8 +87,14 @@ public func withBorrowedThread<Value>(
         value = try body(&caller)
     } catch {
         try? caller.finish()
+        if case .vanished? = error as? ProcessError { throw memory.ending(seenAt: gadgets.call) }
         throw error
     }
-    try caller.finish()
+    do {
+        try caller.finish()
+    } catch {
+        if case .vanished = error { throw memory.ending(seenAt: gadgets.call) }
+        throw error
+    }
     return value
 }

@@ -41,7 +41,7 @@ public enum ProcessError: Error, Hashable, Sendable, Codable, CustomStringConver
         case .alreadyTraced(let pid, let tracer): "process \(pid) is being traced by process \(tracer)"
         case .fault(let address): "address \(address) is not accessible"
         case .vanished(let pid): "process \(pid) has exited"
-        case .executed(let pid): "process \(pid) called exec"
+        case .executed(let pid): "process \(pid) has become another program by exec; nothing of the new one was changed"
         case .didNotStop(let pid, let threads):
             "threads \(threads.map(String.init).joined(separator: ", ")) of process \(pid) did not stop in time"
         case .noSuitableThread(let pid, let reasons):

@@ -11,7 +11,7 @@ extension RemoteCaller {
     /// - Parameters:
     ///   - size: in bytes, a multiple of 4,096.
     ///   - protection: what it stays at: MemoryDenyWriteExecute forbids a later change (trap mdwe). Fill executable
-    ///     memory through `RemoteMemory.writeForced`.
+    ///     memory through `RemoteMemory.write`.
     /// - Throws: `remoteCall` with EEXIST when something is there by now.
     public mutating func map(
         at address: RemoteAddress, size: UInt64, _ protection: RemoteProtection

@@ -3,25 +3,21 @@ import Glibc
 
 /// Another process's memory, read and written from outside while it runs or is stopped.
 ///
+/// It is the memory that the process had when this was made: never another program's (trap pid-reuse). It is reached
+/// through `/proc/PID/mem`, since `process_vm_readv` would give the process copies of its own of pages that it shares with
+/// its forks (trap cow-unshare).
+///
 /// A read can block without end on a page that user space or a dead file server must provide (trap blocked-read): call
 /// it inside `runTracer`, whose deadline ends it.
-public struct RemoteMemory: Hashable, Sendable {
-    public let pid: Int32
+public struct RemoteMemory: Sendable {
     /// No single read or write is longer, in bytes: lengths may come from the process itself.
     public static let maximumCount = 1 << 30
 
-    /// The thread through which the memory is reached: a leader that has ended (a zombie) has none any more.
-    private let thread: Int32
+    private let process: BoundProcess
 
-    public init(pid: Int32) {
-        let isZombie = threadState(pid: pid, tid: pid) == UInt8(ascii: "Z")
-        self.init(pid: pid, thread: (isZombie ? try? livingThread(of: pid) : nil) ?? pid)
-    }
+    public var pid: Int32 { process.pid }
 
-    init(pid: Int32, thread: Int32) {
-        self.pid = pid
-        self.thread = thread
-    }
+    public init(pid: Int32) { process = BoundProcess(pid: pid) }
 
     /// Exactly `count` bytes. Throws `fault` with the first unreadable address, `vanished`, `noPermission`.
     public func read(_ address: RemoteAddress, count: Int) throws(ProcessError) -> [UInt8] {
@@ -57,26 +53,20 @@ public struct RemoteMemory: Hashable, Sendable {
         _ address: RemoteAddress, into buffer: UnsafeMutableRawBufferPointer
     ) throws(ProcessError) -> Int {
         guard let base = buffer.baseAddress, buffer.count > 0 else { return 0 }
+        let descriptor = try descriptor()
         var done = 0
         while done < buffer.count {
-            let local = UInt64(UInt(bitPattern: base + done))
-            var transfer = lp_transfer(
-                remote: (address + UInt64(done)).rawValue, local: local, length: UInt64(buffer.count - done))
-            let count = lp_read_memory(thread, &transfer, 1)
-            if count > 0 {
-                done += count
-            } else if count == 0 || count == -Int(EFAULT) {
-                break
-            } else {
-                throw processError(count, "process_vm_readv", pid: pid)
-            }
+            let count = pread(descriptor, base + done, buffer.count - done, fileOffset(address, done))
+            if count < 0, errno == EINTR { continue }
+            // The memory has no user any more; a page that is not there is an error.
+            if count == 0 { throw process.ending() }
+            if count < 0 { break }
+            done += count
         }
-        // Pages without read permission (execute-only text) are open to /proc/PID/mem alone.
-        if done < buffer.count { done += readForced(address + UInt64(done), into: base + done, buffer.count - done) }
         return done
     }
 
-    /// One element per range, nil where any of its bytes faults. Few system calls however many ranges there are.
+    /// One element per range, nil where any of its bytes faults.
     public func readMany(_ ranges: [RemoteRange]) throws(ProcessError) -> [[UInt8]?] {
         var arena = RemoteArena(capacity: 0)
         let slices = try arena.read(ranges, of: self)
@@ -103,50 +93,24 @@ public struct RemoteMemory: Hashable, Sendable {
         return String(decoding: bytes[..<end], as: UTF8.self)
     }
 
-    /// Writes to pages that the process itself may write. Throws `fault` otherwise; the bytes before it are written.
-    public func write(_ bytes: [UInt8], at address: RemoteAddress) throws(ProcessError) {
-        try checkCount(bytes.count)
-        var done = 0
-        while done < bytes.count {
-            let count = bytes.withUnsafeBytes { buffer in
-                var transfer = lp_transfer(
-                    remote: (address + UInt64(done)).rawValue,
-                    local: UInt64(UInt(bitPattern: buffer.baseAddress)) + UInt64(done),
-                    length: UInt64(bytes.count - done))
-                return lp_write_memory(thread, &transfer, 1)
-            }
-            if count > 0 {
-                done += count
-            } else if count == 0 || count == -Int(EFAULT) {
-                throw .fault(address + UInt64(done))
-            } else {
-                throw processError(count, "process_vm_writev", pid: pid)
-            }
-        }
-    }
-
     /// Writes whatever the page's protection is, as a debugger does: read-only and executable private pages are copied
-    /// on write, never made writable for the process (trap mdwe).
+    /// on write, never made writable for the process (trap mdwe). Throws `fault`; the bytes before it are written.
     ///
     /// - Parameter stopped: a thread stopped by us, through which to go with PTRACE_POKEDATA where the kernel forbids
     ///   the other way (`proc_mem.force_override`).
-    public func writeForced(
+    public func write(
         _ bytes: [UInt8], at address: RemoteAddress, through stopped: Int32? = nil
     ) throws(ProcessError) {
         try checkCount(bytes.count)
-        let path = "/proc/\(thread)/mem"
-        let descriptor = open(path, O_WRONLY | O_CLOEXEC)
-        if descriptor < 0, errno == ENOENT || errno == ESRCH || stopped == nil {
-            throw procError(errno, path, pid: pid)
-        }
-        defer { if descriptor >= 0 { close(descriptor) } }
+        let descriptor = try descriptor()
         var done = 0
-        while descriptor >= 0, done < bytes.count {
+        while done < bytes.count {
             let count = bytes.withUnsafeBytes {
                 pwrite(descriptor, $0.baseAddress! + done, bytes.count - done, fileOffset(address, done))
             }
             if count < 0, errno == EINTR { continue }
-            if count <= 0 { break }
+            if count == 0 { throw process.ending() }
+            if count < 0 { break }
             done += count
         }
         guard done < bytes.count else { return }
@@ -157,28 +121,25 @@ public struct RemoteMemory: Hashable, Sendable {
     /// Makes the process have its own copy of the page before a stop, by writing back the byte that is there.
     /// Only for text: a byte that the process changes meanwhile would be lost.
     public func copyOnWrite(pageOf address: RemoteAddress) throws(ProcessError) {
-        try writeForced(try read(address, count: 1), at: address)
+        try write(try read(address, count: 1), at: address)
     }
 
-    /// One system call for all transfers; the kernel's result.
-    func transfer(_ transfers: [lp_transfer]) -> Int { lp_read_memory(thread, transfers, transfers.count) }
+    /// What became of a process that took a standing thread away from us: it exits, or another of its threads calls exec.
+    func ending(seenAt address: RemoteAddress) -> ProcessError {
+        for _ in 0..<2000 {
+            do throws(ProcessError) { _ = try readPrefix(address, count: 1) } catch { return error }
+            lp_sleep_ns(1_000_000)
+        }
+        return .vanished(pid: pid)
+    }
+
+    private func descriptor() throws(ProcessError) -> Int32 {
+        guard process.memory >= 0 else { throw procError(-process.memory, "/proc/\(pid)/mem", pid: pid) }
+        return process.memory
+    }
 
     private func checkCount(_ count: Int) throws(ProcessError) {
         guard count >= 0, count <= RemoteMemory.maximumCount else { throw .malformed("length \(count)") }
-    }
-
-    private func readForced(_ address: RemoteAddress, into base: UnsafeMutableRawPointer, _ count: Int) -> Int {
-        let descriptor = open("/proc/\(thread)/mem", O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return 0 }
-        defer { close(descriptor) }
-        var done = 0
-        while done < count {
-            let n = pread(descriptor, base + done, count - done, fileOffset(address, done))
-            if n < 0, errno == EINTR { continue }
-            if n <= 0 { break }
-            done += n
-        }
-        return done
     }
 
     /// Eight aligned bytes at a time, the neighbours of the edges kept.

@@ -62,7 +62,7 @@ public struct StackReader: ~Copyable {
             mapping.map { StackReader.used(thread.stackPointer, $0, limit: limit) }
                 ?? RemoteRange(start: thread.stackPointer, count: 0)
         }
-        let slices = try arena.read(ranges, of: process.memory)
+        let slices = try arena.readStacks(ranges, of: process)
         return threads.indices.map { index in
             describe(threads[index], mappings[index], ranges[index], slices[index])
         }

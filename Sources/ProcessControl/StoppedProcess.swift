@@ -19,7 +19,8 @@ public struct StoppedProcess: ~Copyable {
     public let stoppedAt: UInt64
     public let deadline: UInt64
 
-    public var memory: RemoteMemory { RemoteMemory(pid: pid, thread: threads.first?.tid ?? pid) }
+    public let memory: RemoteMemory
+
     /// How long the stop may still last; a body that finds it used up should give up.
     public var nanosecondsLeft: UInt64 {
         let now = lp_monotonic_ns()
@@ -28,7 +29,7 @@ public struct StoppedProcess: ~Copyable {
 
     /// Writes to any page, PTRACE_POKEDATA included where the kernel forbids every other way (trap mdwe).
     public func write(_ bytes: [UInt8], at address: RemoteAddress) throws(ProcessError) {
-        try memory.writeForced(bytes, at: address, through: threads.first?.tid)
+        try memory.write(bytes, at: address, through: threads.first?.tid)
     }
 }
 
@@ -56,6 +57,7 @@ public func withStoppedProcess<Value>(
     _ pid: Int32, maximumStop: Duration = .milliseconds(20), attempts: Int = 1,
     _ body: (borrowing StoppedProcess) throws -> Value
 ) throws -> Stopped<Value> {
+    let memory = RemoteMemory(pid: pid)
     var attempt = 1
     while true {
         var stop = WorldStop(pid: pid)
@@ -71,7 +73,7 @@ public func withStoppedProcess<Value>(
             try stop.interruptAll(maximumStop: maximumStop)
             let value: Value
             do {
-                value = try body(stop.view())
+                value = try body(stop.view(memory))
             } catch {
                 stop.resumeAll()
                 throw error

@@ -3,14 +3,16 @@ import Glibc
 
 /// Chooses the thread that will notice least, and refuses those that would notice at all.
 struct ThreadSelection {
-    let pid: Int32
+    let memory: RemoteMemory
     let gadgets: CallGadgets
     let map: MemoryMap
     /// Asked to stop and not yet there: still ours.
     private var stragglers: [Int32] = []
 
-    init(pid: Int32, gadgets: CallGadgets, map: MemoryMap) {
-        self.pid = pid
+    private var pid: Int32 { memory.pid }
+
+    init(memory: RemoteMemory, gadgets: CallGadgets, map: MemoryMap) {
+        self.memory = memory
         self.gadgets = gadgets
         self.map = map
     }
@@ -86,7 +88,7 @@ struct ThreadSelection {
         _ tid: Int32, allowsSleepers: Bool, _ objection: (StoppedThread) throws(ProcessError) -> String?
     ) throws(ProcessError) -> Result<BorrowedThread, Reason> {
         if stragglers.contains(tid) { return .failure(Reason(text: "thread \(tid) did not stop")) }
-        let result = lp_ptrace(LP_SEIZE, tid, 0, UInt64(LP_O_TRACESYSGOOD))
+        let result = lp_ptrace(LP_SEIZE, tid, 0, UInt64(LP_O_TRACESYSGOOD | LP_O_TRACEEXEC))
         if result == -Int(ESRCH) { return .failure(Reason(text: "thread \(tid) has ended")) }
         let ours = result != 0 && (try? ProcessInformation.read(pid: tid))?.tracer == getpid()
         if result != 0, !ours { throw try seizeError(tid) }
@@ -171,7 +173,7 @@ struct ThreadSelection {
         }
         guard result > 0, configuration.abi_pointer != 0 else { return false }
         let place = RemoteAddress(configuration.abi_pointer) + 8
-        return try RemoteMemory(pid: pid, thread: tid).read(place, as: UInt64.self) != 0
+        return try memory.read(place, as: UInt64.self) != 0
     }
 
     /// The frame must fit where a signal's frame would be allowed to lie: on the thread's own stack, with a guard or

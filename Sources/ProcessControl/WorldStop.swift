@@ -57,8 +57,8 @@ struct WorldStop {
         guard !threads.isEmpty else { throw .vanished(pid: pid) }
     }
 
-    func view() -> StoppedProcess {
-        StoppedProcess(pid: pid, threads: threads, stoppedAt: stoppedAt, deadline: deadline)
+    func view(_ memory: RemoteMemory) -> StoppedProcess {
+        StoppedProcess(pid: pid, threads: threads, stoppedAt: stoppedAt, deadline: deadline, memory: memory)
     }
 
     /// Lets every thread go on; returns when the last one that stood still did. Threads that are still on their way to

@@ -84,7 +84,7 @@ import Testing
             let registered = try #require(try Registry.find(in: view)?.state.patches.first)
             #expect(registered.modules.map(\.file) == ["user", "libanswer.so"])
             for entry in registered.functions {
-                try view.memory.writeForced(try #require(bytesOfHex(entry.jump)), at: RemoteAddress(entry.entry))
+                try view.memory.write(try #require(bytesOfHex(entry.jump)), at: RemoteAddress(entry.entry))
             }
             // All entries are written, and nothing has changed.
             try process.waitForNew("answer=1 second=11")
@@ -98,7 +98,7 @@ import Testing
             try view.memory.write([0], at: RemoteAddress(registered.switchAddress))
             try process.waitForNew("answer=1 second=11")
             for entry in registered.functions {
-                try view.memory.writeForced(try #require(bytesOfHex(entry.saved)), at: RemoteAddress(entry.entry))
+                try view.memory.write(try #require(bytesOfHex(entry.saved)), at: RemoteAddress(entry.entry))
             }
             try expectStatus(0, try livepatch("activate", "family", "--pid", process.id))
             try process.waitForNew("answer=2 second=21")
@@ -291,7 +291,7 @@ import Testing
             let entry = try #require(registry.state.patches.first?.functions.last)
             if state == .activating || state == .deactivating {
                 // The library's entry is written, the program's is not.
-                try view.memory.writeForced(try #require(bytesOfHex(entry.jump)), at: RemoteAddress(entry.entry))
+                try view.memory.write(try #require(bytesOfHex(entry.jump)), at: RemoteAddress(entry.entry))
             }
             try registry.update { $0.patches[0].state = state }
             try process.waitForNew("answer=1 second=11")

@@ -141,9 +141,9 @@ import Testing
             let byte = try memory.read(place + 1, count: 1)
             // A byte that the running program can do without for a moment: int3 would end it, so it is stopped.
             process.send(SIGSTOP)
-            try memory.writeForced([0xcc], at: place + 1)
+            try memory.write([0xcc], at: place + 1)
             let output = try livepatch("load", bundle, "--pid", process.id, "--allow-unsigned")
-            try memory.writeForced(byte, at: place + 1)
+            try memory.write(byte, at: place + 1)
             process.send(SIGCONT)
             try expectRefusal("changed-bytes", output)
             // Only root can see the file that is mapped, and so the changed byte's offset; else the entry is shown.

@@ -42,7 +42,7 @@ import Testing
             let entry = try registry.state.patches.at(0).functions.at(0)
             if state == .activating || state == .deactivating {
                 // One of two entries is written: with the switch off it leads to the copy of the old code.
-                try view.memory.writeForced(try #require(bytesOfHex(entry.jump)), at: RemoteAddress(entry.entry))
+                try view.memory.write(try #require(bytesOfHex(entry.jump)), at: RemoteAddress(entry.entry))
             }
             try registry.update { $0.patches[0].state = state }
             try process.waitForNew("answer=1 second=11")

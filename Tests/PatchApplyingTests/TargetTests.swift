@@ -181,7 +181,7 @@ extension Programs {
             let view = try ProcessView(pid: process.pid)
             let entry = try #require(try Registry.find(in: view)).state.patches.at(0).functions.at(0)
             // The jump alone changes nothing.
-            try view.memory.writeForced(try #require(bytesOfHex(entry.jump)), at: RemoteAddress(entry.entry))
+            try view.memory.write(try #require(bytesOfHex(entry.jump)), at: RemoteAddress(entry.entry))
             try process.waitForNew("answer=1 second=11")
             try expectStatus(0, try livepatch("activate", "fix", "--pid", process.id))
             try process.waitForNew("answer=2 second=12")

@@ -47,7 +47,7 @@ extension ProcessControl {
                     try caller.map(at: hole, size: 4096, .readExecute)
                     try caller.map(at: hole + 4096, size: 4096, .readWrite)
                 }
-                try RemoteMemory(pid: pid).writeForced(code, at: hole)
+                try RemoteMemory(pid: pid).write(code, at: hole)
                 return []
             }
             return hole
@@ -103,7 +103,7 @@ extension ProcessControl {
                     let rules = try HoleRules.read(pid: process.pid)
                     let hole = try #require(findHole(in: map, near: text.range, size: 8192, rules: rules))
                     try withBorrowedThread(process.pid) { try $0.map(at: hole, size: 8192, .readExecute) }
-                    try memory.writeForced([1, 2, 3], at: hole + 4095)
+                    try memory.write([1, 2, 3], at: hole + 4095)
                     guard let new = try MemoryMap.read(pid: process.pid).mapping(containing: hole), new.isExecutable,
                         !new.isWritable
                     else { throw ProcessError.failed("no mapping") }

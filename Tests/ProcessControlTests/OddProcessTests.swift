@@ -1,13 +1,14 @@
 import Glibc
-import ProcessControl
 import TestSupport
 import Testing
+
+@testable import ProcessControl
 
 /// Processes in states that are rare, and the refusals or care that they need.
 extension ProcessControl {
     @Suite struct OddProcesses {
         private func with<Result>(
-            _ body: String, flags: [String] = [], _ run: (RunningProcess) throws -> Result
+            _ body: String, flags: [String] = [], in directory: String? = nil, _ run: (RunningProcess) throws -> Result
         ) throws -> Result {
             let source = """
                 #define _GNU_SOURCE
@@ -28,7 +29,7 @@ extension ProcessControl {
                 \(body)
                 """
             let program = try Fixture.compile(source, ["-O1", "-pthread"] + flags, output: "odd")
-            return try withProcess(program) { process in
+            return try withProcess(program, in: directory) { process in
                 try process.waitForOutput("ready")
                 return try run(process)
             }
@@ -347,6 +348,131 @@ extension ProcessControl {
                 #expect(process.isRunning)
                 #expect(try ProcessInformation.read(pid: process.pid).tracer == 0)
             }
+        }
+
+        private let executing = """
+            char path[] = "/proc/self/exe", word[] = "again";
+            char *arguments[] = {path, word, NULL};
+            static void *other(void *seconds) {
+                while (access("go", F_OK) != 0) usleep(1000);
+                execv(path, arguments);
+                return NULL;
+            }
+            int main(int argc, char **argv) {
+                pthread_t thread;
+                if (argc > 1) puts("second life");
+                printf("%p %p\\n", (void *)path, (void *)arguments);
+                if (argc == 1) pthread_create(&thread, NULL, other, NULL);
+                ready();
+                for (;;) pause();
+            }
+            """
+
+        @Test("exec-under-borrow: a borrowed thread that executes another program is let go untouched", .needsPatching)
+        func execOfTheBorrowedThread() throws {
+            try with(executing) { (process) throws in
+                let places = process.stdout.split { $0 == " " || $0 == "\n" }.compactMap { word in
+                    UInt64(word.dropFirst(2), radix: 16)
+                }
+                try #require(places.count == 2)
+                let (path, arguments) = (try places.at(0), try places.at(1))
+                #expect(throws: ProcessError.executed(pid: process.pid)) {
+                    _ = try runTracer(deadline: .seconds(20)) {
+                        try withBorrowedThread(process.pid) { _ = try $0.systemCall(59, path, arguments, 0) }
+                        return []
+                    }
+                }
+                try process.waitForOutput("second life")
+                try expectLetGo(process)
+            }
+        }
+
+        @Test("exec-under-borrow: another thread executes a program while one is borrowed", .needsPatching)
+        func execOfAnotherThread() throws {
+            try withTemporaryDirectory { directory in
+                try with(executing, in: directory) { (process) throws in
+                    #expect(throws: ProcessError.executed(pid: process.pid)) {
+                        _ = try runTracer(deadline: .seconds(20)) {
+                            try withBorrowedThread(process.pid) { caller in
+                                _ = try caller.systemCall(39)
+                                try writeText("", to: directory + "/go")
+                                while true { _ = try caller.systemCall(39) }
+                            }
+                            return []
+                        }
+                    }
+                    try process.waitForOutput("second life")
+                    try expectLetGo(process)
+                }
+            }
+        }
+
+        @Test(
+            "exec-under-borrow: a program that executes itself again and again is borrowed at any moment",
+            .needsPatching)
+        func execAtAnyMoment() throws {
+            let body = """
+                int main(int argc, char **argv) {
+                    char number[16];
+                    int count = argc > 1 ? atoi(argv[1]) : 0;
+                    if (count == 0) ready();
+                    snprintf(number, sizeof number, "%d", count + 1);
+                    if (count < 400) execl("/proc/self/exe", "odd", number, NULL);
+                    puts("survived");
+                    fflush(stdout);
+                    for (;;) pause();
+                }
+                """
+            try with(body) { (process) throws in
+                let end = monotonicSeconds() + 60
+                while !process.stdout.contains("survived"), process.isRunning, monotonicSeconds() < end {
+                    _ = try? borrow(process.pid)
+                }
+                #expect(process.isRunning)
+                try process.waitForOutput("survived")
+                try borrow(process.pid)
+                try expectLetGo(process)
+            }
+        }
+
+        @Test("exec-under-borrow: a fault of our own code is not given to the program", .needsPatching)
+        func faultOfOurOwn() throws {
+            let body = """
+                static void hurt(int number) { (void)number; write(1, "hurt\\n", 5); }
+                int main(void) {
+                    signal(SIGSEGV, hurt);
+                    ready();
+                    for (;;) pause();
+                }
+                """
+            try with(body) { (process) throws in
+                let call = try gadgetPage(of: process.pid)
+                #expect(throws: ProcessError.crashed(pid: process.pid, signal: SIGSEGV)) {
+                    _ = try runTracer(deadline: .seconds(20)) {
+                        try withBorrowedThread(process.pid) { caller in
+                            // The code that makes the call can't be run again after it.
+                            guard try caller.systemCall(10, call.rawValue, 4096, 0) == 0 else {
+                                throw ProcessError.failed("mprotect")
+                            }
+                            _ = try caller.systemCall(39)
+                        }
+                        return []
+                    }
+                }
+                #expect(process.isRunning && !process.stdout.contains("hurt"))
+                try expectLetGo(process)
+                process.send(SIGSEGV)
+                try process.waitForOutput("hurt")
+            }
+        }
+
+        private func gadgetPage(of pid: Int32) throws -> RemoteAddress {
+            try CallGadgets.find(in: try MemoryMap.read(pid: pid), of: RemoteMemory(pid: pid)).call.page
+        }
+
+        private func expectLetGo(_ process: RunningProcess) throws {
+            #expect(process.isRunning)
+            #expect(try ProcessInformation.read(pid: process.pid).tracer == 0)
         }
 
         @Test("static programs are borrowed too", .needsPatching)

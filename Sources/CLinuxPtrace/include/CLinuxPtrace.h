@@ -40,6 +40,7 @@ enum {
     LP_DETACH = 17,
     LP_SYSCALL = 24,
     LP_GETEVENTMSG = 0x4201,
+    LP_GETSIGINFO = 0x4202,
     LP_GETREGSET = 0x4204,
     LP_SEIZE = 0x4206,
     LP_INTERRUPT = 0x4207,
@@ -73,11 +74,11 @@ _Noreturn void lp_exit(int32_t status);
 
 /// At most 1024 transfers; the number of bytes moved before the first fault.
 long lp_read_memory(int32_t pid, const struct lp_transfer *transfers, size_t count);
-long lp_write_memory(int32_t pid, const struct lp_transfer *transfers, size_t count);
 
 /// kcmp(KCMP_VM): 0 when both share one address space.
 long lp_kcmp_vm(int32_t a, int32_t b);
 long lp_open_pidfd(int32_t pid);
+long lp_tgkill(int32_t pid, int32_t tid, int32_t signal);
 
 /// The child ends with its parent, has default signal dispositions, nothing blocked, and the best nice value it may.
 long lp_prepare_tracer(int32_t parent);
