@@ -40,9 +40,9 @@ package enum Referent {
 package struct ObjectView: Sendable {
     package let file: ObjectFile
     package let entities: Indexed<Entity>
-    package let entityOfSymbol: [SymbolIndex: EntityIndex]
+    package let entityOfSymbol: IndexedMap<Symbol, EntityIndex>
     /// Entities of a section, sorted by offset.
-    package let entitiesInSection: [SectionIndex: [EntityIndex]]
+    package let entitiesInSection: IndexedMap<Section, [EntityIndex]>
     package let entityNamed: [String: EntityIndex]
     /// By a function's name: its `.cold` halves.
     package let coldHalves: [String: [EntityIndex]]
@@ -65,8 +65,8 @@ package struct ObjectView: Sendable {
             found.append(Self.makeEntity(place, symbols, file))
         }
         let entities = Indexed(Self.settleSizes(found, file))
-        var ofSymbol: [SymbolIndex: EntityIndex] = [:]
-        var inSection: [SectionIndex: [EntityIndex]] = [:]
+        var ofSymbol = IndexedMap<Symbol, EntityIndex>(count: file.symbols.count)
+        var inSection = IndexedMap<Section, [EntityIndex]>(count: file.sections.count)
         var named: [String: EntityIndex] = [:]
         var cold: [String: [EntityIndex]] = [:]
         for (index, entity) in entities.enumerated() {
@@ -125,10 +125,10 @@ package struct ObjectView: Sendable {
     }
 
     private static func outerEntities(
-        _ entities: Indexed<Entity>, _ inSection: [SectionIndex: [EntityIndex]]
+        _ entities: Indexed<Entity>, _ inSection: IndexedMap<Section, [EntityIndex]>
     ) -> [Int] {
         var outer = [Int](repeating: -1, count: entities.count)
-        for numbers in inSection.values {
+        for (_, numbers) in inSection.pairs {
             for (index, number) in numbers.enumerated() {
                 var candidate = index - 1
                 while candidate >= 0 {

@@ -5,7 +5,7 @@ import Targets
 /// Where an object's functions lie.
 extension Matcher {
     mutating func placeCode() {
-        for (section, entities) in plain.entitiesInSection.sorted(by: { $0.key < $1.key }) {
+        for (section, entities) in plain.entitiesInSection.pairs {
             guard plain.file.sections[section].isExecutable else { continue }
             var votes: [UInt64: Int] = [:]
             for index in entities {

@@ -97,3 +97,36 @@ extension Indexed: ExpressibleByArrayLiteral {
     @inlinable
     public init(arrayLiteral elements: Element...) { self.init(elements) }
 }
+
+/// A value for some of the elements of an `Indexed<Element>`: a dictionary by their indices, without hashing.
+@frozen
+public struct IndexedMap<Element, Value> {
+    @usableFromInline
+    var values: [Value?]
+
+    /// - Parameter count: of the elements.
+    @inlinable
+    public init(count: Int) { values = Array(repeating: nil, count: count) }
+
+    @inlinable
+    public subscript(index: ElementIndex<Element>) -> Value? {
+        get { values.indices.contains(index.rawValue) ? values[index.rawValue] : nil }
+        set { values[index.rawValue] = newValue }
+    }
+
+    @inlinable
+    public subscript(index: ElementIndex<Element>, default value: @autoclosure () -> Value) -> Value {
+        get { self[index] ?? value() }
+        _modify {
+            if values[index.rawValue] == nil { values[index.rawValue] = value() }
+            yield &values[index.rawValue]!
+        }
+    }
+
+    /// In the order of the indices.
+    public var pairs: [(key: ElementIndex<Element>, value: Value)] {
+        values.indices.compactMap { index in values[index].map { (ElementIndex(rawValue: index), $0) } }
+    }
+}
+
+extension IndexedMap: Sendable where Value: Sendable {}
