@@ -20,6 +20,8 @@ extension Session {
         let consistency = try consistency(of: patch)
         var intent = patch
         intent.state = .activating
+        // From the first entry on, threads may be in the module: the copy of the old code (trap intended-counts).
+        intent.wasActive = true
         intent.markValuesIntended(process.view)
         try records.update(reference) { $0 = intent }
         let outcomes: ValueOutcomes

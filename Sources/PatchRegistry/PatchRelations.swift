@@ -57,6 +57,8 @@ extension RegistryState {
     package mutating func markInactive(_ reference: PatchReference) {
         guard let index = index(of: reference) else { return }
         patches[index].state = .loaded
+        // What an unfinished activation has written led into the module (trap intended-counts).
+        patches[index].wasActive = true
         patches[index].updateValues { _ in nil }
         for old in patches[index].supersedes {
             if let lower = self.index(of: old), patches[lower].state == .superseded {

@@ -54,7 +54,7 @@ package struct RegisteredPatch: Codable, Hashable, Sendable {
     package var consistency: Consistency
     package var requires: [PatchReference]
     package var supersedes: [PatchReference]
-    /// The code has run: pointers to it may be anywhere.
+    /// The code has run, or may have: pointers to it may be anywhere.
     package var wasActive = false
     /// Why it can't be unmapped, when that is known.
     package var resident: String?

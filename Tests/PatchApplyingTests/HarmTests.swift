@@ -1,4 +1,6 @@
 import Glibc
+import PatchFormat
+import PatchRegistry
 import PatchSwitching
 import ProcessControl
 import ProcessImage
@@ -48,6 +50,50 @@ import Testing
             let after = ([process.pid] + children).reduce(0) { $0 + proportionalSize($1) }
             // Each page that got a copy of its own would count: 32 MiB in all.
             #expect(before > 32 << 10 && after < before + (4 << 10), "\(before) kB, then \(after) kB")
+        }
+    }
+
+    /// The program waits in the replaced function, so that the command tries again and again; then it is killed.
+    @Test("intended-counts: killed between the entries and the switch, then reverted", .needsPatching)
+    func killedBeforeTheSwitch() throws {
+        var patch = try Programs.blockedPatch()
+        // The copy of the old code waits for a signal (`pause`).
+        patch.source =
+            Assembly.head
+            + Assembly.replacement(
+                "answer", new: "mov $2, %eax\nret", old: "mov $34, %eax\nsyscall\nmov $1, %eax\nret")
+        try withPatched(patch, arguments: ["b"]) { process, bundle in
+            let command = ["apply", bundle, "--pid", process.id, "--allow-unsigned", "--timeout", "60"]
+            try withProcess(toolPath("livepatch"), command) { tool in
+                let end = monotonicSeconds() + 20
+                while try !livepatch("status", "--pid", process.id).stdout.contains("activating") {
+                    try #require(monotonicSeconds() < end)
+                }
+                tool.send(SIGKILL)
+                _ = try tool.wait(seconds: 10)
+            }
+            let function = try filledRegistry(of: process).state.patches.at(0).functions.at(0)
+            let memory = RemoteMemory(pid: process.pid)
+            try memory.write(try #require(bytesOfHex(function.jump)), at: RemoteAddress(function.entry))
+            process.send(SIGUSR1)
+            try waitUntilInside(process, function.oldRanges)
+            let output = try livepatch("revert", "fix", "--pid", process.id)
+            try expectStatus(0, output)
+            #expect(output.stdout.contains("resident"), "\(output)")
+            process.send(SIGUSR1)
+            try process.waitForNew("answer=1")
+        }
+    }
+
+    /// Until the main thread waits in one of these ranges.
+    private func waitUntilInside(_ process: RunningProcess, _ ranges: [AddressRange]) throws {
+        let end = monotonicSeconds() + 20
+        while true {
+            let place = readText("/proc/\(process.pid)/syscall").split { $0 == " " || $0 == "\n" }.last
+            let address = place.flatMap { UInt64($0.dropFirst(2), radix: 16) } ?? 0
+            if ranges.contains(where: { address >= $0.address && address <= $0.end }) { return }
+            try #require(monotonicSeconds() < end)
+            usleep(2_000)
         }
     }
 
