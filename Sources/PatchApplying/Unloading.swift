@@ -32,6 +32,7 @@ extension Session {
             }
             return "\(upper.id), which is resident, leads through it"
         }
+        if let why = standingJump(of: patch) { return why }
         if let calls = patch.calls, calls.initialisers > 0 {
             return "its initialisers have run: what they made may point into it"
         }

@@ -97,6 +97,34 @@ import Testing
         }
     }
 
+    @Test("erased-header: a library that has wiped its ELF header keeps what its jumps lead to", .needsPatching)
+    func erasedHeader() throws {
+        try withTemporaryDirectory { scratch in
+            let directory = try Programs.library()
+            let bundle = try Programs.libraryPatch().write(to: scratch)
+            try withProcess(directory + "/main") { process in
+                try process.waitForOutput("ready")
+                try expectStatus(0, try livepatch("apply", bundle, "--pid", process.id, "--allow-unsigned"))
+                try process.waitForNew("answer=2")
+                let bias = try filledRegistry(of: process).state.patches.at(0).modules.at(0).targetBias
+                let memory = RemoteMemory(pid: process.pid)
+                try memory.write([UInt8](repeating: 0, count: 64), at: RemoteAddress(bias))
+                let output = try livepatch("revert", "fix", "--pid", process.id)
+                try expectStatus(0, output)
+                #expect(output.stdout.contains("still holds its jump"), "\(output)")
+                try process.waitForNew("answer=1")
+                try expectStatus(0, try livepatch("unload", "fix", "--pid", process.id))
+                try process.waitForNew("answer=1")
+                // A command that died while it unloaded is completed in the same way.
+                var registry = try filledRegistry(of: process)
+                try registry.update { $0.patches[0].state = .unloading }
+                _ = try livepatch("unload", "fix", "--pid", process.id)
+                try process.waitForNew("answer=1")
+                #expect(process.isRunning)
+            }
+        }
+    }
+
     /// In kB.
     private func proportionalSize(_ pid: Int32) -> Int {
         let line = readText("/proc/\(pid)/smaps_rollup").split(separator: "\n").first { $0.hasPrefix("Pss:") }
