@@ -38,7 +38,7 @@ struct CallRunner {
             try process.refresh()
             var safe = SafePoint(view: process.view, linkMap: process.linkMap, room: room)
             let stub = RemoteAddress(calls.stub)
-            try ThreadBorrower(pid: process.pid, limits: limits).run(
+            try ThreadBorrower(memory: process.memory, limits: limits).run(
                 unfitness: { safe.objection($0) }, { try $0.run(stub, list) })
         } catch {
             let now = try progress(list, count)
@@ -79,10 +79,10 @@ struct CallRunner {
     /// Whether a thread is in the patch's calls: left there by a tracer that died, or still at it.
     func isAnyoneInside() throws -> Bool {
         let stub = ScanTable([.init(first: calls.stub, last: calls.stub &+ pageSize &- 1, name: "a call")])
-        let map = try MemoryMap.read(pid: process.pid)
+        let map = try process.memory.map()
         let watchdog = StopWatchdog()
         watchdog.arm(maximumStop: limits.maximumStop)
-        return try withStoppedProcess(process.pid, maximumStop: limits.duration, attempts: 20) { stopped in
+        return try withStoppedProcess(process.memory, maximumStop: limits.duration, attempts: 20) { stopped in
             if stopped.threads.contains(where: { $0.registers.generalPurpose.contains(where: stub.contains) }) {
                 return true
             }

@@ -7,7 +7,7 @@ import ProcessImage
 
 /// A borrowed thread of the process, for the system calls and calls that only the process itself can make.
 struct ThreadBorrower {
-    let pid: Int32
+    let memory: RemoteMemory
     let limits: StopLimits
 
     /// A borrowed thread, waited for while none is in a state to be borrowed.
@@ -18,7 +18,7 @@ struct ThreadBorrower {
         var pause: UInt32 = 1_000
         while true {
             do {
-                return try withBorrowedThread(pid, unfitness: unfitness, body)
+                return try withBorrowedThread(memory, unfitness: unfitness, body)
             } catch let error as ProcessError {
                 guard case .noSuitableThread = error, limits.timeIsLeft else { throw error }
             }
@@ -33,7 +33,7 @@ struct ModuleMapper {
     let process: LoadedProcess
     let limits: StopLimits
 
-    private var borrower: ThreadBorrower { ThreadBorrower(pid: process.pid, limits: limits) }
+    private var borrower: ThreadBorrower { ThreadBorrower(memory: process.memory, limits: limits) }
 
     /// Maps a place for the registry that is to begin with this record.
     /// - Returns: its address and size.

@@ -38,7 +38,10 @@ public func perform(
         try waitForOthers(pid: pid, until: end)
         var session = try openWhenReady(pid: pid, options, until: end)
         try session.recover()
-        return try session.perform(operation, selector, options.revocations)
+        let report = try session.perform(operation, selector, options.revocations)
+        // What has been reported must be true of the program that runs by now (trap pid-reuse).
+        try session.process.memory.checkProcess()
+        return report
     }
 }
 

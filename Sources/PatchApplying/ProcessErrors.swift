@@ -6,6 +6,7 @@ extension ProcessError {
     /// As a refusal (nothing changed), busy (nothing changed, try again), or a failure.
     func meaning(pid: Int32) -> any Error {
         switch self {
+        case .vanished: Refusal(.noProcess, subject: "pid \(pid)", why: "the process has exited")
         case .noSuchProcess: Refusal(.noProcess, subject: "pid \(pid)", why: "there is no such process")
         case .noPermission(_, let operation):
             Refusal(.noPermission, subject: "pid \(pid)", why: "the kernel does not allow it: \(operation)")

@@ -95,7 +95,7 @@ package struct MemorySearch: Sendable {
 
     /// Resident or swapped pages of writable mappings, in pieces of at most a chunk: what was never touched is zero.
     func presentRanges(except excluded: [RemoteRange]) throws -> [RemoteRange] {
-        let pages = PageMap(pid: memory.pid)
+        let pages = PageMap(of: memory)
         defer { pages.close() }
         let holes = excluded.filter { !$0.isEmpty }.sorted { $0.start < $1.start }
         var result: [RemoteRange] = []

@@ -21,12 +21,12 @@ enum StopCheck {
         try checkEntries(plan, memory)
         guard stopped.nanosecondsLeft > 0 else { throw SwitchObstacle.tooLong }
         do {
-            if plan.isActivation { try writeEntries(plan, stopped, workspace.text) }
+            if plan.isActivation { try writeEntries(plan, stopped) }
             // Old code never sees a new value, whenever the applier dies.
             var outcomes = plan.isActivation ? [:] : try plan.values.write(memory)
             try writeSwitches(plan, memory)
             if plan.isActivation { outcomes = try plan.values.write(memory) }
-            if !plan.isActivation { try writeEntries(plan, stopped, workspace.text) }
+            if !plan.isActivation { try writeEntries(plan, stopped) }
             return outcomes
         } catch {
             throw Failure("pid \(stopped.pid): a write failed midway: \(error); run `livepatch status`")
@@ -49,7 +49,7 @@ enum StopCheck {
         var stacks = OwnStack.ranges(of: stopped, workspace.map)
         if stacks.contains(where: { $0 == nil }) {
             // A mapping made since, or a foreign stack: look again.
-            workspace.map = try MemoryMap.read(pid: stopped.pid)
+            workspace.map = try stopped.memory.map()
             stacks = OwnStack.ranges(of: stopped, workspace.map)
         }
         let own = stacks.compactMap { $0 }
@@ -104,12 +104,8 @@ enum StopCheck {
         }
     }
 
-    private static func writeEntries(
-        _ plan: SwitchPlan, _ stopped: borrowing StoppedProcess, _ text: TextWriter
-    ) throws {
-        for entry in plan.entries where !text.write(entry.bytes, at: entry.address) {
-            try stopped.write(entry.bytes, at: RemoteAddress(entry.address))
-        }
+    private static func writeEntries(_ plan: SwitchPlan, _ stopped: borrowing StoppedProcess) throws {
+        for entry in plan.entries { try stopped.write(entry.bytes, at: RemoteAddress(entry.address)) }
     }
 
     private static func writeSwitches(_ plan: SwitchPlan, _ memory: RemoteMemory) throws {

@@ -4,7 +4,6 @@ import ProcessImage
 /// Copies and lists that are made before the stop and filled in it.
 struct StopWorkspace: ~Copyable {
     var arena: RemoteArena
-    let text: TextWriter
     /// Mappings as they were just before the stop.
     var map: MemoryMap
     /// The program can switch stacks: suspended calls may lie anywhere in writable memory.

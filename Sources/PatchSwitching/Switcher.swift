@@ -51,10 +51,8 @@ package struct Switcher {
         let (pid, subject) = (process.pid, process.subject)
         let ability = StackSwitching.find(in: process.view, process.linkMap)
         if consistency == .stack { try ability.refuseMovingStacks(subject) }
-        let text = TextWriter(pid: pid)
-        defer { text.close() }
         var workspace = StopWorkspace(
-            arena: RemoteArena(capacity: 4 << 20), text: text, map: process.map,
+            arena: RemoteArena(capacity: 4 << 20), map: process.map,
             stackSwitching: consistency == .stack ? ability.ability : .none, excluded: excluded)
         let watchdog = StopWatchdog()
         var reason: String?
@@ -91,7 +89,7 @@ package struct Switcher {
         watchdog.arm(maximumStop: limits.maximumStop)
         defer { watchdog.arm(milliseconds: 0) }
         var outcomes: ValueOutcomes = [:]
-        let stopped = try withStoppedProcess(process.pid, maximumStop: limits.duration) { process in
+        let stopped = try withStoppedProcess(process.memory, maximumStop: limits.duration) { process in
             outcomes = try StopCheck.perform(plan, on: process, &workspace)
         }
         report.microseconds = stopped.stopMicroseconds

@@ -35,7 +35,7 @@ package struct UnusedProof {
             do {
                 watchdog.arm(maximumStop: limits.maximumStop)
                 defer { watchdog.arm(milliseconds: 0) }
-                let stopped = try withStoppedProcess(process.pid, maximumStop: limits.duration, searchStopped)
+                let stopped = try withStoppedProcess(process.memory, maximumStop: limits.duration, searchStopped)
                 report.microseconds = max(report.microseconds, stopped.stopMicroseconds)
                 return nil
             } catch let obstacle as SwitchObstacle {
@@ -74,7 +74,7 @@ package struct UnusedProof {
             }
         }
         let memory = process.memory
-        let map = try MemoryMap.read(pid: process.pid)
+        let map = try memory.map()
         let live = OwnStack.ranges(of: process, map).compactMap { $0 }
         var search = MemorySearch(map: map, memory: memory, deadline: process.deadline)
         search.needsEveryPage = true

@@ -55,7 +55,7 @@ private let restartSystemCall: UInt64 = 219
 /// poll, nanosleep, futex, clock_nanosleep.
 private let callsWithRestartBlock: Set<UInt64> = [7, 35, 202, 230]
 
-/// Makes system calls in `pid` on a borrowed thread while the other threads run.
+/// Makes system calls in a process on a borrowed thread while the other threads run.
 ///
 /// Only inside `runTracer`. Each call is made by code the process has; memory mappings that were made stay if the
 /// tracer dies, everything else is as before.
@@ -66,11 +66,10 @@ private let callsWithRestartBlock: Set<UInt64> = [7, 35, 202, 230]
 ///   filters), `executed`, `unsupported` (no code to run, a call that seccomp forbids), `vanished`, `alreadyTraced`, `noPermission`,
 ///   or what `body` throws.
 public func withBorrowedThread<Value>(
-    _ pid: Int32, unfitness: (StoppedThread) throws(ProcessError) -> String? = { _ in nil },
+    _ memory: RemoteMemory, unfitness: (StoppedThread) throws(ProcessError) -> String? = { _ in nil },
     _ body: (inout RemoteCaller) throws -> Value
 ) throws -> Value {
-    let map = try MemoryMap.read(pid: pid)
-    let memory = RemoteMemory(pid: pid)
+    let map = try memory.map()
     let gadgets = try CallGadgets.find(in: map, of: memory)
     var selection = ThreadSelection(memory: memory, gadgets: gadgets, map: map)
     defer { selection.releaseStragglers() }
@@ -97,4 +96,12 @@ public func withBorrowedThread<Value>(
         throw error
     }
     return value
+}
+
+/// The process that has the number now.
+public func withBorrowedThread<Value>(
+    _ pid: Int32, unfitness: (StoppedThread) throws(ProcessError) -> String? = { _ in nil },
+    _ body: (inout RemoteCaller) throws -> Value
+) throws -> Value {
+    try withBorrowedThread(RemoteMemory(pid: pid), unfitness: unfitness, body)
 }

@@ -42,12 +42,7 @@ public struct MemoryMap: Hashable, Sendable {
 
     /// Throws `noSuchProcess`, `noPermission` or `malformed`.
     public static func read(pid: Int32) throws(ProcessError) -> MemoryMap {
-        // A zombie leader's own file is empty; the memory is still there behind a living thread.
-        for tid in [pid] + ((try? threadIDs(of: pid)) ?? []) {
-            let map = try parse(try readProcFile("/proc/\(pid)/task/\(tid)/maps", pid: pid))
-            if !map.mappings.isEmpty { return map }
-        }
-        throw .vanished(pid: pid)
+        try RemoteMemory(pid: pid).map()
     }
 
     public static func parse(_ text: [UInt8]) throws(ProcessError) -> MemoryMap {

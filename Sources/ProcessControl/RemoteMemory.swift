@@ -13,11 +13,21 @@ public struct RemoteMemory: Sendable {
     /// No single read or write is longer, in bytes: lengths may come from the process itself.
     public static let maximumCount = 1 << 30
 
-    private let process: BoundProcess
+    let process: BoundProcess
 
     public var pid: Int32 { process.pid }
 
     public init(pid: Int32) { process = BoundProcess(pid: pid) }
+
+    /// The process's mappings now. Throws `noSuchProcess`, `noPermission`, `vanished` or `malformed`.
+    public func map() throws(ProcessError) -> MemoryMap { try process.map() }
+
+    /// A file of the process below `/proc`, to be read; negative: what the kernel said.
+    public func open(_ name: String) -> Int32 { process.open(name) }
+
+    /// Throws `vanished` or `executed` unless it is still the same process with the same program: to be asked at the end
+    /// of a command, whose answer would be about something else.
+    public func checkProcess() throws(ProcessError) { try process.check() }
 
     /// Exactly `count` bytes. Throws `fault` with the first unreadable address, `vanished`, `noPermission`.
     public func read(_ address: RemoteAddress, count: Int) throws(ProcessError) -> [UInt8] {

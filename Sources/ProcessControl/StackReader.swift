@@ -55,7 +55,7 @@ public struct StackReader: ~Copyable {
     public mutating func read(_ process: borrowing StoppedProcess) throws(ProcessError) -> [ThreadStack] {
         let threads = process.threads
         if threads.contains(where: { map.index(containing: $0.stackPointer) == nil }) {
-            map = try MemoryMap.read(pid: pid)
+            map = try process.memory.map()
         }
         let mappings = threads.map { map.mapping(containing: $0.stackPointer) }
         let ranges = zip(threads, mappings).map { thread, mapping in

@@ -43,7 +43,7 @@ public struct Stopped<Value> {
     public var attempts: Int
 }
 
-/// Stops every thread of `pid`, runs `body`, and lets them run again on every way out.
+/// Stops every thread of a process, runs `body`, and lets them run again on every way out.
 ///
 /// Threads are seized before any is interrupted; new ones are caught. Signals that arrive are given back, and system
 /// calls go on (trap eintr-from-stop). Compute everything before: inside, only check and write.
@@ -54,13 +54,12 @@ public struct Stopped<Value> {
 ///   - attempts: how often to try when threads don't stop in time; there are pauses between.
 /// - Throws: `didNotStop`, `vanished`, `executed`, `alreadyTraced`, `noPermission`, or what `body` throws.
 public func withStoppedProcess<Value>(
-    _ pid: Int32, maximumStop: Duration = .milliseconds(20), attempts: Int = 1,
+    _ memory: RemoteMemory, maximumStop: Duration = .milliseconds(20), attempts: Int = 1,
     _ body: (borrowing StoppedProcess) throws -> Value
 ) throws -> Stopped<Value> {
-    let memory = RemoteMemory(pid: pid)
     var attempt = 1
     while true {
-        var stop = WorldStop(pid: pid)
+        var stop = WorldStop(memory.process)
         do {
             try stop.seizeAll()
         } catch {
@@ -89,6 +88,14 @@ public func withStoppedProcess<Value>(
         lp_sleep_ns(UInt64(min(attempt, 20)) * 5_000_000)
         attempt += 1
     }
+}
+
+/// The process that has the number now.
+public func withStoppedProcess<Value>(
+    _ pid: Int32, maximumStop: Duration = .milliseconds(20), attempts: Int = 1,
+    _ body: (borrowing StoppedProcess) throws -> Value
+) throws -> Stopped<Value> {
+    try withStoppedProcess(RemoteMemory(pid: pid), maximumStop: maximumStop, attempts: attempts, body)
 }
 
 /// SCHED_FIFO while the process stands still: without it the tracer waits behind busy threads (Documentation/architecture.md).

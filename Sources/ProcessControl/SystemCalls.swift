@@ -17,7 +17,14 @@ func processError(_ result: Int, _ operation: String, pid: Int32) -> ProcessErro
 
 /// The whole of a `/proc` file, which has no size to ask for.
 func readProcFile(_ path: String, pid: Int32, limit: Int = 1 << 28) throws(ProcessError) -> [UInt8] {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    try readProcFile(below: AT_FDCWD, path, pid: pid, limit: limit)
+}
+
+/// The same below an open directory.
+func readProcFile(
+    below directory: Int32, _ path: String, pid: Int32, limit: Int = 1 << 28
+) throws(ProcessError) -> [UInt8] {
+    let descriptor = openat(directory, path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw procError(errno, path, pid: pid) }
     defer { close(descriptor) }
     var bytes: [UInt8] = []
@@ -42,7 +49,17 @@ func procError(_ number: Int32, _ path: String, pid: Int32) -> ProcessError {
 
 /// The names in a `/proc` directory that are numbers.
 func numbersInDirectory(_ path: String, pid: Int32) throws(ProcessError) -> [Int32] {
-    guard let directory = opendir(path) else { throw procError(errno, path, pid: pid) }
+    try numbersInDirectory(below: AT_FDCWD, path, pid: pid)
+}
+
+/// The same below an open directory.
+func numbersInDirectory(below parent: Int32, _ path: String, pid: Int32) throws(ProcessError) -> [Int32] {
+    let descriptor = openat(parent, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw procError(errno, path, pid: pid) }
+    guard let directory = fdopendir(descriptor) else {
+        close(descriptor)
+        throw .systemCall(name: path, errno: errno)
+    }
     defer { closedir(directory) }
     var numbers: [Int32] = []
     while let entry = readdir(directory) {

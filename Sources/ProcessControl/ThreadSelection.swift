@@ -22,7 +22,7 @@ struct ThreadSelection {
     mutating func borrow(
         _ unfitness: (StoppedThread) throws(ProcessError) -> String?
     ) throws(ProcessError) -> BorrowedThread {
-        let candidates = try threadIDs(of: pid).map { (tid: $0, rank: rank($0)) }
+        let candidates = try memory.process.threadIDs().map { (tid: $0, rank: rank($0)) }
         var reasons: [String] = []
         var hidden = 0
         for allowsSleepers in [false, true] {
@@ -96,6 +96,11 @@ struct ThreadSelection {
         do throws(ProcessError) {
             try waitForStop(tid, nanoseconds: 300_000_000)
             let thread = try read(tid)
+            guard memory.process.has(thread: tid) else {
+                // Another process's by now (trap pid-reuse).
+                _ = lp_ptrace(LP_DETACH, tid, 0, 0)
+                throw .vanished(pid: pid)
+            }
             let stopped = StoppedThread(tid: tid, registers: thread.registers)
             var reason = try unfitness(thread, allowsSleepers: allowsSleepers)
             if reason == nil { reason = try objection(stopped) }
@@ -180,7 +185,7 @@ struct ThreadSelection {
     /// nothing below it (trap frame-room).
     private func stackUnfitness(_ thread: BorrowedThread) throws(ProcessError) -> String? {
         let pointer = RemoteAddress(thread.registers.rsp)
-        let map = try map.mapping(containing: pointer) != nil ? map : MemoryMap.read(pid: pid)
+        let map = try map.mapping(containing: pointer) != nil ? map : memory.map()
         guard let index = map.index(containing: pointer) else { return "has no stack" }
         let stack = map.mappings[index]
         guard stack.isReadable, stack.isWritable, !stack.isExecutable, !stack.isShared else {

@@ -15,7 +15,8 @@ struct WorldStop {
         var registers = Registers()
     }
 
-    let pid: Int32
+    private let process: BoundProcess
+    private var pid: Int32 { process.pid }
     private(set) var entries: [Thread] = []
     private(set) var threads: [StoppedThread] = []
     private(set) var stoppedAt: UInt64 = 0
@@ -23,13 +24,13 @@ struct WorldStop {
     private var indices: [Int32: Int] = [:]
     private var zombies: Set<Int32> = []
 
-    init(pid: Int32) { self.pid = pid }
+    init(_ process: BoundProcess) { self.process = process }
 
     /// Attaches to every thread without stopping any, until a scan finds no new one.
     mutating func seizeAll() throws(ProcessError) {
         for _ in 0..<1000 {
             var found = false
-            for tid in try threadIDs(of: pid) where indices[tid] == nil && !zombies.contains(tid) {
+            for tid in try process.threadIDs() where indices[tid] == nil && !zombies.contains(tid) {
                 found = try seize(tid) || found
                 if entries.count % 32 == 0 { try drain() }
             }
@@ -98,6 +99,8 @@ struct WorldStop {
         let result = lp_ptrace(LP_SEIZE, tid, 0, options)
         if result == 0 {
             add(tid)
+            // Another process's by now: it is let go with the others, and never looked at (trap pid-reuse).
+            entries[entries.count - 1].isForeign = !process.has(thread: tid)
             return true
         }
         guard result == -Int(EPERM) || result == -Int(EACCES) else { return false }
@@ -204,7 +207,7 @@ struct WorldStop {
         let tid = Int32(truncatingIfNeeded: message)
         guard result == 0, tid > 0, indices[tid] == nil else { return }
         add(tid)
-        entries[entries.count - 1].isForeign = access("/proc/\(pid)/task/\(tid)", F_OK) != 0
+        entries[entries.count - 1].isForeign = !process.has(thread: tid)
     }
 
     /// Reads the registers, and sees to it at once that the stop leaves no trace in the interrupted call: from here on
@@ -224,12 +227,10 @@ struct WorldStop {
     /// Compares the number of threads: one that slipped through every scan would show here.
     private mutating func catchStragglers() throws(ProcessError) {
         for _ in 0..<10 {
-            var status = stat()
-            guard stat("/proc/\(pid)/task", &status) == 0 else { throw .vanished(pid: pid) }
+            guard let count = process.threadCount() else { throw .vanished(pid: pid) }
             let held = entries.count { $0.state == .stopped && !$0.isForeign } + zombies.count
-            // The directory's links are its threads and two more.
-            if Int(status.st_nlink) - 2 <= held { return }
-            for tid in try threadIDs(of: pid) where indices[tid] == nil && !zombies.contains(tid) {
+            if count <= held { return }
+            for tid in try process.threadIDs() where indices[tid] == nil && !zombies.contains(tid) {
                 if try seize(tid) { _ = lp_ptrace(LP_INTERRUPT, tid, 0, 0) }
             }
             try waitForAll()

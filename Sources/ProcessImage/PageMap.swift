@@ -11,6 +11,9 @@ package struct PageMap: Sendable {
 
     package init(pid: Int32) { descriptor = open("/proc/\(pid)/pagemap", O_RDONLY | O_CLOEXEC) }
 
+    /// Of the very process whose memory it is.
+    package init(of memory: RemoteMemory) { descriptor = memory.open("pagemap") }
+
     package func close() { if descriptor >= 0 { _ = Glibc.close(descriptor) } }
 
     /// Whether the page of one address exists; true when the kernel does not tell.

@@ -14,11 +14,11 @@ package struct ProcessView: Sendable {
     package init(pid: Int32) throws {
         self.pid = pid
         memory = RemoteMemory(pid: pid)
-        map = try MemoryMap.read(pid: pid)
-        programHeaderAddress = try auxiliaryValue(pid: pid, type: 3)
+        map = try memory.map()
+        programHeaderAddress = try auxiliaryValue(of: memory, type: 3)
     }
 
-    package mutating func refresh() throws { map = try MemoryMap.read(pid: pid) }
+    package mutating func refresh() throws { map = try memory.map() }
 
     package func mapping(containing address: UInt64) -> MemoryMapping? {
         map.mapping(containing: RemoteAddress(address))
@@ -55,9 +55,11 @@ package struct ProcessView: Sendable {
 }
 
 /// One value of `/proc/PID/auxv`; 0 when it is not there.
-private func auxiliaryValue(pid: Int32, type: UInt64) throws -> UInt64 {
+private func auxiliaryValue(of memory: RemoteMemory, type: UInt64) throws -> UInt64 {
+    let pid = memory.pid
     let bytes = CheckedBytes(
-        try readAll("/proc/\(pid)/auxv", pid: pid), rule: .unsupportedProcess, subject: "pid \(pid)")
+        try readAll(memory.open("auxv"), "/proc/\(pid)/auxv", pid: pid), rule: .unsupportedProcess,
+        subject: "pid \(pid)")
     for index in 0..<bytes.count / 16 where try bytes.u64(index * 16) == type { return try bytes.u64(index * 16 + 8) }
     return 0
 }
@@ -65,8 +67,13 @@ private func auxiliaryValue(pid: Int32, type: UInt64) throws -> UInt64 {
 /// A small file of `/proc`.
 func readAll(_ path: String, pid: Int32) throws -> [UInt8] {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    return try readAll(descriptor < 0 ? -errno : descriptor, path, pid: pid)
+}
+
+/// The same from a descriptor, which is closed; negative: why there is none.
+private func readAll(_ descriptor: Int32, _ path: String, pid: Int32) throws -> [UInt8] {
     guard descriptor >= 0 else {
-        if errno == ENOENT || errno == ESRCH { throw ProcessError.noSuchProcess(pid: pid) }
+        if -descriptor == ENOENT || -descriptor == ESRCH { throw ProcessError.noSuchProcess(pid: pid) }
         throw ProcessError.noPermission(pid: pid, operation: path)
     }
     defer { close(descriptor) }
