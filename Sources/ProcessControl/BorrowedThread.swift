@@ -7,6 +7,8 @@ struct BorrowedThread {
     /// As they must be when the thread is let go: an interrupted system call goes on by itself.
     let registers: Registers
     let mask: UInt64
+    /// The mask of the call that it waits in, for as long as that lasts (ppoll, sigsuspend); nil when that is the same.
+    let temporaryMask: UInt64?
     /// XSAVE image, standard format.
     let extended: [UInt8]
     /// Nil when it has some and they can't be read.
@@ -27,6 +29,13 @@ struct BorrowedThread {
                 restorer: restorer)
         else { throw .unsupported(pid: memory.pid, what: "extended registers of thread \(tid) in an unknown form") }
         return frame
+    }
+
+    /// Whether the call must be made again whatever waits for the thread: its own mask blocks every signal that does, and
+    /// our changes of the mask have made the kernel forget that (trap saved-mask).
+    func mustRepeatCall(pending: UInt64) -> Bool {
+        guard let temporaryMask, registers.systemCall != nil, pending & ~mask != 0 else { return false }
+        return pending & ~temporaryMask == 0
     }
 
     /// The call to make again, when one was interrupted.

@@ -15,6 +15,9 @@ public struct ProcessInformation: Sendable {
     public var namespaceIDs: [Int32]
     /// `x86_Thread_features`: holds `shstk` when a shadow stack is on.
     public var threadFeatures: String
+    /// Signals that the thread blocks now, and those that wait for it or for the process: bit 0 is signal 1.
+    var blockedSignals: UInt64
+    var pendingSignals: UInt64
 
     public var isZombie: Bool { state == UInt8(ascii: "Z") || state == UInt8(ascii: "X") }
     public var hasShadowStack: Bool { threadFeatures.split(separator: " ").contains("shstk") }
@@ -39,7 +42,12 @@ public struct ProcessInformation: Sendable {
             threads: fields["Threads"].flatMap { Int($0) } ?? 0, seccomp: fields["Seccomp"].flatMap { Int($0) } ?? 0,
             noNewPrivileges: fields["NoNewPrivs"] == "1",
             namespaceIDs: (fields["NSpid"] ?? "").split { $0 == "\t" || $0 == " " }.compactMap { Int32($0) },
-            threadFeatures: fields["x86_Thread_features"] ?? "")
+            threadFeatures: fields["x86_Thread_features"] ?? "", blockedSignals: signals(fields["SigBlk"]),
+            pendingSignals: signals(fields["SigPnd"]) | signals(fields["ShdPnd"]))
+    }
+
+    private static func signals(_ field: String?) -> UInt64 {
+        field.flatMap { UInt64($0, radix: 16) } ?? 0
     }
 }
 
@@ -89,6 +97,18 @@ struct SleepingCall {
     var number: UInt64?
     var arguments: [UInt64]
     var stackPointer: UInt64?
+
+    /// rt_sigsuspend, and pselect6, ppoll, epoll_pwait, epoll_pwait2, io_pgetevents and io_uring_enter that were given a
+    /// signal mask.
+    var mayHaveMask: Bool {
+        switch number {
+        case 130: true
+        case 271: arguments[3] != 0
+        case 281: arguments[4] != 0
+        case 270, 333, 426, 441: arguments[5] != 0 || (number == 426 || number == 441) && arguments[4] != 0
+        default: false
+        }
+    }
 
     static func read(pid: Int32, tid: Int32) -> SleepingCall? {
         guard let bytes = try? readProcFile("/proc/\(pid)/task/\(tid)/syscall", pid: pid) else { return nil }

@@ -214,7 +214,9 @@ public struct RemoteCaller: ~Copyable {
             }
             // `rt_sigreturn` has made the kernel forget how to go on sleeping (trap restart-block).
             let forgot = hasReturned && Int64(bitPattern: borrowed.registers.rax) == RestartCode.block
-            try setRegisters(forgot ? afterReturn : borrowed.registers)
+            let pending = (try? ProcessInformation.read(pid: tid))?.pendingSignals ?? 0
+            let repeats = forgot || borrowed.mustRepeatCall(pending: pending)
+            try setRegisters(repeats ? afterReturn : borrowed.registers)
         }
         try check(lp_ptrace(LP_DETACH, tid, 0, 0), "PTRACE_DETACH")
         for signal in held { _ = lp_tgkill(pid, tid, signal) }

@@ -68,11 +68,13 @@ struct ThreadSelection {
     private let unfit = 9
 
     /// Lower is better: a thread in user code is in no call at all; one in `pause` may miss a signal if we die at a
-    /// bad moment; a sleeping one would sleep its whole time again (trap restart-block).
+    /// bad moment; a sleeping one would sleep its whole time again (trap restart-block); one that waits with a mask of the call's own
+    /// comes last (trap saved-mask).
     private func rank(_ tid: Int32) -> Int {
         guard let state = threadState(pid: pid, tid: tid) else { return unfit }
         if "DZXTt".utf8.contains(state) { return unfit }
         guard let call = SleepingCall.read(pid: pid, tid: tid), let number = call.number else { return 0 }
+        if call.mayHaveMask { return 5 }
         switch number {
         case 34, 130, 128: return 3
         case 35, 230, 219: return 4
@@ -145,6 +147,8 @@ struct ThreadSelection {
             lp_ptrace(LP_GETSIGMASK, tid, 8, UInt64(UInt(bitPattern: $0)))
         }
         guard result >= 0 else { throw processError(result, "PTRACE_GETSIGMASK", pid: pid) }
+        // PTRACE_GETSIGMASK shows the mask that the kernel will restore.
+        let blocked = try ProcessInformation.read(pid: tid).blockedSignals
         var extended = [UInt8](repeating: 0, count: 1 << 16)
         let count = extended.withUnsafeMutableBytes {
             lp_get_regset(tid, UInt64(LP_NT_X86_XSTATE), $0.baseAddress, $0.count)
@@ -152,7 +156,8 @@ struct ThreadSelection {
         guard count > 0 else { throw processError(count, "PTRACE_GETREGSET", pid: pid) }
         extended.removeLast(extended.count - count)
         return BorrowedThread(
-            tid: tid, registers: registers, mask: mask, extended: extended,
+            tid: tid, registers: registers, mask: mask, temporaryMask: blocked == mask ? nil : blocked,
+            extended: extended,
             filters: try SeccompFilters.read(pid: pid, tid: tid))
     }
 
@@ -161,6 +166,7 @@ struct ThreadSelection {
         if thread.registers.cs != 0x33 { return "runs 32-bit code" }
         let sleeps = Int64(bitPattern: thread.registers.rax) == RestartCode.block && thread.registers.systemCall != nil
         if sleeps, !allowsSleepers { return "sleeps" }
+        if thread.temporaryMask != nil, !allowsSleepers { return "waits with a signal mask of the call's own" }
         if try ProcessInformation.read(pid: thread.tid).hasShadowStack { return "has a shadow stack" }
         guard let filters = thread.filters else { return Self.hiddenFilters }
         let signalReturn = 15
