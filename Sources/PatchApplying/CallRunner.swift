@@ -80,8 +80,6 @@ struct CallRunner {
     func isAnyoneInside() throws -> Bool {
         let stub = ScanTable([.init(first: calls.stub, last: calls.stub &+ pageSize &- 1, name: "a call")])
         let map = try process.memory.map()
-        let watchdog = StopWatchdog()
-        watchdog.arm(maximumStop: limits.maximumStop)
         return try withStoppedProcess(process.memory, maximumStop: limits.duration, attempts: 20) { stopped in
             if stopped.threads.contains(where: { $0.registers.generalPurpose.contains(where: stub.contains) }) {
                 return true

@@ -54,13 +54,12 @@ package struct Switcher {
         var workspace = StopWorkspace(
             arena: RemoteArena(capacity: 4 << 20), map: process.map,
             stackSwitching: consistency == .stack ? ability.ability : .none, excluded: excluded)
-        let watchdog = StopWatchdog()
         var reason: String?
         var pause: UInt32 = 1_000
         while true {
             report.attempts += 1
             do {
-                return try attempt(in: &process, &workspace, watchdog, &report)
+                return try attempt(in: &process, &workspace, &report)
             } catch let obstacle as SwitchObstacle {
                 if case .registryChanged = obstacle { throw Busy(obstacle.message(pid: pid)) }
                 let inTheWay = workspace.examine(plan.forbidden, memory: process.memory)
@@ -80,14 +79,11 @@ package struct Switcher {
     }
 
     private func attempt(
-        in process: inout LoadedProcess, _ workspace: inout StopWorkspace, _ watchdog: borrowing StopWatchdog,
-        _ report: inout StopReport
+        in process: inout LoadedProcess, _ workspace: inout StopWorkspace, _ report: inout StopReport
     ) throws -> ValueOutcomes {
         try refuseSiblings(of: process)
         try process.refreshMap()
         try prepare(process, &workspace)
-        watchdog.arm(maximumStop: limits.maximumStop)
-        defer { watchdog.arm(milliseconds: 0) }
         var outcomes: ValueOutcomes = [:]
         let stopped = try withStoppedProcess(process.memory, maximumStop: limits.duration) { process in
             outcomes = try StopCheck.perform(plan, on: process, &workspace)

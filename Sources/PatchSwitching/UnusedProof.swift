@@ -28,13 +28,10 @@ package struct UnusedProof {
         guard size < UInt64(limits.maximumStop) * 1_000_000 else {
             return "its writable memory is too large to be searched for pointers within --max-stop"
         }
-        let watchdog = StopWatchdog()
         var reason: String?
         var pause: UInt32 = 2_000
         for _ in 0..<8 where limits.timeIsLeft {
             do {
-                watchdog.arm(maximumStop: limits.maximumStop)
-                defer { watchdog.arm(milliseconds: 0) }
                 let stopped = try withStoppedProcess(process.memory, maximumStop: limits.duration, searchStopped)
                 report.microseconds = max(report.microseconds, stopped.stopMicroseconds)
                 return nil

@@ -80,12 +80,13 @@ public func withBorrowedThread<Value>(
 ) throws -> Value {
     let map = try memory.map()
     let gadgets = try CallGadgets.find(in: map, of: memory)
+    let watchdog = StopWatchdog()
     var selection = ThreadSelection(memory: memory, gadgets: gadgets, map: map)
     defer { selection.releaseStragglers() }
-    let thread = try selection.borrow(unfitness)
+    let thread = try selection.borrow(watchdog, unfitness)
     var caller: RemoteCaller
     do {
-        caller = try RemoteCaller.prepare(memory, thread: thread, gadgets: gadgets)
+        caller = try RemoteCaller.prepare(memory, thread: thread, gadgets: gadgets, watchdog)
     } catch {
         _ = lp_ptrace(LP_DETACH, thread.tid, 0, 0)
         throw error

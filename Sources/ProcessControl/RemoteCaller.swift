@@ -11,6 +11,7 @@ public struct RemoteCaller: ~Copyable {
     public let tid: Int32
     private let borrowed: BorrowedThread
     private let memory: RemoteMemory
+    private let watchdog: StopWatchdog
     private let gadgets: CallGadgets
     private let frame: RemoteAddress
     private let afterReturn: Registers
@@ -28,7 +29,11 @@ public struct RemoteCaller: ~Copyable {
     /// Signals like those of a fault that somebody has sent meanwhile.
     private var held: [Int32] = []
 
-    private init(_ memory: RemoteMemory, thread: BorrowedThread, gadgets: CallGadgets, frame: SignalFrame) {
+    private init(
+        _ memory: RemoteMemory, thread: BorrowedThread, gadgets: CallGadgets, frame: SignalFrame,
+        _ watchdog: consuming StopWatchdog
+    ) {
+        self.watchdog = watchdog
         pid = memory.pid
         self.memory = memory
         self.tid = thread.tid
@@ -40,11 +45,11 @@ public struct RemoteCaller: ~Copyable {
 
     /// Writes the frame; nothing of the thread has changed yet.
     static func prepare(
-        _ memory: RemoteMemory, thread: BorrowedThread, gadgets: CallGadgets
+        _ memory: RemoteMemory, thread: BorrowedThread, gadgets: CallGadgets, _ watchdog: consuming StopWatchdog
     ) throws(ProcessError) -> RemoteCaller {
         let frame = try thread.frame(restorer: gadgets.restorer, memory: memory)
         try memory.write(frame.bytes, at: frame.address)
-        return RemoteCaller(memory, thread: thread, gadgets: gadgets, frame: frame)
+        return RemoteCaller(memory, thread: thread, gadgets: gadgets, frame: frame, watchdog)
     }
 
     /// One system call with the kernel's result; values from -4095 to -1 are `-errno`.
@@ -64,6 +69,7 @@ public struct RemoteCaller: ~Copyable {
         registers.orig_rax = .max
         (registers.rdi, registers.rsi, registers.rdx) = (padded[0], padded[1], padded[2])
         (registers.r10, registers.r8, registers.r9) = (padded[3], padded[4], padded[5])
+        watchdog.armForStep()
         try prepare(registers)
         isRunning = true
         try step()
@@ -111,6 +117,7 @@ public struct RemoteCaller: ~Copyable {
     private mutating func runToReturn(until end: UInt64) throws(ProcessError) -> ProcessError? {
         var (failure, deadline): (ProcessError?, UInt64) = (nil, end)
         while true {
+            watchdog.armForStep()
             do throws(ProcessError) {
                 guard let signal = try runToFault(until: deadline) else { return failure }
                 guard failure == nil else {
@@ -203,6 +210,7 @@ public struct RemoteCaller: ~Copyable {
 
     /// Gives the thread back as it was. Called once, on every way out.
     mutating func finish() throws(ProcessError) {
+        watchdog.armForStep()
         if hasExecuted { return try check(lp_ptrace(LP_DETACH, tid, 0, 0), "PTRACE_DETACH") }
         if isAbandoned { try resumeToStop() }
         if !isAbandoned || hasFaulted {

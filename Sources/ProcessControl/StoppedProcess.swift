@@ -68,6 +68,9 @@ public func withStoppedProcess<Value>(
         }
         let realtime = RealtimePriority()
         defer { realtime.restore() }
+        let watchdog = StopWatchdog()
+        watchdog.arm(maximumStop: Int(clamping: maximumStop.nanoseconds / 1_000_000))
+        defer { watchdog.disarm() }
         do {
             try stop.interruptAll(maximumStop: maximumStop)
             let value: Value

@@ -20,7 +20,7 @@ struct ThreadSelection {
     /// The first fit thread, seized and standing. Throws `noSuitableThread` with a reason for each, `unsupported` where
     /// trying again can't help.
     mutating func borrow(
-        _ unfitness: (StoppedThread) throws(ProcessError) -> String?
+        _ watchdog: borrowing StopWatchdog, _ unfitness: (StoppedThread) throws(ProcessError) -> String?
     ) throws(ProcessError) -> BorrowedThread {
         let candidates = try memory.process.threadIDs().map { (tid: $0, rank: rank($0)) }
         var reasons: [String] = []
@@ -31,6 +31,7 @@ struct ThreadSelection {
                     if allowsSleepers { reasons.append("thread \(candidate.tid) is in an uninterruptible state") }
                     continue
                 }
+                watchdog.armForStep()
                 switch try examine(candidate.tid, allowsSleepers: allowsSleepers, unfitness) {
                 case .success(let thread): return thread
                 case .failure(let reason):

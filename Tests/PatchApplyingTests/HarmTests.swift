@@ -85,6 +85,24 @@ import Testing
         }
     }
 
+    @Test("terminal-stop: a command that is stopped with its whole group goes on with the process", .needsPatching)
+    func stoppedCommand() throws {
+        try withPatched(try Programs.blockedPatch(), arguments: ["b"]) { process, bundle in
+            let command = ["apply", bundle, "--pid", process.id, "--allow-unsigned", "--timeout", "60"]
+            try withProcess(toolPath("livepatch"), command) { tool in
+                let end = monotonicSeconds() + 20
+                while try !livepatch("status", "--pid", process.id).stdout.contains("activating") {
+                    try #require(monotonicSeconds() < end)
+                }
+                kill(-tool.pid, SIGSTOP)
+                process.send(SIGUSR1)
+                try process.waitForNew("answer=2")
+                kill(-tool.pid, SIGCONT)
+                try expectStatus(0, try tool.wait(seconds: 30))
+            }
+        }
+    }
+
     /// Until the main thread waits in one of these ranges.
     private func waitUntilInside(_ process: RunningProcess, _ ranges: [AddressRange]) throws {
         let end = monotonicSeconds() + 20
