@@ -67,11 +67,12 @@ long lp_tgkill(int32_t pid, int32_t tid, int32_t signal) {
 long lp_prepare_tracer(int32_t parent) {
     for (int number = 1; number < 32; number++) signal(number, SIG_DFL);
     signal(SIGPIPE, SIG_IGN);
-    // What a terminal sends to its group must not stop us while others stand still because of us.
+    // What a terminal sends to its group must not stop us while others stand still because of us. Not a session: the
+    // kernel would schedule it as a group of its own (autogroup), in which a nice value says nothing of the others.
     signal(SIGTSTP, SIG_IGN);
     signal(SIGTTIN, SIG_IGN);
     signal(SIGTTOU, SIG_IGN);
-    if (setsid() < 0) return -errno;
+    if (setpgid(0, 0) < 0) return -errno;
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

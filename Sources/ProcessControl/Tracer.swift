@@ -5,7 +5,7 @@ import JSONCoding
 /// Runs `body` in a forked child, which does all ptrace calls (the kernel ties them to one thread) and may be ended at
 /// any instant without harm to the traced process. `body`'s bytes are the answer.
 ///
-/// The child has a session of its own and ignores what stops a terminal's programs (trap terminal-stop). It ends with
+/// The child has a process group of its own and ignores what stops a terminal's programs (trap terminal-stop). It ends with
 /// this process, and is killed when `deadline` has passed (trap blocked-read).
 /// Call it with no other thread running: the child has only the calling one.
 ///

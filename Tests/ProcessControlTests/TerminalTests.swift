@@ -6,13 +6,13 @@ import Testing
 /// The tracer is not stopped with the program of a terminal, and does not outlast being stopped.
 extension ProcessControl {
     @Suite(.needsPatching) struct TerminalTests {
-        @Test("terminal-stop: the tracer has a session of its own, and no terminal stops it")
+        @Test("terminal-stop: the tracer has a process group of its own, and no terminal stops it")
         func ignored() throws {
             let output = try withWitness(["sleep=1"]) { (process) throws in
                 let answer = try runTracer(deadline: .seconds(20)) {
                     let stopped = try withStoppedProcess(process.pid, maximumStop: .seconds(2)) { _ in
                         for signal in [SIGTSTP, SIGTTIN, SIGTTOU] { kill(getpid(), signal) }
-                        return getsid(0) == getpid()
+                        return getpgrp() == getpid()
                     }
                     return [stopped.value ? 1 : 0]
                 }

@@ -80,7 +80,7 @@ long lp_kcmp_vm(int32_t a, int32_t b);
 long lp_open_pidfd(int32_t pid);
 long lp_tgkill(int32_t pid, int32_t tid, int32_t signal);
 
-/// The child ends with its parent, has a session of its own, ignores terminal stops, and has default signal dispositions, nothing blocked, and the best nice value it may.
+/// The child ends with its parent, has a process group of its own, ignores terminal stops, and has default signal dispositions, nothing blocked, and the best nice value it may.
 long lp_prepare_tracer(int32_t parent);
 /// SCHED_FIFO at the priority given, SCHED_OTHER at 0.
 long lp_set_realtime(int32_t priority);
