@@ -393,7 +393,9 @@ extension ProcessControl {
                 try with(executing, in: directory) { (process) throws in
                     #expect(throws: ProcessError.executed(pid: process.pid)) {
                         _ = try runTracer(deadline: .seconds(20)) {
-                            try withBorrowedThread(process.pid) { caller in
+                            // The other one could not execute anything while it is borrowed.
+                            let isOther: (StoppedThread) -> String? = { $0.tid == process.pid ? nil : "the other" }
+                            try withBorrowedThread(process.pid, unfitness: isOther) { caller in
                                 _ = try caller.systemCall(39)
                                 try writeText("", to: directory + "/go")
                                 while true { _ = try caller.systemCall(39) }
