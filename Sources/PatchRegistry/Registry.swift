@@ -21,9 +21,7 @@ package struct Registry: Sendable {
     static let selectorOffset: UInt64 = 64
     package static let smallestSize: UInt64 = 1 << 20
     static let largestSize: UInt64 = 64 << 20
-    /// Mappings of terabytes are a sanitizer's.
-    private static let largestSearched: UInt64 = 1 << 40
-    private static let slotHeader: UInt64 = 40
+    static let slotHeader: UInt64 = 40
 
     package let memory: RemoteMemory
     package let address: UInt64
@@ -32,9 +30,9 @@ package struct Registry: Sendable {
     package private(set) var selector: UInt64
     package private(set) var state: RegistryState
 
-    private static func slotSize(_ size: UInt64) -> UInt64 { (size - pageSize) / 2 & ~63 }
+    static func slotSize(_ size: UInt64) -> UInt64 { (size - pageSize) / 2 & ~63 }
 
-    private static func slotAddress(_ address: UInt64, _ size: UInt64, _ selector: UInt64) -> UInt64 {
+    static func slotAddress(_ address: UInt64, _ size: UInt64, _ selector: UInt64) -> UInt64 {
         address + pageSize + (selector & 1) * slotSize(size)
     }
 
@@ -42,72 +40,6 @@ package struct Registry: Sendable {
     package static func size(forState length: Int) -> UInt64 {
         let wanted = UInt64(length).multipliedReportingOverflow(by: 8).partialValue + pageSize
         return min(max(smallestSize, roundUp(wanted, smallestSize) ?? largestSize), largestSize)
-    }
-
-    // MARK: Finding and reading
-
-    /// The registry of the process, or nil when nothing was ever loaded.
-    /// - Throws: `Refusal` hostile-registry when it is not in order (trap hostile-registry).
-    package static func find(in view: ProcessView) throws -> Registry? {
-        // By fixed layout and magic: names of mappings are not everywhere (trap anon-name).
-        let candidates = view.map.mappings.filter {
-            $0.kind == .anonymous && $0.isReadable && $0.isWritable && !$0.isExecutable && !$0.isShared
-                && $0.range.count < largestSearched
-        }
-        // Neighbouring anonymous mappings are merged by the kernel: the magic may stand at any page of one. A
-        // registry is created at a multiple of its smallest size, so only those places are looked at.
-        let pages = PageMap(pid: view.pid)
-        defer { pages.close() }
-        var found: [UInt64] = []
-        for mapping in candidates {
-            guard var place = roundUp(mapping.start.rawValue, smallestSize) else { continue }
-            while place < mapping.end.rawValue {
-                if pages.isPresent(place), let head = try? view.memory.read(RemoteAddress(place), count: magic.count),
-                    head == magic
-                {
-                    found.append(place)
-                }
-                place += smallestSize
-            }
-        }
-        guard found.count < 2 else {
-            throw refusal(
-                view.pid, "its memory holds \(found.count) registries: \(found.map(hex).joined(separator: ", "))")
-        }
-        return try found.first.map { try open(view, at: $0) }
-    }
-
-    private static func open(_ view: ProcessView, at address: UInt64) throws -> Registry {
-        let header = try view.read(address, 128)
-        let (version, size, slot) = (try header.u64(32), try header.u64(40), try header.u64(48))
-        guard version == layoutVersion else {
-            throw refusal(view.pid, "its registry has the layout version \(version), which this program does not know")
-        }
-        guard size >= smallestSize, size <= largestSize, size % pageSize == 0, slot == slotSize(size),
-            view.isCovered(address, size, { $0.kind == .anonymous && $0.isWritable && !$0.isShared })
-        else { throw refusal(view.pid, "its registry's header is not in order") }
-        let selector = try header.u64(selectorOffset)
-        let state = try readState(view, slotAddress(address, size, selector), limit: slot)
-        guard state.generation == selector >> 1 else {
-            throw refusal(view.pid, "its registry selects a state of another generation")
-        }
-        return Registry(memory: view.memory, address: address, size: size, selector: selector, state: state)
-    }
-
-    private static func readState(_ view: ProcessView, _ address: UInt64, limit: UInt64) throws -> RegistryState {
-        let head = try view.read(address, slotHeader)
-        let length = try head.u64(0)
-        guard length <= limit - slotHeader else {
-            throw refusal(view.pid, "its registry's state is longer than its place")
-        }
-        let bytes = try view.read(address + slotHeader, length).bytes
-        guard Digest.sha256(bytes) == Digest.hexadecimal(try head.slice(8, 32)) else {
-            throw refusal(view.pid, "its registry's state does not have the digest beside it")
-        }
-        guard let state = try? decodeJSON(RegistryState.self, from: bytes),
-            (1...RegistryState.currentFormat).contains(state.format)
-        else { throw refusal(view.pid, "its registry's state can't be decoded") }
-        return state
     }
 
     package static func refusal(_ pid: Int32, _ why: String) -> Refusal {

@@ -1,0 +1,115 @@
+import Diagnostics
+import ElfFormat
+import JSONCoding
+import PatchFormat
+import ProcessControl
+import ProcessImage
+
+/// Finds the registry in a process's memory, where the program may have put anything: a copy of the magic in a buffer
+/// must stop nobody from patching and reverting (trap forged-magic).
+extension Registry {
+    /// Mappings of terabytes are a sanitizer's.
+    private static let largestSearched: UInt64 = 1 << 40
+    private static let headerSize: UInt64 = 128
+
+    /// What stands at a place that begins with the magic.
+    private enum Candidate {
+        /// Header, digest and state are in order.
+        case complete(Registry)
+        /// The header is in order and the state is not: a registry that was spoilt, or a forgery.
+        case spoilt(Refusal)
+        /// The program's own data.
+        case none
+    }
+
+    /// The registry of the process, or nil when nothing was ever loaded.
+    /// - Throws: `Refusal` hostile-registry when it is not in order (trap hostile-registry).
+    package static func find(in view: ProcessView) throws -> Registry? {
+        var complete: [Registry] = []
+        var spoilt: [Refusal] = []
+        for place in places(in: view) {
+            switch try candidate(view, at: place) {
+            case .complete(let registry): complete.append(registry)
+            case .spoilt(let refusal): spoilt.append(refusal)
+            case .none: continue
+            }
+        }
+        guard complete.count < 2 else {
+            let addresses = complete.map { hex($0.address) }.joined(separator: ", ")
+            throw refusal(view.pid, "its memory holds \(complete.count) registries: \(addresses)")
+        }
+        if let registry = complete.first { return registry }
+        // A module's code lies in memory of this kind: without any, nothing can be loaded that a record could be lost of.
+        let mayHoldModules = view.map.mappings.contains { $0.kind == .anonymous && $0.isExecutable && !$0.isShared }
+        if let refusal = spoilt.first, mayHoldModules { throw refusal }
+        return nil
+    }
+
+    /// A place that begins with the magic.
+    private struct Place {
+        var address: UInt64
+        var mapping: MemoryMapping
+        var header: CheckedBytes
+    }
+
+    /// Where the magic stands, in mappings of the registry's kind.
+    private static func places(in view: ProcessView) -> [Place] {
+        // By fixed layout and magic: names of mappings are not everywhere (trap anon-name).
+        let candidates = view.map.mappings.filter {
+            $0.kind == .anonymous && $0.isReadable && $0.isWritable && !$0.isExecutable && !$0.isShared
+                && $0.range.count < largestSearched
+        }
+        // Neighbouring anonymous mappings are merged by the kernel: the magic may stand at any page of one. A
+        // registry is created at a multiple of its smallest size, so only those places are looked at.
+        let pages = PageMap(of: view.memory)
+        defer { pages.close() }
+        var found: [Place] = []
+        for mapping in candidates {
+            guard var place = roundUp(mapping.start.rawValue, smallestSize) else { continue }
+            while place < mapping.end.rawValue {
+                if pages.isPresent(place), let header = try? view.read(place, headerSize),
+                    header.bytes.starts(with: magic)
+                {
+                    found.append(Place(address: place, mapping: mapping, header: header))
+                }
+                place += smallestSize
+            }
+        }
+        return found
+    }
+
+    private static func candidate(_ view: ProcessView, at place: Place) throws -> Candidate {
+        let (address, header) = (place.address, place.header)
+        let (version, size, slot) = (try header.u64(32), try header.u64(40), try header.u64(48))
+        guard version == layoutVersion, size >= smallestSize, size <= largestSize, size % pageSize == 0,
+            slot == slotSize(size), size <= place.mapping.end.rawValue - address
+        else { return .none }
+        let selector = try header.u64(selectorOffset)
+        do {
+            let state = try readState(view, slotAddress(address, size, selector), limit: slot)
+            guard state.generation == selector >> 1 else {
+                throw refusal(view.pid, "its registry selects a state of another generation")
+            }
+            return .complete(
+                Registry(memory: view.memory, address: address, size: size, selector: selector, state: state))
+        } catch let refusal as Refusal {
+            return .spoilt(refusal)
+        }
+    }
+
+    private static func readState(_ view: ProcessView, _ address: UInt64, limit: UInt64) throws -> RegistryState {
+        let head = try view.read(address, slotHeader)
+        let length = try head.u64(0)
+        guard length <= limit - slotHeader else {
+            throw refusal(view.pid, "its registry's state is longer than its place")
+        }
+        let bytes = try view.read(address + slotHeader, length).bytes
+        guard Digest.sha256(bytes) == Digest.hexadecimal(try head.slice(8, 32)) else {
+            throw refusal(view.pid, "its registry's state does not have the digest beside it")
+        }
+        guard let state = try? decodeJSON(RegistryState.self, from: bytes),
+            (1...RegistryState.currentFormat).contains(state.format)
+        else { throw refusal(view.pid, "its registry's state can't be decoded") }
+        return state
+    }
+}
