@@ -26,7 +26,7 @@ public struct Refusal: Error, Hashable, Sendable, Codable, CustomStringConvertib
     }
 
     public var description: String {
-        "refused [\(rule)] \(subject)\n  why:    \(why)\n  remedy: \(remedy)"
+        "refused [\(rule)] \(onOneLine(subject))\n  why:    \(indented(why))\n  remedy: \(indented(remedy))"
     }
 }
 

@@ -1,3 +1,4 @@
+import Diagnostics
 import PatchFormat
 
 /// What `patchbuild show` prints.
@@ -9,7 +10,8 @@ package enum Show {
     package static func text(_ bundle: Bundle) -> String {
         let manifest = bundle.manifest
         let sections = [head(bundle), provenance(manifest.provenance)] + manifest.targets.map(target)
-        return sections.filter { !$0.isEmpty }.map { $0.joined(separator: "\n") }.joined(separator: "\n\n") + "\n"
+        return sections.filter { !$0.isEmpty }.map { $0.map(onOneLine).joined(separator: "\n") }
+            .joined(separator: "\n\n") + "\n"
     }
 
     private static func head(_ bundle: Bundle) -> [String] {

@@ -48,7 +48,9 @@ public struct TrustReport: Codable, Hashable, Sendable {
 
 extension TrustReport: CustomStringConvertible {
     /// Made for reading, without the refusals.
-    public var description: String {
+    public var description: String { lines.map(onOneLine).joined(separator: "\n") }
+
+    public var lines: [String] {
         var lines = ["manifest sha256:\(manifestDigest)"]
         for signature in signatures {
             let key = [signature.keyType, signature.fingerprint].compactMap { $0 }.joined(separator: " ")
@@ -59,7 +61,7 @@ extension TrustReport: CustomStringConvertible {
         }
         if signatures.isEmpty { lines.append("not signed") }
         lines += requirements.map(\.description)
-        return lines.joined(separator: "\n")
+        return lines
     }
 }
 

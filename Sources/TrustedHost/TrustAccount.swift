@@ -80,10 +80,10 @@ extension TrustAccount: CustomStringConvertible {
         if let policy { lines += policy.lines(signers ?? HostTrust.signersPath) }
         if let bundle, let signed {
             let name = id.map { " (id \($0), sequence \(sequence ?? 0))" } ?? ""
-            lines += ["", bundle + name, signed.description]
+            lines += ["", bundle + name] + signed.lines
             lines.append(refused == nil ? "would be accepted" : "would be refused")
         }
-        return lines.joined(separator: "\n")
+        return lines.map(onOneLine).joined(separator: "\n")
     }
 }
 

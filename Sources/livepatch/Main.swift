@@ -37,12 +37,9 @@ struct LivePatch: ParsableCommand {
             try command.run()
         } catch let code as ExitCode {
             Glibc.exit(code.rawValue)
-        } catch let refusal as Refusal {
-            print("livepatch: \(refusal)", to: .standardError)
-            Glibc.exit(ExitStatus.refused.rawValue)
-        } catch let error as UsageError {
-            print("livepatch: \(error)", to: .standardError)
-            Glibc.exit(ExitStatus.usage.rawValue)
+        } catch let error where error is Refusal || error is UsageError {
+            print("livepatch: \(shown(error))", to: .standardError)
+            Glibc.exit(ExitStatus(for: error).rawValue)
         } catch {
             let message = fullMessage(for: error)
             let isHelp = exitCode(for: error) == .success

@@ -21,13 +21,23 @@ struct Stream: TextOutputStream, Sendable {
     }
 }
 
-/// Names come from processes too: what would command a terminal is shown as U+FFFD.
+/// Foreign text was put on one line where it became part of this one; its layout may hold newlines.
 func print(_ text: String, to stream: Stream) {
-    var (stream, shown) = (stream, String.UnicodeScalarView())
-    for scalar in text.unicodeScalars {
-        shown.append(scalar.properties.generalCategory == .control && scalar != "\n" ? "\u{fffd}" : scalar)
+    var stream = stream
+    let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map { onOneLine(String($0)) }
+    Swift.print(lines.joined(separator: "\n"), to: &stream)
+}
+
+/// One line, whatever stands in it.
+private func printLine(_ text: String, to stream: Stream = .standardOutput) { print(onOneLine(text), to: stream) }
+
+/// An error as it is printed; foreign text stays on its line.
+func shown(_ error: any Error) -> String {
+    switch error {
+    case let refusal as Refusal: refusal.onOneLineEach.description
+    case let several as Refusals: several.refusals.map(\.onOneLineEach.description).joined(separator: "\n")
+    default: onOneLine("\(error)")
     }
-    Swift.print(String(shown), to: &stream)
 }
 
 /// Results as text made for reading, or as one JSON object; diagnostics on standard error.
@@ -72,7 +82,7 @@ struct Presentation {
 
     /// Shows an error that has nothing to do with a process.
     func show(_ error: any Error) -> ExitStatus {
-        print("livepatch: \(error)", to: .standardError)
+        print("livepatch: \(shown(error))", to: .standardError)
         if json {
             switch error {
             case let refusal as Refusal: write(Answer(refused: [refusal]))
@@ -86,22 +96,25 @@ struct Presentation {
     /// Shows whom this host trusts.
     func show(_ account: TrustAccount) -> ExitStatus {
         let refusals = account.refused ?? []
-        for refusal in refusals { print("livepatch: \(refusal)", to: .standardError) }
+        for refusal in refusals { print("livepatch: \(shown(refusal))", to: .standardError) }
         if json { write(account) } else { print(account.description, to: .standardOutput) }
         return refusals.isEmpty ? .done : .refused
     }
 
     private func write(_ answer: some Encodable) {
         guard let bytes = try? encodeJSON(answer, .pretty) else { return }
-        print(String(decoding: bytes, as: UTF8.self), to: .standardOutput)
+        var stream = Stream.standardOutput
+        Swift.print(escapedInJSON(String(decoding: bytes, as: UTF8.self)), to: &stream)
     }
 
     private func showDiagnostics(_ result: ProcessResult) {
-        for refusal in result.refusals { print("livepatch: pid \(result.report.pid): \(refusal)", to: .standardError) }
-        if let busy = result.busy { print("livepatch: busy: \(busy)", to: .standardError) }
+        for refusal in result.refusals {
+            print("livepatch: pid \(result.report.pid): \(shown(refusal))", to: .standardError)
+        }
+        if let busy = result.busy { printLine("livepatch: busy: \(busy)", to: .standardError) }
         if let failure = result.failure {
             print(
-                "livepatch: pid \(result.report.pid): failed: \(failure)\n"
+                "livepatch: pid \(result.report.pid): failed: \(onOneLine(failure))\n"
                     + "  `livepatch status --pid \(result.report.pid)` says what is left", to: .standardError)
         }
     }
@@ -117,27 +130,27 @@ struct Presentation {
             details.append("attempt \(report.attempts)")
         }
         let tail = details.isEmpty ? "" : " (\(details.joined(separator: ", ")))"
-        print("pid \(report.pid): \(report.state)\(tail)", to: .standardOutput)
-        for note in report.notes { print("  \(note)", to: .standardOutput) }
+        printLine("pid \(report.pid): \(report.state)\(tail)")
+        for note in report.notes { printLine("  \(note)") }
     }
 
     private func showPatches(_ report: ProcessReport, _ patches: [PatchReport]) {
-        print("pid \(report.pid): \(count(patches.count, "patch", "patches"))", to: .standardOutput)
+        printLine("pid \(report.pid): \(count(patches.count, "patch", "patches"))")
         for patch in patches {
             let targets = patch.targets.joined(separator: ", ")
-            print(
+            printLine(
                 "  \(patch.id): \(patch.state.rawValue), \(count(patch.functions.count, "function")) of \(targets), "
-                    + "manifest \(patch.manifestDigest.prefix(16))", to: .standardOutput)
+                    + "manifest \(patch.manifestDigest.prefix(16))")
             let absent = (patch.leftOut ?? []).filter { !(patch.unpatched ?? []).contains($0) }
             if !absent.isEmpty {
-                print("    not mapped here: \(absent.joined(separator: ", "))", to: .standardOutput)
+                printLine("    not mapped here: \(absent.joined(separator: ", "))")
             }
             for file in patch.unpatched ?? [] {
-                print("    \(file) was mapped after it was loaded, and is not patched", to: .standardOutput)
+                printLine("    \(file) was mapped after it was loaded, and is not patched")
             }
-            for note in patch.notes { print("    \(note)", to: .standardOutput) }
-            if let advice = patch.advice { print("    \(advice)", to: .standardOutput) }
-            for problem in patch.problems { print("    problem: \(problem)", to: .standardOutput) }
+            for note in patch.notes { printLine("    \(note)") }
+            if let advice = patch.advice { printLine("    \(advice)") }
+            for problem in patch.problems { printLine("    problem: \(problem)") }
         }
     }
 

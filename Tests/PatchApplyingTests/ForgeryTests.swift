@@ -97,4 +97,52 @@ import Testing
         }
         return found
     }
+
+    static let forgedName = "x\npid 1: 1 patch\r\n\u{2028}\u{202e}evitca\u{9b}2J\u{e0041}"
+
+    @Test("forged-text: a name with a newline prints no line of its own, in any text", .needsPatching)
+    func forgedText() throws {
+        try withPatched(try Programs.plainPatch()) { process, bundle in
+            try expectStatus(0, try livepatch("load", bundle, "--pid", process.id, "--allow-unsigned"))
+            var registry = try filledRegistry(of: process)
+            try registry.update {
+                $0.patches[0].id = Self.forgedName
+                $0.patches[0].modules[0].file = Self.forgedName
+                $0.patches[0].modules[0].functions[0].name = Self.forgedName
+            }
+            let outputs = [
+                try livepatch("status", "--pid", process.id), try livepatch("verify", "--pid", process.id),
+                try livepatch("activate", Self.forgedName, "--pid", process.id),
+                try livepatch("status", "--pid", process.id), try livepatch("unload", "fix", "--pid", process.id),
+                try livepatch("unload", Self.forgedName, "--pid", process.id),
+                try livepatch("revert", bundle, "--pid", process.id),
+                try livepatch("revert", Self.forgedName, "--pid", process.id),
+            ]
+            #expect(outputs[0].stdout.contains("pid 1: 1 patch"), "\(outputs[0])")
+            for output in outputs { expectPlain(output.stdout + output.stderr) }
+        }
+    }
+
+    @Test("forged-text: JSON holds a name exactly, and shows nothing of it that commands a terminal")
+    func forgedTextInJSON() throws {
+        try withPatched(try Programs.plainPatch()) { process, bundle in
+            try expectStatus(0, try livepatch("load", bundle, "--pid", process.id, "--allow-unsigned"))
+            var registry = try filledRegistry(of: process)
+            try registry.update { $0.patches[0].id = Self.forgedName }
+            let output = try livepatch("status", "--json", "--pid", process.id)
+            expectPlain(output.stdout)
+            #expect(output.stdout.contains(#"\u202eevitca\u009b2J\udb40\udc41"#), "\(output)")
+        }
+    }
+
+    /// No line but the output's own, and nothing that is not seen.
+    private func expectPlain(_ text: String) {
+        #expect(!text.split(whereSeparator: \.isNewline).contains { $0.hasPrefix("pid 1:") }, "\(text)")
+        let bad = text.unicodeScalars.filter { scalar in
+            scalar != "\n"
+                && (scalar.properties.isDefaultIgnorableCodePoint
+                    || [.control, .format, .lineSeparator].contains(scalar.properties.generalCategory))
+        }
+        #expect(bad.isEmpty, "\(text)")
+    }
 }
