@@ -3,7 +3,8 @@ import ElfFormat
 import PatchRegistry
 import ProcessImage
 
-/// What is applied to a process, as its registry says; nothing is changed.
+/// What is applied to a process, as its registry says, and whether that is what runs: entries and switches are read.
+/// Nothing is changed.
 public func status(pid: Int32, id: String?, options: ApplyOptions) -> ProcessResult {
     inTracer(pid: pid, options) {
         let session = try openWhenReady(pid: pid, options, until: options.end)
@@ -11,7 +12,8 @@ public func status(pid: Int32, id: String?, options: ApplyOptions) -> ProcessRes
         let patches = session.records.patches.filter { id == nil || $0.id == id }
         if let id, patches.isEmpty { throw notLoaded(id, in: session.process) }
         var report = ProcessReport(pid: pid, state: patches.isEmpty ? "clean" : "patched")
-        report.patches = patches.map { inspection.describe($0) }
+        report.patches = try patches.map { try inspection.describeWithEffect($0) }
+        if report.patches?.contains(where: { $0.oldCodeRuns == true }) == true { report.state = "damaged" }
         report.functions = patches.filter { $0.state == .active }.reduce(0) { $0 + $1.functions.count }
         return report
     }
@@ -71,6 +73,46 @@ private struct Inspection {
         report.values = patch.values.isEmpty ? nil : patch.values.map(ValueReport.init)
         if report.advice == nil, !late.isEmpty { report.advice = LateTargets.remedy(patch) }
         return report
+    }
+
+    /// The same, with where the old code runs although the patch is active (trap dlclosed).
+    func describeWithEffect(_ patch: RegisteredPatch) throws -> PatchReport {
+        var report = describe(patch)
+        guard patch.state == .active else { return report }
+        report.problems = try oldCode(of: patch)
+        report.notes += patch.modules.filter { !process.isMapped($0.buildID) }.map {
+            "\($0.file) is not mapped any more"
+        }
+        if report.problems.isEmpty { return report }
+        report.oldCodeRuns = true
+        report.advice = "apply the patch again; where that is refused, revert it first"
+        return report
+    }
+
+    /// Where the old code of an active patch runs.
+    private func oldCode(of patch: RegisteredPatch) throws -> [String] {
+        var problems: [String] = []
+        if try process.view.read(patch.switchAddress, 1).bytes != [1] {
+            problems.append("its switch is off: all of its old code runs")
+        }
+        for module in patch.modules {
+            guard process.isPresent(module) else {
+                if process.isMapped(module.buildID) {
+                    problems.append("\(module.file) was closed and opened again at another address: its old code runs")
+                }
+                continue
+            }
+            let functions = try module.functions.filter {
+                try process.entryBytes(of: $0) != state.expectedEntry(of: $0)
+            }
+            if functions.isEmpty { continue }
+            let names = functions.prefix(4).map(\.name).joined(separator: ", ")
+            let more = functions.count > 4 ? " and \(functions.count - 4) more" : ""
+            problems.append(
+                "no jump stands at the entry of \(names)\(more): the old code runs "
+                    + "(\(module.file) was closed and opened again, or something has written there)")
+        }
+        return problems
     }
 
     /// Everything about a patch that is not as its record says.

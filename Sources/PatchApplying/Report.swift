@@ -44,7 +44,9 @@ public struct PatchReport: Codable, Hashable, Sendable {
     public var advice: String?
     /// What else there is to know.
     public var notes: [String] = []
-    /// For `verify`: what is not as it must be; empty when all is well.
+    /// True where the patch is active by its record and old code of it runs all the same; nil else.
+    public var oldCodeRuns: Bool?
+    /// For `verify`: what is not as it must be; for `status`: where old code runs. Empty when all is well.
     public var problems: [String] = []
     /// Variables that the patch gives another value.
     public var values: [ValueReport]?

@@ -139,7 +139,7 @@ struct Presentation {
         for patch in patches {
             let targets = patch.targets.joined(separator: ", ")
             printLine(
-                "  \(patch.id): \(patch.state.rawValue), \(count(patch.functions.count, "function")) of \(targets), "
+                "  \(patch.id): \(patch.state.rawValue)\(patch.oldCodeRuns == true ? ", but old code runs" : ""), \(count(patch.functions.count, "function")) of \(targets), "
                     + "manifest \(patch.manifestDigest.prefix(16))")
             let absent = (patch.leftOut ?? []).filter { !(patch.unpatched ?? []).contains($0) }
             if !absent.isEmpty {

@@ -1,0 +1,65 @@
+import Glibc
+import PatchFormat
+import PatchRegistry
+import ProcessControl
+import TestSupport
+import Testing
+
+@testable import PatchApplying
+
+/// `status` says what runs, not only what was recorded.
+@Suite struct StatusTests {
+    @Test("dlclosed: status says that a library that was opened again runs its old code", .needsPatching)
+    func reopened() throws {
+        try withTemporaryDirectory { scratch in
+            let directory = try Programs.library()
+            let bundle = try Programs.libraryPatch().write(to: scratch)
+            try withProcess(directory + "/host", [directory + "/libanswer.so"]) { process in
+                try process.waitForOutput("ready")
+                try expectStatus(0, try livepatch("apply", bundle, "--pid", process.id, "--allow-unsigned"))
+                try expectStatus(0, try livepatch("status", "--pid", process.id))
+                process.send(SIGUSR1)
+                try process.waitForOutput("closed")
+                // Nothing of it runs, old or new.
+                let closed = try livepatch("status", "--pid", process.id)
+                try expectStatus(0, closed)
+                #expect(closed.stdout.contains("not mapped any more"), "\(closed)")
+                process.send(SIGUSR1)
+                try process.waitForNew("answer=1")
+                try expectOldCode(process, naming: "libanswer.so")
+            }
+        }
+    }
+
+    @Test("status reads entries and switches", .needsPatching)
+    func entriesAndSwitch() throws {
+        try withPatched(try Programs.plainPatch()) { process, bundle in
+            try expectStatus(0, try livepatch("apply", bundle, "--pid", process.id, "--allow-unsigned"))
+            let patch = try filledRegistry(of: process).state.patches.at(0)
+            let memory = RemoteMemory(pid: process.pid)
+            try memory.write([0], at: RemoteAddress(patch.switchAddress))
+            try process.waitForNew("answer=1 second=11")
+            try expectOldCode(process, naming: "switch")
+            try memory.write([1], at: RemoteAddress(patch.switchAddress))
+            try process.waitForNew("answer=2 second=22")
+            try expectStatus(0, try livepatch("status", "--pid", process.id))
+            let second = try patch.functions.at(1)
+            try memory.write(try #require(bytesOfHex(second.saved)), at: RemoteAddress(second.entry))
+            try process.waitForNew("answer=2 second=12")
+            try expectOldCode(process, naming: "second")
+            try memory.write(try #require(bytesOfHex(second.jump)), at: RemoteAddress(second.entry))
+            try expectStatus(0, try livepatch("revert", "fix", "--pid", process.id))
+            try expectStatus(0, try livepatch("status", "--pid", process.id))
+        }
+    }
+
+    private func expectOldCode(_ process: RunningProcess, naming what: String) throws {
+        let text = try livepatch("status", "--pid", process.id)
+        try expectStatus(4, text)
+        #expect(text.stdout.contains("active, but old code runs") && text.stdout.contains(what), "\(text)")
+        let json = try livepatch("status", "--json", "--pid", process.id)
+        try expectStatus(4, json)
+        #expect(json.stdout.contains("\"oldCodeRuns\" : true"), "\(json)")
+        #expect(json.stdout.contains("\"state\" : \"damaged\""), "\(json)")
+    }
+}
