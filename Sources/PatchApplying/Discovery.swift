@@ -55,7 +55,7 @@ private func discover(_ concern: (ProcessView) throws -> Concern) throws -> Disc
         } catch let error as ProcessError {
             switch error {
             case .noPermission: result.forbidden.append(pid)
-            case .deadlinePassed: result.blocked.append(pid)
+            case .deadlinePassed, .changing: result.blocked.append(pid)
             default: continue
             }
         }

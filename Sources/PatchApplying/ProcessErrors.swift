@@ -15,7 +15,7 @@ extension ProcessError {
             Busy("\(threads.count) threads of process \(pid) did not stop in time, thread \(threads[0]) among them")
         case .remoteCall("mmap", EEXIST):
             Busy("pid \(pid): the program maps memory wherever a free place was found")
-        case .alreadyTraced, .didNotStop, .executed, .noSuitableThread: Busy(description)
+        case .alreadyTraced, .changing, .didNotStop, .executed, .noSuitableThread: Busy(description)
         default: Failure(description)
         }
     }

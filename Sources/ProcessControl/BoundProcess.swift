@@ -81,12 +81,13 @@ final class BoundProcess: Sendable {
     /// The mappings, through any living thread: a zombie leader's own file is empty.
     func map() throws(ProcessError) -> MemoryMap {
         for tid in [pid] + ((try? threadIDs()) ?? []) {
-            let text: [UInt8]
-            do throws(ProcessError) { text = try read("task/\(tid)/maps") } catch {
+            let map: MemoryMap
+            do throws(ProcessError) {
+                map = try MemoryMap.settled(pid: pid) { () throws(ProcessError) in try read("task/\(tid)/maps") }
+            } catch {
                 if case .noSuchProcess = error, tid != pid { continue }
                 throw error
             }
-            let map = try MemoryMap.parse(text)
             if !map.mappings.isEmpty { return map }
         }
         throw .vanished(pid: pid)

@@ -40,23 +40,44 @@ public struct MemoryMap: Hashable, Sendable {
 
     public init(mappings: [MemoryMapping]) { self.mappings = mappings }
 
-    /// Throws `noSuchProcess`, `noPermission` or `malformed`.
+    /// Throws `noSuchProcess`, `noPermission`, `changing` or `malformed`.
     public static func read(pid: Int32) throws(ProcessError) -> MemoryMap {
         try RemoteMemory(pid: pid).map()
     }
 
     public static func parse(_ text: [UInt8]) throws(ProcessError) -> MemoryMap {
+        let map = try parseLines(text)
+        guard map.isAscending else { throw .malformed("/proc/PID/maps: it is out of order") }
+        return map
+    }
+
+    /// The mappings as `read` gives them, once they are in order.
+    ///
+    /// The kernel writes the file page by page. A process that maps memory meanwhile may have a mapping twice, or in two
+    /// lengths (trap maps-torn).
+    /// - Throws: `changing` when no reading of several was in order.
+    static func settled(
+        pid: Int32, _ read: () throws(ProcessError) -> [UInt8]
+    ) throws(ProcessError) -> MemoryMap {
+        for _ in 0..<16 {
+            let map = try parseLines(try read())
+            if map.isAscending { return map }
+        }
+        throw .changing(pid: pid)
+    }
+
+    private static func parseLines(_ text: [UInt8]) throws(ProcessError) -> MemoryMap {
         var mappings: [MemoryMapping] = []
-        var previous = RemoteAddress(0)
         for line in text.split(separator: UInt8(ascii: "\n")) {
-            guard let mapping = parseLine(line), mapping.start >= previous else {
+            guard let mapping = parseLine(line) else {
                 throw .malformed("line of /proc/PID/maps: \(String(decoding: line, as: UTF8.self))")
             }
-            previous = mapping.end
             mappings.append(mapping)
         }
         return MemoryMap(mappings: mappings)
     }
+
+    private var isAscending: Bool { zip(mappings, mappings.dropFirst()).allSatisfy { $0.end <= $1.start } }
 
     /// Index of the mapping that holds the byte.
     public func index(containing address: RemoteAddress) -> Int? {

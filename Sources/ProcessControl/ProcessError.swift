@@ -11,6 +11,8 @@ public enum ProcessError: Error, Hashable, Sendable, Codable, CustomStringConver
     case vanished(pid: Int32)
     /// It called exec while we worked on it: nothing of the old memory is left.
     case executed(pid: Int32)
+    /// Its mappings were out of order each time they were read (trap maps-torn).
+    case changing(pid: Int32)
     /// Threads that did not reach a stop in time; everything runs again, nothing changed.
     case didNotStop(pid: Int32, threads: [Int32])
     /// No thread can be borrowed now, with a reason for each that was looked at.
@@ -42,6 +44,7 @@ public enum ProcessError: Error, Hashable, Sendable, Codable, CustomStringConver
         case .fault(let address): "address \(address) is not accessible"
         case .vanished(let pid): "process \(pid) has exited"
         case .executed(let pid): "process \(pid) has become another program by exec; nothing of the new one was changed"
+        case .changing(let pid): "process \(pid) maps memory whenever its mappings are read"
         case .didNotStop(let pid, let threads):
             "threads \(threads.map(String.init).joined(separator: ", ")) of process \(pid) did not stop in time"
         case .noSuitableThread(let pid, let reasons):
