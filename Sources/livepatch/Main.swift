@@ -19,6 +19,7 @@ struct LivePatch: ParsableCommand {
 
     /// ArgumentParser's own statuses are 64 and the like: bad usage is 2 here.
     static func main() {
+        reserveStandardDescriptors()
         signal(SIGPIPE, SIG_IGN)
         // The times in allowed_signers are the machine's: the caller's zone must not prolong a key's life.
         unsetenv("TZ")

@@ -4,20 +4,40 @@ import JSONCoding
 import PatchApplying
 import TrustedHost
 
-/// Where text goes. A reader that has gone away is no reason to fail: what was asked for is done.
+/// Where text goes.
 struct Stream: TextOutputStream, Sendable {
     var descriptor: Int32
     static let standardOutput = Stream(descriptor: 1)
     static let standardError = Stream(descriptor: 2)
 
+    /// A reader that has gone away is no reason to fail: what was asked for is done. An answer that could not be
+    /// written is none, though: a script must not take it for "no patch".
     mutating func write(_ string: String) {
+        guard let number = unwritten(string), number != EPIPE, descriptor == 1 else { return }
+        var diagnostics = Stream.standardError
+        let why = String(cString: strerror(number))
+        diagnostics.write("livepatch: the answer could not be written to standard output: \(why)\n")
+        Glibc.exit(ExitStatus.failed.rawValue)
+    }
+
+    /// Why not all of it was written; nil when it was.
+    private func unwritten(_ string: String) -> Int32? {
         var bytes = Array(string.utf8)[...]
         while !bytes.isEmpty {
             let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
             if count < 0, errno == EINTR { continue }
-            guard count > 0 else { return }
+            guard count > 0 else { return count < 0 ? errno : EIO }
             bytes = bytes.dropFirst(count)
         }
+        return nil
+    }
+}
+
+/// Opens those of the descriptors 0, 1 and 2 that were closed: what is opened next would get their numbers, and output
+/// would go there (a process's memory, say). To write to a closed standard output still fails.
+func reserveStandardDescriptors() {
+    for descriptor: Int32 in 0...2 where fcntl(descriptor, F_GETFD) < 0 {
+        _ = open("/dev/null", descriptor == 2 ? O_WRONLY : O_RDONLY)
     }
 }
 

@@ -53,6 +53,32 @@ import Testing
         }
     }
 
+    @Test("an answer that can't be written is a failure; a reader that has gone away is none", .needsPatching)
+    func unwritableOutput() throws {
+        try withPatched(try Programs.plainPatch()) { process, bundle in
+            try expectStatus(0, try livepatch("load", bundle, "--pid", process.id, "--allow-unsigned"))
+            for form in ["", " --json"] {
+                for end in [">/dev/full", ">&-"] {
+                    let output = try shell("exec \"$0\" status --pid \(process.id)\(form) \(end)")
+                    try expectStatus(4, output)
+                    #expect(output.stderr.contains("standard output"), "\(output)")
+                }
+                // Nobody reads any more once `echo` has failed.
+                let gone = try shell(
+                    "{ trap '' PIPE; while echo x; do :; done 2>/dev/null; "
+                        + "\"$0\" status --pid \(process.id)\(form); echo \"status $?\" >&2; } | true")
+                #expect(gone.stderr.contains("status 0"), "\(gone)")
+            }
+            // Closed descriptors are not those of the process's memory.
+            try expectStatus(0, try shell("exec \"$0\" revert fix --pid \(process.id) <&- 2>&-"))
+            try process.waitForNew("answer=1 second=11")
+        }
+    }
+
+    private func shell(_ command: String) throws -> Output {
+        try run("sh", ["-c", command, toolPath("livepatch")], seconds: 60)
+    }
+
     private func expectOldCode(_ process: RunningProcess, naming what: String) throws {
         let text = try livepatch("status", "--pid", process.id)
         try expectStatus(4, text)
