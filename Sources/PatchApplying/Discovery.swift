@@ -13,6 +13,25 @@ public struct Discovery: Sendable {
     /// They map a target, and no group of targets as a whole.
     public var incomplete: [Int32] = []
     public init(pids: [Int32] = []) { self.pids = pids }
+
+    /// Lines about processes that were left out. A reader who did not ask for them gets those that may need a patch, or
+    /// hold one: not the processes that root is denied where only a look was asked for, nor process 1 of a container.
+    public func remarks(isRoot: Bool, changes: Bool, all: Bool) -> [String] {
+        var remarks: [String] = []
+        func add(_ what: String, _ pids: [Int32]) {
+            if !pids.isEmpty { remarks.append("\(what): \(pids.map(String.init).joined(separator: ", "))") }
+        }
+        if all {
+            add("no permission to look at", forbidden)
+        } else if isRoot {
+            add("no permission to look at", changes ? forbidden.filter { $0 != 1 } : [])
+        } else if !forbidden.isEmpty {
+            remarks.append("no permission to look at \(forbidden.count) processes (--verbose names them)")
+        }
+        add("can't read", blocked)
+        add("left out, since what is patched together is not all there (--pid says more)", incomplete)
+        return remarks
+    }
 }
 
 /// Every process that maps all targets of at least one of the bundle's groups, by build-id; for an id, every process that

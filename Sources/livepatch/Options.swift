@@ -23,6 +23,9 @@ struct ChangeOptions: ParsableArguments {
     @Flag(help: "Print one JSON object.")
     var json = false
 
+    @Flag(help: "Name every process that could not be looked at.")
+    var verbose = false
+
     @Option(help: "Longest stop of the process in one attempt, in milliseconds.")
     var maxStop = 20
 
@@ -52,7 +55,7 @@ struct ChangeOptions: ParsableArguments {
     }
 
     func run(_ operation: Operation) throws {
-        let presentation = Presentation(json: json)
+        let presentation = Presentation(json: json, verbose: verbose)
         var options = ApplyOptions()
         options.maximumStop = maxStop
         options.consistency = consistency
@@ -67,7 +70,7 @@ struct ChangeOptions: ParsableArguments {
             // A process started or forked by one that was not patched yet is found the next time.
             for pass in 0..<(all ? 8 : 1) {
                 let discovery = all ? try find(selector, for: operation) : Discovery(pids: pid)
-                if pass == 0 { presentation.warn(discovery) }
+                if pass == 0 { presentation.warn(discovery, changes: true) }
                 let pids = discovery.pids.filter { seen.insert($0).inserted }
                 if pids.isEmpty { break }
                 if pass == 0 { try accepted?.remember(for: timeout) }
@@ -120,6 +123,9 @@ struct InspectionOptions: ParsableArguments {
     @Flag(help: "Print one JSON object.")
     var json = false
 
+    @Flag(help: "Name every process that could not be looked at.")
+    var verbose = false
+
     @Option(help: "How long to wait for a process that is busy, in seconds.")
     var timeout = 10.0
 
@@ -130,14 +136,14 @@ struct InspectionOptions: ParsableArguments {
     }
 
     func run(_ inspect: (Int32, String?, ApplyOptions) -> ProcessResult) throws {
-        let presentation = Presentation(json: json)
+        let presentation = Presentation(json: json, verbose: verbose)
         var options = ApplyOptions()
         options.timeout = timeout
         do {
             let id = try patch.map { try $0.hasSuffix(".lpatch") ? Bundle.read(path: $0).manifest.id : $0 }
             let discovery =
                 pid.isEmpty ? try id.map { try discover(.id($0)) } ?? discoverPatched() : Discovery(pids: pid)
-            if pid.isEmpty { presentation.warn(discovery) }
+            if pid.isEmpty { presentation.warn(discovery, changes: false) }
             var results = discovery.pids.map { inspect($0, id, options) }
             if pid.isEmpty { results.removeAll { $0.status != .done && hasEnded($0.report.pid) } }
             throw ExitCode(presentation.show(results, patch: id ?? "").rawValue)

@@ -63,6 +63,7 @@ func shown(_ error: any Error) -> String {
 /// Results as text made for reading, or as one JSON object; diagnostics on standard error.
 struct Presentation {
     var json: Bool
+    var verbose = false
 
     private struct Answer: Encodable {
         var processes: [ProcessReport]?
@@ -71,14 +72,9 @@ struct Presentation {
         var failed: [String]?
     }
 
-    func warn(_ discovery: Discovery) {
-        for (what, pids) in [
-            ("no permission to look at", discovery.forbidden), ("can't read", discovery.blocked),
-            ("left out, since what is patched together is not all there (--pid says more)", discovery.incomplete),
-        ] {
-            if pids.isEmpty { continue }
-            print("livepatch: \(what): \(pids.map(String.init).joined(separator: ", "))", to: .standardError)
-        }
+    func warn(_ discovery: Discovery, changes: Bool) {
+        let remarks = discovery.remarks(isRoot: geteuid() == 0, changes: changes, all: verbose || json)
+        for remark in remarks { printLine("livepatch: \(remark)", to: .standardError) }
     }
 
     /// Shows how each process fared; returns the exit status.

@@ -79,6 +79,21 @@ import Testing
         try run("sh", ["-c", command, toolPath("livepatch")], seconds: 60)
     }
 
+    @Test("root is told of processes that it can't see only where they matter, or when it asks")
+    func remarks() {
+        var discovery = Discovery()
+        discovery.forbidden = [1, 7]
+        #expect(discovery.remarks(isRoot: true, changes: false, all: false) == [])
+        #expect(discovery.remarks(isRoot: true, changes: true, all: false) == ["no permission to look at: 7"])
+        #expect(discovery.remarks(isRoot: true, changes: false, all: true) == ["no permission to look at: 1, 7"])
+        let user = discovery.remarks(isRoot: false, changes: true, all: false)
+        #expect(user.count == 1 && user.allSatisfy { $0.contains("2 processes") && $0.contains("--verbose") })
+        discovery = Discovery()
+        discovery.blocked = [3]
+        discovery.incomplete = [4]
+        #expect(discovery.remarks(isRoot: true, changes: false, all: false).count == 2)
+    }
+
     private func expectOldCode(_ process: RunningProcess, naming what: String) throws {
         let text = try livepatch("status", "--pid", process.id)
         try expectStatus(4, text)
