@@ -14,6 +14,7 @@ public func status(pid: Int32, id: String?, options: ApplyOptions) -> ProcessRes
         var report = ProcessReport(pid: pid, state: patches.isEmpty ? "clean" : "patched")
         report.patches = try patches.map { try inspection.describeWithEffect($0) }
         if report.patches?.contains(where: { $0.oldCodeRuns == true }) == true { report.state = "damaged" }
+        report.patchedFiles = session.process.patchedFiles(patches)
         report.functions = patches.filter { $0.state == .active }.reduce(0) { $0 + $1.functions.count }
         return report
     }

@@ -38,7 +38,11 @@ public func perform(
         try waitForOthers(pid: pid, until: end)
         var session = try openWhenReady(pid: pid, options, until: end)
         try session.recover()
-        let report = try session.perform(operation, selector, options.revocations)
+        var report = try session.perform(operation, selector, options.revocations)
+        if operation == .apply || operation == .activate {
+            let patches = session.records.patches.filter { $0.id == selector.id }
+            report.patchedFiles = session.process.patchedFiles(patches)
+        }
         // What has been reported must be true of the program that runs by now (trap pid-reuse).
         try session.process.memory.checkProcess()
         return report
@@ -54,7 +58,9 @@ func inTracer(pid: Int32, _ options: ApplyOptions, _ body: () throws -> ProcessR
             do { result = ProcessResult(report: try body()) } catch { result = ProcessResult(pid: pid, error: error) }
             return try encodeJSON(result)
         }
-        return try decodeJSON(ProcessResult.self, from: answer)
+        var result = try decodeJSON(ProcessResult.self, from: answer)
+        NewProcesses(pid: pid).complete(&result.report)
+        return result
     } catch {
         return ProcessResult(pid: pid, error: error)
     }

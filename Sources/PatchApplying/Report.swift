@@ -18,6 +18,11 @@ public struct ProcessReport: Codable, Hashable, Sendable {
     /// Files of the bundle's targets that the process took; nil where the report is not of one patch.
     public var targets: [String]?
     public var notes: [String] = []
+    /// For patches that are active: true where a target's file is still the build that was patched, so that what is
+    /// started or executed anew runs the old code; false where each is another build; nil where that can't be told.
+    public var newProcessesRunOldCode: Bool?
+    /// From the tracer to its parent, which looks at the files.
+    var patchedFiles: [PatchedFile]?
     /// For `status` and `verify`.
     public var patches: [PatchReport]?
 
@@ -46,6 +51,8 @@ public struct PatchReport: Codable, Hashable, Sendable {
     public var notes: [String] = []
     /// True where the patch is active by its record and old code of it runs all the same; nil else.
     public var oldCodeRuns: Bool?
+    /// As for the process, of this patch's targets.
+    public var newProcessesRunOldCode: Bool?
     /// For `verify`: what is not as it must be; for `status`: where old code runs. Empty when all is well.
     public var problems: [String] = []
     /// Variables that the patch gives another value.

@@ -101,18 +101,7 @@ extension ProcessView {
     private func buildID(of object: LoadedObject) throws -> String? {
         for note in object.headers where note.type == PT.note && note.memorySize < 0x10000 {
             let bytes = try read(object.bias &+ note.address, note.memorySize)
-            let step: UInt64 = note.alignment == 8 ? 8 : 4
-            var place: UInt64 = 0
-            while place &+ 12 <= bytes.count {
-                let (nameSize, size) = (UInt64(try bytes.u32(place)), UInt64(try bytes.u32(place &+ 4)))
-                let description = roundDown(place &+ 12 &+ nameSize &+ step &- 1, step)
-                if try bytes.u32(place &+ 8) == 3, nameSize == 4,
-                    try bytes.slice(place &+ 12, 4) == [0x47, 0x4e, 0x55, 0]
-                {
-                    return Digest.hexadecimal(try bytes.slice(description, size))
-                }
-                place = roundDown(description &+ size &+ step &- 1, step)
-            }
+            if let found = try gnuBuildID(bytes, alignment: note.alignment) { return found }
         }
         return nil
     }
