@@ -107,11 +107,23 @@ package struct SafePoint {
             hasNamed = SafePoint.idle.contains(call)
         }
         guard hasNamed else { return "is in system call \(call) of an unknown function" }
-        if let frame = middle.first(where: { isRuntime($0) || $0.isInterrupted && $0 != frames[0] }) {
+        for (frame, outer) in zip(middle, middle.dropFirst().map { Optional($0) } + [nil]) {
+            if isRuntime(frame) ? isStart(frame, calledBy: outer) : !(frame.isInterrupted && frame != frames[0]) {
+                continue
+            }
             return "is in \(object(at: frame)?.file ?? "unknown code")"
         }
         guard isAllocatorInside, !SafePoint.idle.contains(call) else { return nil }
         return "is in a call that the program's own allocator may make"
+    }
+
+    /// A function that starts the program, or its unnamed helper: it holds no lock, whoever has called it (a preloaded library
+    /// may define `__libc_start_main`, and call the C library's own).
+    private mutating func isStart(_ frame: UnwoundFrame, calledBy outer: UnwoundFrame?) -> Bool {
+        let names = names(at: frame)
+        if names.contains(where: SafePoint.starts.contains) { return true }
+        guard names.isEmpty, let outer, isRuntime(outer) else { return false }
+        return self.names(at: outer).contains(where: SafePoint.starts.contains)
     }
 
     /// The executable defines `malloc`: its frames can't be told apart.

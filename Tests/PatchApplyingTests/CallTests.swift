@@ -208,6 +208,37 @@ extension Programs {
         }
     }
 
+    /// The C library's start functions then stand between two frames of other files.
+    @Test("unsafe-point: a preloaded library may start the program")
+    func preloadedStart() throws {
+        let start = """
+            #define _GNU_SOURCE
+            #include <dlfcn.h>
+            typedef int Main(int, char **, char **);
+            static Main *program;
+            static int between(int count, char **arguments, char **environment) {
+                return program(count, arguments, environment);
+            }
+            int __libc_start_main(Main *main, int count, char **arguments, void (*init)(void), void (*fini)(void),
+                                  void (*loader)(void), void *stack) {
+                int (*next)(Main *, int, char **, void (*)(void), void (*)(void), void (*)(void), void *) =
+                    (void *)dlsym(RTLD_NEXT, "__libc_start_main");
+                program = main;
+                return next(between, count, arguments, init, fini, loader, stack);
+            }
+            """
+        let library = try Fixture.compile(["start.c": start], ["-O1", "-shared", "-fPIC"], output: "libstart.so")
+        try withTemporaryDirectory { directory in
+            let patch = try Programs.throwingPatch(initialisers: (1...3).map(Programs.noting))
+            let bundle = try patch.write(to: directory)
+            try withProcess(patch.target, environment: ["LD_PRELOAD": library]) { process in
+                try process.waitForOutput("ready")
+                try expectStatus(0, try apply(bundle, process))
+                try process.waitForNew("answer=7 trace=123\n")
+            }
+        }
+    }
+
     @Test("unsafe-point: threads that are in the allocator or in a lock lend nothing; nothing changes")
     func unsafePoint() throws {
         let source = Programs.throwingSource.replacing("usleep(2000);", with: "lockless();").replacing(
