@@ -24,6 +24,9 @@ final class Patching {
     private(set) var bindings: [String: UInt64] = [:]
     private(set) var plan: ModulePlan?
     let target: TargetImage
+    private(set) var values: [ValuePatch] = []
+    private(set) var decisions: [Decision] = []
+    private(set) var notes: [String] = []
     /// The units that the target holds.
     private(set) var matched: [MatchedUnit] = []
     private var refusals: [Refusal] = []
@@ -33,6 +36,12 @@ final class Patching {
     var rules: [String] {
         isDeclared = true
         return refusals.map(\.rule)
+    }
+
+    /// What the refusals say one may do about them.
+    var remedies: [String] {
+        isDeclared = true
+        return refusals.map(\.remedy)
     }
 
     /// The subjects that a rule refuses; the other rules count as declared, too.
@@ -53,10 +62,11 @@ final class Patching {
     ///   - targetFlags: more flags for the units that are linked into the target only.
     ///   - compiler: of C++ units.
     ///   - strip: what to take out of the target's symbol table.
+    ///   - allowed: decisions, `RULE=SUBJECT`.
     init(
         _ sources: [String: String], _ edits: [String: [(String, String)]], flags: [String] = ["-O2"],
         link: [String] = [], variants: [String]? = nil, targetFlags: [String] = [], strip: [String] = [],
-        compiler: String = "g++"
+        compiler: String = "g++", allowed: [String] = []
     ) throws {
         var changed = sources
         for (file, list) in edits {
@@ -92,8 +102,10 @@ final class Patching {
         do {
             var clock = StageClock()
             let planned = try planPatch(
-                compiled, [LoadedTarget(image: target, debugInfo: nil)], allowed: [], &clock)
+                compiled, [LoadedTarget(image: target, debugInfo: nil)],
+                allowed: try allowed.map { try AllowedRule($0) }, &clock)
             matched = planned.matched.flatMap { $0 }
+            (values, decisions, notes) = (planned.values.flatMap { $0 }, planned.decisions, planned.notes)
             if let plan = planned.targets.first?.plan { take(plan) }
         } catch let error as Refusals { refusals = error.refusals }
     }
