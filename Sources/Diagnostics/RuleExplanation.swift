@@ -81,23 +81,49 @@ extension Rule {
     }
 
     /// What a command prints for `help rules`, `help RULE` and `--explain RULE`.
-    /// - Throws: `UsageError` for a name that is no rule's.
+    /// - Throws: `UsageError` for a name that is no rule's, with those that are nearest.
     public static func explain(_ name: String?) throws -> String {
         guard let name, name != "rules" else { return RuleGroup.page }
-        guard let rule = Rule(rawValue: name) else {
-            throw UsageError("\(name) is no rule; `patchbuild help rules` lists them")
+        if let rule = Rule(rawValue: name) { return rule.page }
+        let near = nearest(to: name).map(\.rawValue)
+        throw UsageError(
+            "\(name) is no rule and no command"
+                + (near.isEmpty ? "" : "; the nearest rules are \(near.joined(separator: ", "))")
+                + "; `help rules` lists all rules")
+    }
+
+    /// Rules whose names may have been meant: at most a third of the letters differ.
+    static func nearest(to name: String) -> [Rule] {
+        let ranked = allCases.map { (rule: $0, edits: edits(Array(name.utf8), Array($0.rawValue.utf8))) }
+            .filter { $0.edits * 3 <= max(name.utf8.count, $0.rule.rawValue.utf8.count) }
+            .sorted { ($0.edits, $0.rule.rawValue) < ($1.edits, $1.rule.rawValue) }
+        return ranked.prefix(3).map(\.rule)
+    }
+
+    /// Insertions, deletions and replacements between two texts (Levenshtein).
+    private static func edits(_ a: [UInt8], _ b: [UInt8]) -> Int {
+        var row = Array(0...b.count)
+        for (index, byte) in a.enumerated() {
+            var diagonal = row[0]
+            row[0] = index + 1
+            for (column, other) in b.enumerated() {
+                let replaced = diagonal + (byte == other ? 0 : 1)
+                diagonal = row[column + 1]
+                row[column + 1] = min(replaced, min(diagonal, row[column]) + 1)
+            }
         }
-        return rule.page
+        return row[b.count]
     }
 
     /// Where the arguments ask for a rule, the rule's name (`rules` for all): `help rules`, `help RULE`,
     /// `--explain RULE`, `--explain=RULE`.
-    public static func asked(by arguments: [String]) -> String? {
+    /// - Parameter commands: what else `help` may be asked of; anything that is neither is taken for a rule's name.
+    public static func asked(by arguments: [String], commands: [String]) -> String? {
         if let first = arguments.first, first.hasPrefix("--explain=") { return String(first.dropFirst(10)) }
         guard let first = arguments.first else { return nil }
         if first == "--explain" { return arguments.count > 1 ? arguments[1] : "rules" }
-        guard first == "help", arguments.count == 2 else { return nil }
-        return arguments[1] == "rules" || Rule(rawValue: arguments[1]) != nil ? arguments[1] : nil
+        guard first == "help", arguments.count == 2, !arguments[1].hasPrefix("-") else { return nil }
+        return commands.contains(arguments[1]) ? nil : arguments[1]
     }
 }
 

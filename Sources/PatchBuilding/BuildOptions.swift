@@ -34,7 +34,7 @@ package struct BuildOptions: Sendable {
 
 extension BuildOptions {
     /// The id given, else the output file's name without its ending.
-    var bundleID: String {
+    package var bundleID: String {
         if let id { return id }
         let name = output.split(separator: "/").last.map(String.init) ?? output
         return name.hasSuffix(".lpatch") ? String(name.dropLast(7)) : name

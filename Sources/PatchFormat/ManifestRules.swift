@@ -1,6 +1,6 @@
 /// The semantic bounds of a manifest: what must hold so that arithmetic on its numbers can't go wrong, and so that
 /// the entries, stubs and tables it names lie where such things can lie.
-enum ManifestRules {
+package enum ManifestRules {
     static let maximumTargets = 64
     static let maximumItems = 1 << 20
     /// User-space addresses have 47 bits.
@@ -233,7 +233,7 @@ enum ManifestRules {
     }
 
     /// What can be typed on a command line and used in a file's name.
-    private static func isIdentifier(_ text: String) -> Bool {
+    package static func isIdentifier(_ text: String) -> Bool {
         (1...128).contains(text.utf8.count) && text.utf8.first != 0x2d && text.utf8.first != 0x2e
             && text.utf8.allSatisfy { (0x21...0x7e).contains($0) && $0 != 0x2f }
     }

@@ -17,6 +17,10 @@ struct LivePatch: ParsableCommand {
             TrustCommand.self,
         ])
 
+    private static var commandNames: [String] {
+        configuration.subcommands.map { $0.configuration.commandName ?? $0._commandName } + ["help"]
+    }
+
     /// ArgumentParser's own statuses are 64 and the like: bad usage is 2 here.
     static func main() {
         reserveStandardDescriptors()
@@ -30,7 +34,7 @@ struct LivePatch: ParsableCommand {
                     .noProcess, subject: "/proc", why: "it is not mounted: processes can't be seen",
                     remedy: "mount -t proc proc /proc")
             }
-            if let rule = Rule.asked(by: Array(CommandLine.arguments.dropFirst())) {
+            if let rule = Rule.asked(by: Array(CommandLine.arguments.dropFirst()), commands: commandNames) {
                 print(try Rule.explain(rule))
                 return
             }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Diagnostics
 import FoundationEssentials
+import Glibc
 import Guarding
 import PatchBuilding
 import PatchFormat
@@ -51,7 +52,13 @@ struct Build: AsyncParsableCommand {
     private func options() throws -> BuildOptions {
         var options = try input.options(output: output)
         options.id = id
+        guard ManifestRules.isIdentifier(options.bundleID) else {
+            throw UsageError(
+                "an id has 1 to 128 printable characters without spaces and slashes, and begins with neither - nor .: "
+                    + options.bundleID)
+        }
         options.cves = cve
+        try requirePlace()
         guard sequence >= 0 else { throw UsageError("--sequence is 0 or a positive number") }
         options.sequence = sequence
         options.expires = try expires.map(endOfLife)
@@ -60,6 +67,18 @@ struct Build: AsyncParsableCommand {
             options.created = Date(timeIntervalSince1970: epoch).formatted(.iso8601)
         }
         return options
+    }
+
+    /// Before anything is compiled.
+    private func requirePlace() throws {
+        let folder = output.lastIndex(of: "/").map { String(output[...$0]) } ?? "."
+        var status = stat()
+        guard stat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
+            throw UsageError("-o \(output): there is no folder \(folder)")
+        }
+        guard access(folder, W_OK) == 0 else {
+            throw UsageError("-o \(output): \(folder) can't be written: \(String(cString: strerror(errno)))")
+        }
     }
 
     private func endOfLife(_ text: String) throws -> String {

@@ -25,10 +25,14 @@ struct Patchbuild: AsyncParsableCommand {
             Explain.self,
         ])
 
+    private static var commandNames: [String] {
+        configuration.subcommands.map { $0.configuration.commandName ?? $0._commandName } + ["help"]
+    }
+
     /// Every way out of the program goes through here: the exit statuses are a contract.
     static func main() async {
         do {
-            if let rule = Rule.asked(by: Array(CommandLine.arguments.dropFirst())) {
+            if let rule = Rule.asked(by: Array(CommandLine.arguments.dropFirst()), commands: commandNames) {
                 print(try Rule.explain(rule))
                 return
             }

@@ -29,6 +29,23 @@ import Testing
         }
     }
 
+    @Test func aRuleThatIsNoneIsBadUsageAndTheNearestAreNamed() throws {
+        for tool in ["patchbuild", "livepatch"] {
+            let output = try run(toolPath(tool), ["help", "type-layuot"])
+            #expect(output.status == 2 && output.stderr.contains("type-layout"), "\(output)")
+            #expect(try run(toolPath(tool), ["help", tool == "patchbuild" ? "build" : "apply"]).status == 0)
+            #expect(try run(toolPath(tool), ["help", "type-layout"]).status == 0)
+        }
+    }
+
+    @Test func badPlacesAndIDsAreBadUsage() throws {
+        let objects = ["build", "--original", "a.o", "--new", "b.o", "--target", "/bin/true"]
+        for arguments in [["-o", "/no/such/folder/x.lpatch"], ["-o", "x.lpatch", "--id", "a/b"]] {
+            let output = try run(toolPath("patchbuild"), objects + arguments)
+            #expect(output.status == 2, "\(output)")
+        }
+    }
+
     /// A rule of a build that no test names has nothing that proves the refusal. Rules of processes are listed by what
     /// makes such a process, in PatchApplyingTests.
     @Test func everyRuleIsNamedByATest() throws {
