@@ -27,9 +27,9 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
                 """,
             remedy: "restart, or set the value from patched code",
             wayOut:
-                "Restart, or set the value from patched code: a changed function that runs after the switch may assign it. Or decide: then the value is written at the switch. Pointers, thread-locals, and variables that a library exports can't be written; there the decision lets the old value stay, and the refusal says so.",
+                "Restart, or set the value from patched code: a changed function that runs after the switch may assign it. Or have the value written at the switch, by a decision; that can't be done for pointers, thread-locals, and variables that a library exports.",
             decision:
-                "the new value may be written at the switch, in each aligned word (8 bytes) of the variable that memory still holds as it was at the start; what the program has changed meanwhile is left alone, and `livepatch status` says so. Reverting puts back what still holds the new value. Of a value that can't be written, or that a first call computed: that the old one may stay."
+                "the new value may be written at the switch, in each aligned word (8 bytes) of the variable that memory still holds as it was at the start; what the program has changed meanwhile is left alone, and `livepatch status` says so. Reverting puts back what still holds the new value. Of a value that a first call computed: that the old one may stay."
         )
     ),
     (

@@ -11,12 +11,14 @@ public struct Refusal: Error, Hashable, Sendable, Codable, CustomStringConvertib
     /// What the reader can do about it.
     public var remedy: String
 
-    public init(_ rule: Rule, subject: String, why: String, remedy: String? = nil) {
+    /// - Parameter isFinal: no decision helps, though the rule can be decided elsewhere.
+    public init(_ rule: Rule, subject: String, why: String, remedy: String? = nil, isFinal: Bool = false) {
         self.rule = rule.rawValue
         self.subject = subject
         self.why = why
         let remedy = remedy ?? rule.remedy
-        self.remedy = rule.isDecidable ? remedy + ", or record a decision: \(Self.option(rule, subject))" : remedy
+        self.remedy =
+            rule.isDecidable && !isFinal ? remedy + ", or record a decision: \(Self.option(rule, subject))" : remedy
     }
 
     /// As a shell takes it, ready to be pasted.

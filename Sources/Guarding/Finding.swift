@@ -6,10 +6,13 @@ package struct Finding: Hashable, Sendable {
     var why: String
     /// A better way out than the rule's usual one.
     var remedy: String?
+    /// No decision helps: what the rule would have a decision do can't be done here.
+    var isFinal: Bool
 
-    init(subject: String, why: String, remedy: String? = nil) {
+    init(subject: String, why: String, remedy: String? = nil, isFinal: Bool = false) {
         self.subject = subject
         self.why = why
         self.remedy = remedy
+        self.isFinal = isFinal
     }
 }

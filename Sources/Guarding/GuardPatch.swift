@@ -77,10 +77,15 @@ package struct Verdict {
 ///
 /// - Throws: `Refusals` with all that nobody allowed.
 package func guardPatch(_ patch: GuardedPatch, allowed: [AllowedRule]) throws -> Verdict {
-    let refusals = try guardRules.flatMap { row in
-        try row.findings(in: patch).map { Refusal(row.rule, subject: $0.subject, why: $0.why, remedy: $0.remedy) }
+    var (open, final): ([Refusal], [Refusal]) = (patch.targets.flatMap(\.plan.undecided), [])
+    for row in guardRules {
+        for found in try row.findings(in: patch) {
+            let refusal = Refusal(
+                row.rule, subject: found.subject, why: found.why, remedy: found.remedy, isFinal: found.isFinal)
+            if found.isFinal { final.append(refusal) } else { open.append(refusal) }
+        }
     }
-    let decisions = try decide(patch.targets.flatMap(\.plan.undecided) + refusals, allowed)
+    let decisions = try decide(open, final: final, allowed)
     let notes = allowed.filter { rule in !decisions.contains { rule.covers($0.rule, $0.subject) } }.map {
         "--allow \($0.rule.rawValue)=\($0.subject): nothing asks for this decision"
     }
@@ -102,11 +107,12 @@ extension GuardRule {
     }
 }
 
+/// - Parameter final: what no decision can take away.
 /// - Throws: `Refusals` with what no decision covers.
-private func decide(_ refusals: [Refusal], _ allowed: [AllowedRule]) throws -> [Decision] {
+private func decide(_ refusals: [Refusal], final: [Refusal], _ allowed: [AllowedRule]) throws -> [Decision] {
     var seen: Set<Refusal> = []
     let distinct = refusals.filter { seen.insert($0).inserted }
-    let open = distinct.filter { refusal in !allowed.contains { $0.covers(refusal.rule, refusal.subject) } }
+    let open = final + distinct.filter { refusal in !allowed.contains { $0.covers(refusal.rule, refusal.subject) } }
     if !open.isEmpty { throw Refusals(open) }
     return distinct.map { Decision(rule: $0.rule, subject: $0.subject, why: $0.why) }
 }

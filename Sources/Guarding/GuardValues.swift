@@ -8,7 +8,7 @@ import PatchFormat
 import Targets
 
 /// Writable variables that have another initial value in the new object. By a decision the new value is written at the
-/// switch, where it can be; else the old one stays.
+/// switch; where it can't be, no decision helps.
 func guardValues(_ unit: MatchedUnit, in target: TargetImage) -> [Finding] {
     unit.changes.initialValues.map { number in
         let subject = "\(unit.new.entities[number].name) (\(unit.name))"
@@ -21,8 +21,7 @@ func guardValues(_ unit: MatchedUnit, in target: TargetImage) -> [Finding] {
         case .failure(let obstacle):
             Finding(
                 subject: subject,
-                why: "its initial value changes, and can't be written in the process: \(obstacle.why); by a decision"
-                    + " the old value stays")
+                why: "its initial value changes, and can't be written in the process: \(obstacle.why)", isFinal: true)
         }
     }
 }
@@ -34,16 +33,13 @@ func guardValueCount(_ target: GuardedTarget) -> [Finding] {
     return [
         Finding(
             subject: target.target.image.name,
-            why: "\(count) words get another initial value, and at most \(ValuePatch.maximumCount) can be written;"
-                + " by a decision all of them stay")
+            why: "\(count) words get another initial value; at most \(ValuePatch.maximumCount) can be written",
+            isFinal: true)
     ]
 }
 
 /// What the process gets where decisions let it.
-func writtenValues(_ target: GuardedTarget) -> [ValuePatch] {
-    let values = values(of: target)
-    return values.count > ValuePatch.maximumCount ? [] : values
-}
+func writtenValues(_ target: GuardedTarget) -> [ValuePatch] { values(of: target) }
 
 /// Word for word. Only plain bytes can be written: a pointer's value is known at load alone, and a thread-local has one copy
 /// for each thread.
