@@ -289,3 +289,11 @@ extension Section {
     /// (`DW.ref.__gxx_personality_v0`): it stands for what it holds, so every object file has one of its own.
     package var isReferenceWord: Bool { comdat?.hasPrefix("DW.ref.") ?? false }
 }
+
+extension Relocation {
+    /// Whether the field belongs to a call, a jump or a conditional jump.
+    package func isBranch(in section: Section) -> Bool {
+        type == .plt32
+            || (type == .pc32 && section.isExecutable && Encoding.isBranchField(in: section.data, at: offset))
+    }
+}

@@ -22,6 +22,8 @@ package struct GuardedTarget {
     /// All units that were compiled again, and where they come from.
     var compared: [ComparedUnit]
     var sources: CompiledInput
+    /// What both checks of it share: it asks the file system for every recorded source.
+    let unrecorded: UnrecordedUnits?
 
     package init(
         target: LoadedTarget, units: [MatchedUnit], plan: ModulePlan, compared: [ComparedUnit], sources: CompiledInput
@@ -31,6 +33,7 @@ package struct GuardedTarget {
         self.plan = plan
         self.compared = compared
         self.sources = sources
+        unrecorded = UnrecordedUnits(of: target, sources: sources)
     }
 }
 
@@ -47,6 +50,9 @@ package struct GuardedPatch {
     /// Units that change, and are in no target.
     var homeless: [ComparedUnit]
     var constants: [ConstantChange]
+    /// Names of all targets.
+    let exported: Set<String>
+    let imported: Set<String>
 
     package init(
         targets: [GuardedTarget], debug: DebugFacts, sources: CompiledInput, homeless: [ComparedUnit],
@@ -57,10 +63,9 @@ package struct GuardedPatch {
         self.sources = sources
         self.homeless = homeless
         self.constants = constants
+        exported = Set(targets.flatMap { $0.target.image.exports.keys })
+        imported = Set(targets.flatMap { $0.target.image.imports.keys })
     }
-
-    var exported: Set<String> { Set(targets.flatMap { $0.target.image.exports.keys }) }
-    var imported: Set<String> { Set(targets.flatMap { $0.target.image.imports.keys }) }
 }
 
 /// What the guard lets pass.

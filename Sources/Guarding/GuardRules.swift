@@ -65,7 +65,7 @@ package let guardRules: [GuardRule] = [
 
     // Code of the target that was not compiled again.
     GuardRule(.unmatchedFunction, .target { guardCoverage($0.compared, held: $0.units, in: $0.target) }),
-    GuardRule(.inlinedCopy, .target { UnrecordedUnits(of: $0.target, sources: $0.sources)?.copies() ?? [] }),
-    GuardRule(.noCompileCommand, .target { try UnrecordedUnits(of: $0.target, sources: $0.sources)?.readers() ?? [] }),
+    GuardRule(.inlinedCopy, .target { $0.unrecorded?.copies() ?? [] }),
+    GuardRule(.noCompileCommand, .target { try $0.unrecorded?.readers() ?? [] }),
     GuardRule(.noCompileCommand, .target { guardRepeated($0.target, sources: $0.sources) }),
 ]

@@ -28,7 +28,7 @@ func guardValues(_ unit: MatchedUnit, in target: TargetImage) -> [Finding] {
 
 /// All words are compared and written while the process stands still.
 func guardValueCount(_ target: GuardedTarget) -> [Finding] {
-    let count = values(of: target).count
+    let count = writtenValues(target).count
     guard count > ValuePatch.maximumCount else { return [] }
     return [
         Finding(
@@ -38,12 +38,9 @@ func guardValueCount(_ target: GuardedTarget) -> [Finding] {
     ]
 }
 
-/// What the process gets where decisions let it.
-func writtenValues(_ target: GuardedTarget) -> [ValuePatch] { values(of: target) }
-
-/// Word for word. Only plain bytes can be written: a pointer's value is known at load alone, and a thread-local has one copy
+/// What the process gets where decisions let it, word for word. Only plain bytes can be written: a pointer's value is known at load alone, and a thread-local has one copy
 /// for each thread.
-private func values(of target: GuardedTarget) -> [ValuePatch] {
+func writtenValues(_ target: GuardedTarget) -> [ValuePatch] {
     var patches: [ValuePatch] = []
     for unit in target.units {
         for number in unit.changes.initialValues {

@@ -20,7 +20,7 @@ func guardVanished(_ unit: MatchedUnit) -> [Finding] {
         for relocation in section.relocations {
             guard case .entity(let number, let delta) = view.referent(of: relocation, in: section),
                 gone.contains(number),
-                delta == (relocation.type.isPCRelative ? -4 : 0), !isBranch(relocation, section)
+                delta == (relocation.type.isPCRelative ? -4 : 0), !relocation.isBranch(in: section)
             else { continue }
             let user = view.entity(section: section.index, offset: Int64(relocation.offset))
             findings.append(
@@ -142,16 +142,11 @@ extension ObjectView {
             for relocation in section.relocations {
                 guard case .entity(let number, let delta) = referent(of: relocation, in: section),
                     entities[number].kind == .function, delta == (relocation.type.isPCRelative ? -4 : 0),
-                    !section.isExecutable || !isBranch(relocation, section)
+                    !section.isExecutable || !relocation.isBranch(in: section)
                 else { continue }
                 names.formUnion(entities[number].names)
             }
         }
         return names
     }
-}
-
-private func isBranch(_ relocation: Relocation, _ section: Section) -> Bool {
-    relocation.type == .plt32
-        || (relocation.type == .pc32 && Encoding.isBranchField(in: section.data, at: relocation.offset))
 }

@@ -1,7 +1,6 @@
 import Closing
 import Diagnostics
 import ElfFormat
-import MachineCode
 import ObjectFiles
 import PatchFormat
 
@@ -84,12 +83,5 @@ extension ModuleBuilder {
         case .abs64, .abs32, .abs32s: return symbol.value &+ UInt64(bitPattern: relocation.addend)
         default: return symbol.value
         }
-    }
-
-    /// Whether the field belongs to `call`, `jmp` or a conditional jump.
-    func isBranch(_ relocation: Relocation, _ site: TravellingSection) -> Bool {
-        if relocation.type == .plt32 { return true }
-        guard relocation.type == .pc32, site.section.isExecutable else { return false }
-        return Encoding.isBranchField(in: site.section.data, at: relocation.offset)
     }
 }

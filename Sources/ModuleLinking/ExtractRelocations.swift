@@ -97,7 +97,9 @@ extension ModuleBuilder {
     private mutating func noteAddressTaken(
         _ relocation: Relocation, _ site: TravellingSection, _ section: SectionIndex, _ offset: Int64
     ) {
-        guard resident == nil, let starts = functionStarts[section], !isBranch(relocation, site) else { return }
+        guard resident == nil, let starts = functionStarts[section], !relocation.isBranch(in: site.section) else {
+            return
+        }
         let symbol = Symbol(
             index: 0, name: "", value: UInt64(bitPattern: offset), size: 0, binding: .local, kind: .none,
             place: .undefined)
@@ -111,7 +113,7 @@ extension ModuleBuilder {
         switch relocation.type {
         case .pc32, .plt32:
             let index = bindings.index(of: binding)
-            if binding.kind == .slot, isBranch(relocation, site) {
+            if binding.kind == .slot, relocation.isBranch(in: site.section) {
                 // What the slot holds may lie in a library that is too far for a direct call.
                 return keep(relocation, at: site, tables: .plt, tables.jump(to: index))
             }
@@ -131,7 +133,7 @@ extension ModuleBuilder {
         var kept = relocation
         switch relocation.type {
         case .plt32: break
-        case .pc32 where isBranch(relocation, site): kept.type = .plt32
+        case .pc32 where relocation.isBranch(in: site.section): kept.type = .plt32
         case let type where type.isNearSlot: kept.type = .gotpcrel
         case .abs64 where site.section.isWritable: break
         case .abs64:
