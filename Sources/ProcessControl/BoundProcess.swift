@@ -43,10 +43,7 @@ final class BoundProcess: Sendable {
 
     /// The state letter of a `stat` file; nil when it is gone.
     private static func state(below directory: Int32, _ path: String) -> UInt8? {
-        guard let bytes = try? readProcFile(below: directory, path, pid: 0), let close = bytes.lastIndex(of: 41) else {
-            return nil
-        }
-        return bytes[(close + 1)...].first { $0 != 32 }
+        (try? readProcFile(below: directory, path, pid: 0)).flatMap(statFields)?.first?.utf8.first
     }
 
     /// A file below `/proc/PID`, to be read; negative: what the kernel said.
@@ -118,14 +115,12 @@ private struct ProcessIdentity: Equatable {
     /// Nil when it is gone. Where the executable is not ours to see, it is left out.
     static func read(below directory: Int32) -> ProcessIdentity? {
         guard directory >= 0, let bytes = try? readProcFile(below: directory, "stat", pid: 0),
-            let close = bytes.lastIndex(of: 41)
+            let fields = statFields(in: bytes), fields.count > 19
         else { return nil }
-        let fields = String(decoding: bytes[(close + 1)...], as: UTF8.self).split(separator: " ")
-        guard fields.count > 19 else { return nil }
         var status = stat()
         let known = fstatat(directory, "exe", &status, 0) == 0
         return ProcessIdentity(
-            startTime: String(fields[19]), device: known ? UInt(status.st_dev) : 0,
+            startTime: fields[19], device: known ? UInt(status.st_dev) : 0,
             inode: known ? UInt(status.st_ino) : 0)
     }
 }

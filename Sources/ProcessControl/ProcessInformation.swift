@@ -73,10 +73,14 @@ func threadState(pid: Int32, tid: Int32) -> UInt8? {
     (try? statFields("/proc/\(pid)/task/\(tid)/stat", pid: pid))?.first?.utf8.first
 }
 
-/// Fields of a `stat` file from the state on: the name before may hold blanks and parentheses.
 private func statFields(_ path: String, pid: Int32) throws(ProcessError) -> [String] {
-    let bytes = try readProcFile(path, pid: pid)
-    guard let close = bytes.lastIndex(of: UInt8(ascii: ")")) else { throw .malformed(path) }
+    guard let fields = statFields(in: try readProcFile(path, pid: pid)) else { throw .malformed(path) }
+    return fields
+}
+
+/// Fields of a `stat` file from the state on: the name before may hold blanks and parentheses. Nil for another text.
+func statFields(in bytes: [UInt8]) -> [String]? {
+    guard let close = bytes.lastIndex(of: UInt8(ascii: ")")) else { return nil }
     return String(decoding: bytes[(close + 1)...], as: UTF8.self).split(separator: " ").map(String.init)
 }
 
