@@ -22,7 +22,6 @@ struct Extraction {
     var tables: TableSections
     /// Symbols that stay undefined.
     var imports: Set<String>
-    var resident: String?
 }
 
 /// A range of a section of the object: its address is known after the link.
@@ -99,10 +98,7 @@ struct ModuleBuilder {
     var commons: [SymbolKey: SectionIndex] = [:]
     /// Entries of replaced functions: references to them go to the target's entry.
     var replacedEntries: [SectionKey: [UInt64: Binding]] = [:]
-    /// First bytes of travelling functions, `.cold` halves excepted, by section of `object`.
-    var functionStarts: [SectionIndex: [UInt64: String]] = [:]
     var imports: [String: SymbolIndex] = [:]
-    var resident: String?
     var functions: [ExtractedFunction] = []
 
     struct SymbolKey: Hashable {

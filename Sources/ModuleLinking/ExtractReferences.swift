@@ -75,7 +75,7 @@ extension ModuleBuilder {
 
     /// Offset in the symbol's section that the reference means; nil where it can't be a function's entry: a
     /// PC-relative field in data is an entry of a jump table.
-    func pointedOffset(_ relocation: Relocation, _ symbol: Symbol, _ site: TravellingSection) -> UInt64? {
+    private func pointedOffset(_ relocation: Relocation, _ symbol: Symbol, _ site: TravellingSection) -> UInt64? {
         switch relocation.type {
         case let type where type.isNear:
             guard site.section.isExecutable else { return nil }

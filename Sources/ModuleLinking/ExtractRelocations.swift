@@ -75,7 +75,6 @@ extension ModuleBuilder {
     private mutating func addLocal(
         _ relocation: Relocation, at site: TravellingSection, _ section: SectionIndex, _ offset: Int64
     ) {
-        noteAddressTaken(relocation, site, section, offset)
         let addend = relocation.addend &+ offset
         switch relocation.type {
         case .pc32, .plt32, .pc64:
@@ -91,20 +90,6 @@ extension ModuleBuilder {
             reach(.local(section: section, offset: offset), relocation, at: site)
         default: refuseType(relocation, site, object.sections[section].name)
         }
-    }
-
-    /// Someone may keep the address of a new function where no search finds it (trap unload-proof).
-    private mutating func noteAddressTaken(
-        _ relocation: Relocation, _ site: TravellingSection, _ section: SectionIndex, _ offset: Int64
-    ) {
-        guard resident == nil, let starts = functionStarts[section], !relocation.isBranch(in: site.section) else {
-            return
-        }
-        let symbol = Symbol(
-            index: 0, name: "", value: UInt64(bitPattern: offset), size: 0, binding: .local, kind: .none,
-            place: .undefined)
-        guard let pointed = pointedOffset(relocation, symbol, site), let name = starts[pointed] else { return }
-        resident = "the address of the new function \(name) is taken: the kernel may hold it"
     }
 
     // MARK: To the target
@@ -178,7 +163,6 @@ extension ModuleBuilder {
         let start = relocation.offset
         patch([0, 0, 0, 0], at: start, of: site)
         tables.jumpAddresses.append((site.number, start, relocation.type, tables.jump(to: index)))
-        if resident == nil { resident = "the address of \(binding.symbol) goes through the module" }
     }
 
     private func isDestructor(_ name: String) -> Bool {

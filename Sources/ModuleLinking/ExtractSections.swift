@@ -58,7 +58,6 @@ extension ModuleBuilder {
         sites.append(
             TravellingSection(
                 key: key, number: number, section: original, symbols: symbols.sorted { $0.value < $1.value }))
-        noteResident(original)
         addNames(file.symbols(in: key.section), key, number)
     }
 
@@ -69,12 +68,8 @@ extension ModuleBuilder {
     }
 
     private mutating func addNames(_ symbols: [Symbol], _ key: SectionKey, _ number: SectionIndex) {
-        let cold = coldSymbols(key)
         for var symbol in symbols where symbol.kind != .section && !isUnnamed(symbol) {
             if symbol.kind == .indirect { refuse(.relocationType, symbol.name, "a new IFUNC can't be resolved") }
-            if symbol.kind == .function, !cold.contains(symbol.index) {
-                functionStarts[number, default: [:]][symbol.value] = symbol.name
-            }
             if symbol.binding != .local, key.side == .new, exports[symbol.name] == nil {
                 exports[symbol.name] = (number, symbol.value)
             }
@@ -89,18 +84,6 @@ extension ModuleBuilder {
     /// The compiler's own labels say nothing to a reader.
     private func isUnnamed(_ symbol: Symbol) -> Bool {
         symbol.name.isEmpty || (symbol.binding == .local && symbol.name.hasPrefix(".L"))
-    }
-
-    private func coldSymbols(_ key: SectionKey) -> Set<SymbolIndex> {
-        let functions = plan.functions.filter { $0.unit == key.unit }
-        return Set(functions.flatMap { (key.side == .new ? $0.newSymbols : $0.oldSymbols).dropFirst() })
-    }
-
-    /// A pointer to the module's variables may be held where no search finds it (trap unload-proof).
-    private mutating func noteResident(_ section: Section) {
-        let isConstantAfterLoad = section.name.hasPrefix(".data.rel.ro") || section.isReferenceWord
-        guard section.isWritable, !isConstantAfterLoad, section.size > 0, resident == nil else { return }
-        resident = "new writable data travels (\(section.name)): the kernel may hold its address"
     }
 
     private mutating func noteEntry(_ function: FunctionPlan) {
@@ -129,7 +112,6 @@ extension ModuleBuilder {
             alignment: max(symbol.value, 1), data: [])
         let number = add(section)
         commons[key] = number
-        noteResident(section)
         object.addSymbol(name: symbol.name, kind: .object, place: .section(number), size: symbol.size)
         return number
     }

@@ -14,7 +14,7 @@ extension ModuleBuilder {
         return Extraction(
             object: object, bindings: bindings.bindings, bindingCount: tables.records.count,
             moduleBindings: bindings.modules, mapIndex: mapIndex, functions: functions, tables: sectionsOfTables,
-            imports: Set(imports.keys), resident: resident)
+            imports: Set(imports.keys))
     }
 
     /// Initialisers of objects that are new in the module. Not under the name that `ld` makes dynamic tags of.

@@ -82,7 +82,7 @@ private func place(
     var layout = ModuleLayout(
         switchAddress: try address(tables.switchByte), switchPointer: try tables.switchPointer.map { try address($0) },
         bindingTable: try tables.bindings.map { try address($0) } ?? 0, bindingCount: extraction.bindingCount,
-        memorySize: memorySize(module), resident: extraction.resident)
+        memorySize: memorySize(module))
     if let frames = tables.frames, let object = tables.frameObject {
         let size = extraction.object.sections[frames].size
         let table = AddressRange(address: try address(frames), size: size)

@@ -11,13 +11,12 @@ struct PatchDescription {
 
     func record(_ taken: TakenBundle, _ modules: [PlannedModule]) throws -> RegisteredPatch {
         let (bundle, manifest) = (taken.bundle, taken.bundle.manifest)
-        let resident = manifest.targets.compactMap(\.layout.resident).first
         let records = try modules.map { try record($0, manifest) }
         let link = Digest.sha256(Array(modules.map { Digest.sha256($0.image.memory.bytes) }.joined().utf8))
         return RegisteredPatch(
             id: manifest.id, manifestDigest: bundle.manifestDigest, sequence: manifest.sequence, state: .loading,
             consistency: manifest.consistency, requires: manifest.requires, supersedes: manifest.supersedes,
-            resident: resident, linkDigest: link, modules: records,
+            linkDigest: link, modules: records,
             leftOut: taken.leftOut.isEmpty ? nil : taken.leftOut,
             switchAddress: modules[0].base &+ modules[0].target.layout.switchAddress, calls: calls(modules))
     }

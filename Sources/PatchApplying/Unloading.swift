@@ -1,10 +1,10 @@
 import Diagnostics
 import PatchFormat
 import PatchRegistry
-import PatchSwitching
 
 extension Session {
-    /// Unmaps an inactive patch if nothing can point into it; otherwise it stays, resident and harmless.
+    /// Unmaps a patch that was never active. What was active stays, harmless, and is used again: its addresses may be anywhere,
+    /// in packed structures, in pipes and sockets, in files, where no search finds them (trap pointer-anywhere).
     /// - Returns: why it stays; nil when it is gone.
     mutating func unload(_ reference: PatchReference) throws -> String? {
         let patch = try patch(reference)
@@ -24,7 +24,7 @@ extension Session {
     }
 
     /// Why the module can't be unmapped; nil when nothing points into it.
-    private mutating func reasonToStay(_ patch: RegisteredPatch) throws -> String? {
+    private func reasonToStay(_ patch: RegisteredPatch) throws -> String? {
         if let upper = records.state.stackedUpon(patch).first {
             if !upper.state.isLeftOver {
                 throw Refusal(
@@ -37,8 +37,7 @@ extension Session {
             return "its initialisers have run: what they made may point into it"
         }
         guard patch.wasActive else { return nil }
-        if let why = patch.resident { return why }
-        try process.refreshMap()
-        return try UnusedProof(of: patch, records, limits).run(in: process, &stop)
+        let size = patch.modules.reduce(0) { $0 + $1.size } / 1024
+        return "something may still point into it; its \(size) KiB are used again by the next load"
     }
 }

@@ -392,9 +392,6 @@ public struct ModuleLayout: Codable, Hashable, Sendable {
     public var bindingCount: Int
     /// Size of the module in memory, in bytes, from address 0 to the end of its last segment.
     public var memorySize: UInt64
-    /// Why the module must never be unmapped once it has been active (trap unload-proof); nil when a search of the
-    /// process's memory can prove that nothing points into it.
-    public var resident: String?
     /// Nil when nothing can throw or unwind through the module's functions.
     public var unwind: ModuleUnwind?
     /// The module's `.init_array`: 8-byte pointers to functions that run once at load, for objects that are new in the
@@ -403,14 +400,13 @@ public struct ModuleLayout: Codable, Hashable, Sendable {
 
     public init(
         switchAddress: UInt64, switchPointer: UInt64? = nil, bindingTable: UInt64, bindingCount: Int,
-        memorySize: UInt64, resident: String? = nil, unwind: ModuleUnwind? = nil, initializers: AddressRange? = nil
+        memorySize: UInt64, unwind: ModuleUnwind? = nil, initializers: AddressRange? = nil
     ) {
         self.switchAddress = switchAddress
         self.switchPointer = switchPointer
         self.bindingTable = bindingTable
         self.bindingCount = bindingCount
         self.memorySize = memorySize
-        self.resident = resident
         self.unwind = unwind
         self.initializers = initializers
     }

@@ -134,7 +134,6 @@ package enum ManifestRules {
         try require((0...maximumItems).contains(layout.bindingCount), "bindingCount")
         let tableSize = UInt64(layout.bindingCount * BindingRecord.size)
         try require(isInside(layout.bindingTable, tableSize, layout), "bindingTable")
-        try require(layout.resident.map(isText) ?? true, "resident")
         if let unwind = layout.unwind {
             try require(isInside(unwind.table.address, unwind.table.size, layout), "unwind table")
             try require(

@@ -56,8 +56,6 @@ package struct RegisteredPatch: Codable, Hashable, Sendable {
     package var supersedes: [PatchReference]
     /// The code has run, or may have: pointers to it may be anywhere.
     package var wasActive = false
-    /// Why it can't be unmapped, when that is known.
-    package var resident: String?
     /// Digest of all modules' bytes as relocated: equal only if everything outside still lies where it lay.
     package var linkDigest: String
     /// One for each target that the process took, in the manifest's order.
@@ -71,7 +69,7 @@ package struct RegisteredPatch: Codable, Hashable, Sendable {
 
     package init(
         id: String, manifestDigest: String, sequence: Int, state: PatchState, consistency: Consistency,
-        requires: [PatchReference], supersedes: [PatchReference], resident: String? = nil, linkDigest: String,
+        requires: [PatchReference], supersedes: [PatchReference], linkDigest: String,
         modules: [RegisteredModule], leftOut: [RegisteredTarget]? = nil, switchAddress: UInt64,
         calls: RegisteredCalls? = nil
     ) {
@@ -82,7 +80,6 @@ package struct RegisteredPatch: Codable, Hashable, Sendable {
         self.consistency = consistency
         self.requires = requires
         self.supersedes = supersedes
-        self.resident = resident
         self.linkDigest = linkDigest
         self.modules = modules
         self.leftOut = leftOut

@@ -10,9 +10,6 @@ package struct MemorySearch: Sendable {
     /// CLOCK_MONOTONIC in nanoseconds, past which the search gives up; nil for none.
     package var deadline: UInt64?
 
-    /// Whether a page that can't be read ends the search: what user space has yet to provide may hold anything.
-    var needsEveryPage = false
-
     package init(map: MemoryMap, memory: RemoteMemory, deadline: UInt64? = nil) {
         self.map = map
         self.memory = memory
@@ -23,13 +20,9 @@ package struct MemorySearch: Sendable {
 
     /// - Parameters:
     ///   - excluded: ranges that were looked at already, or need not be: own stacks, modules, the registry.
-    ///   - isHarmless: of the place of a hit and the value there.
     /// - Throws: `SwitchObstacle.pointedTo` at the first hit, or `tooLong`.
-    func refuseHits(
-        _ table: ScanTable, except excluded: [RemoteRange], isHarmless: (UInt64, UInt64) -> Bool = { _, _ in false }
-    ) throws {
+    func refuseHits(_ table: ScanTable, except excluded: [RemoteRange]) throws {
         try forEachHit(table, except: excluded) { place, value in
-            if isHarmless(place, value) { return }
             throw SwitchObstacle.pointedTo(place: place, name: table.interval(holding: value)?.name ?? "")
         }
     }
@@ -79,7 +72,6 @@ package struct MemorySearch: Sendable {
         for (range, copy) in zip(ranges, copies) {
             let end = range.start + UInt64(copy.count)
             if end < range.end {
-                if needsEveryPage { throw SwitchObstacle.unreadable(place: end.rawValue) }
                 left.append(RemoteRange(start: end.page + pageSize, end: range.end))
             }
             let bytes = arena.bytes(copy)

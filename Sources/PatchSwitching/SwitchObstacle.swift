@@ -6,8 +6,6 @@ package enum SwitchObstacle: Error, Sendable {
     case inUse(tid: Int32, name: String, value: UInt64, place: UInt64?)
     /// Memory that no thread's own stack explains holds an address inside what is replaced (trap foreign-stacks).
     case pointedTo(place: UInt64, name: String)
-    /// A page can't be read that may hold a pointer.
-    case unreadable(place: UInt64)
     /// The checks were not finished in time.
     case tooLong
     /// Another livepatch stored a state in between.
@@ -16,7 +14,7 @@ package enum SwitchObstacle: Error, Sendable {
     /// Says which function, or where.
     package var isNamed: Bool {
         switch self {
-        case .inUse, .pointedTo, .unreadable: true
+        case .inUse, .pointedTo: true
         case .tooLong, .registryChanged: false
         }
     }
@@ -28,7 +26,6 @@ package enum SwitchObstacle: Error, Sendable {
             return "pid \(pid): thread \(tid) is in \(name): \(how)"
         case .pointedTo(let place, let name):
             return "pid \(pid): \(hex(place)) holds an address inside \(name): it may be a suspended call"
-        case .unreadable(let place): return "pid \(pid): memory at \(hex(place)) can't be read, and may hold a pointer"
         case .tooLong: return "pid \(pid): the check was not finished within --max-stop"
         case .registryChanged: return "pid \(pid): another livepatch has just changed the process"
         }

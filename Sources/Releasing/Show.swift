@@ -64,8 +64,7 @@ package enum Show {
         }
         if !target.bindings.isEmpty { lines.append("  bound to:") }
         lines += target.bindings.map { "    \(binding($0))" }
-        let residence = target.layout.resident.map { "stays in memory once active: \($0)" } ?? "can be unloaded"
-        return lines + ["  module: \(target.layout.memorySize) bytes in memory, \(residence)"]
+        return lines + ["  module: \(target.layout.memorySize) bytes, which stay in memory once active"]
     }
 
     private static func function(_ function: PatchedFunction) -> [String] {

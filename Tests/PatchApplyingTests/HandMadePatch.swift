@@ -19,7 +19,6 @@ struct HandMadePatch {
     var bindings: [Binding] = []
     var requires: [PatchReference] = []
     var supersedes: [PatchReference] = []
-    var resident: String?
     var endsWithCall = false
     var abiCoupled = false
     /// Kind of the entries; the old body of a padded one is the target's own, behind the pad.
@@ -92,7 +91,7 @@ struct HandMadePatch {
             layout: ModuleLayout(
                 switchAddress: try #require(inModule["patch_switch"]).address,
                 switchPointer: inModule["switch_pointer"]?.address, bindingTable: table.address,
-                bindingCount: Int(table.size) / BindingRecord.size, memorySize: end, resident: resident,
+                bindingCount: Int(table.size) / BindingRecord.size, memorySize: end,
                 unwind: try inModule["unwind_object"].map { object in
                     ModuleUnwind(table: try unwindTable(module), object: object.address)
                 }, initializers: inModule["initialisers"]))

@@ -101,8 +101,8 @@ import Testing
         }
     }
 
-    @Test("unload-proof: a pointer into the module keeps it resident, and the next load uses it again")
-    func unloadProof() throws {
+    @Test("pointer-anywhere: what has run stays mapped, and the next load uses it again")
+    func pointerAnywhere() throws {
         var patch = try Programs.plainPatch()
         // The new code leaves its own address in the program's `sink8`.
         let target = try Fixture.compile(
@@ -134,7 +134,7 @@ import Testing
         }
     }
 
-    @Test("unload-proof: memory that was made read-only is searched too")
+    @Test("foreign-stacks: memory that was made read-only is searched too")
     func readOnlyMemory() throws {
         let program = try Fixture.compile(
             """
@@ -188,12 +188,11 @@ import Testing
         }
     }
 
-    @Test("a module that was never or only briefly used is unmapped")
+    @Test("a module that was never used is unmapped")
     func unmapped() throws {
         try withPatched(try Programs.plainPatch()) { process, bundle in
-            try expectStatus(0, try livepatch("apply", bundle, "--pid", process.id, "--allow-unsigned"))
-            try process.waitForNew("answer=2 second=22")
-            let output = try livepatch("revert", bundle, "--pid", process.id)
+            try expectStatus(0, try livepatch("load", bundle, "--pid", process.id, "--allow-unsigned"))
+            let output = try livepatch("unload", bundle, "--pid", process.id)
             #expect(output.stdout.contains("unloaded"), "\(output)")
             let registry = try #require(try Registry.find(in: ProcessView(pid: process.pid)))
             #expect(registry.state.patches.isEmpty)

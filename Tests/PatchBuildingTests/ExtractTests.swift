@@ -127,42 +127,4 @@ import Testing
             new: source, options: ["-fPIE"], replaced: ["first": 0x1000, "second": 0x1100])
         #expect(try refused(fixture).map(\.subject) == ["first", "second"])
     }
-
-    // MARK: trap unload-proof
-
-    private func resident(_ source: String, added: [String]) throws -> String? {
-        let fixture = PlanFixture(
-            original: "int get(int n) { return n; }", new: source, options: ["-fPIE"], replaced: ["get": 0x1000],
-            added: added)
-        return try extract(try fixture.plan()).resident
-    }
-
-    @Test("trap unload-proof: callbacks and new variables keep the module in memory")
-    func unloadProof() throws {
-        let handler = "void signal(int, void (*)(int)); static void on(int n) {} void get(void) { signal(2, on); }"
-        #expect(try resident(handler, added: ["on"])?.contains("on is taken") == true)
-        let pointer = "void on(int n) {} void (*const table[])(int) = {on}; void get(int i) { table[i](i); }"
-        #expect(try resident(pointer, added: ["on", "table"])?.contains("on is taken") == true)
-        let variable = "static int calls; int get(void) { return calls++; }"
-        #expect(try resident(variable, added: ["calls"])?.contains("writable data") == true)
-        let plain = "static int __attribute__((noinline)) on(int n) { return n * 3; } int get(int n) { return on(n); }"
-        #expect(try resident(plain, added: ["on"]) == nil)
-    }
-
-    @Test func jumpTablesDoNotKeepTheModule() throws {
-        let source = """
-            int one(void), two(void), three(void), four(void), five(void); void abort(void);
-            int get(int n) {
-                switch (n) {
-                case 0: return one(); case 1: return two() + 1; case 2: return three() + 2; case 3: return four() + 3;
-                case 4: return five() + 4; case 5: abort();
-                }
-                return 0;
-            }
-            """
-        for option in ["-fPIE", "-fPIC", "-fno-pie"] {
-            let fixture = PlanFixture(new: source, options: [option], replaced: ["get": 0x1000])
-            #expect(try extract(try fixture.plan()).resident == nil)
-        }
-    }
 }
