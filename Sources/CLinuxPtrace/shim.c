@@ -3,6 +3,8 @@
 
 #include <cpuid.h>
 #include <errno.h>
+#include <limits.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -85,6 +87,49 @@ long lp_prepare_tracer(int32_t parent) {
 long lp_set_realtime(int32_t priority) {
     struct sched_param parameter = {.sched_priority = priority};
     return result(sched_setscheduler(0, priority > 0 ? SCHED_FIFO : SCHED_OTHER, &parameter));
+}
+
+long lp_robust_list(int32_t tid, uint64_t *head) {
+    size_t size = 0;
+    return result(syscall(SYS_get_robust_list, (long)tid, head, &size));
+}
+
+long lp_processors_of(int32_t tid, void *words, size_t size) {
+    return result(syscall(SYS_sched_getaffinity, (long)tid, size, words));
+}
+
+int64_t lp_switches(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_THREAD, &usage) < 0 ? -errno : usage.ru_nvcsw + usage.ru_nivcsw;
+}
+
+int32_t lp_processor(void) { return sched_getcpu(); }
+
+long lp_set_processors(const void *words, size_t size) {
+    return result(syscall(SYS_sched_setaffinity, 0L, size, words));
+}
+
+long lp_set_processor(int32_t number) {
+    unsigned long words[128] = {0};
+    unsigned bits = sizeof words[0] * CHAR_BIT;
+    if (number < 0 || (unsigned)number / bits >= sizeof words / sizeof words[0]) return -EINVAL;
+    words[(unsigned)number / bits] = 1UL << ((unsigned)number % bits);
+    return lp_set_processors(words, sizeof words);
+}
+
+long lp_start_thread(void *(*body)(void *), void *argument) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigset_t all, before;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 256 << 10);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&thread, &attributes, body, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return -error;
 }
 
 static void nothing(int number) { (void)number; }

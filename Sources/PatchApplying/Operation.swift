@@ -166,6 +166,7 @@ extension Session {
         report.functions = known?.functions.count ?? 0
         report.targets = known?.modules.map(\.file)
         (report.stopMicroseconds, report.threads, report.attempts) = (stop.microseconds, stop.threads, stop.attempts)
+        (report.interrupted, report.interruptedCalls) = (stop.interrupted, stop.interruptedCalls)
         report.notes = notes
         return report
     }

@@ -11,6 +11,9 @@ public struct ProcessReport: Codable, Hashable, Sendable {
     /// Of the stop that made the switch; 0 when the process was not stopped.
     public var stopMicroseconds = 0
     public var threads = 0
+    /// Threads that the stop interrupted, and how many of these in a system call; the others slept and were left alone.
+    public var interrupted = 0
+    public var interruptedCalls = 0
     /// Stops that were tried.
     public var attempts = 0
     /// Functions that the patch replaces.

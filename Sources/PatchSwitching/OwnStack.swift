@@ -5,16 +5,33 @@ package enum OwnStack {
     /// One element a thread: from its stack pointer to the end of its own stack; nil when it stands on another one.
     package static func ranges(of stopped: borrowing StoppedProcess, _ map: MemoryMap) -> [RemoteRange?] {
         let pid = stopped.pid
-        return stopped.threads.map { range(of: $0, isMain: $0.tid == pid, map) }
+        return stopped.threads.map { range(of: $0, from: $0.stackPointer, pid: pid, map) }
     }
 
-    private static func range(of thread: StoppedThread, isMain: Bool, _ map: MemoryMap) -> RemoteRange? {
-        guard let mapping = map.mapping(containing: thread.stackPointer), mapping.isWritable else { return nil }
-        if mapping.kind == .stack { return isMain ? RemoteRange(start: thread.stackPointer, end: mapping.end) : nil }
+    /// From a place on it, which may be another than its stack pointer.
+    static func range(
+        of thread: StoppedThread, from pointer: RemoteAddress, pid: Int32, _ map: MemoryMap
+    ) -> RemoteRange? {
+        guard let mapping = map.mapping(containing: pointer), mapping.isWritable else { return nil }
+        if mapping.kind == .stack {
+            return thread.tid == pid ? RemoteRange(start: pointer, end: mapping.end) : nil
+        }
         // The thread's control block ends its stack, in glibc and musl alike; mappings of neighbours may be merged.
         let block = RemoteAddress(thread.registers.fs_base)
-        guard mapping.kind == .anonymous, block > thread.stackPointer, block <= mapping.end else { return nil }
-        return RemoteRange(start: thread.stackPointer, end: block)
+        guard mapping.kind == .anonymous, block > pointer, block <= mapping.end else { return nil }
+        return RemoteRange(start: pointer, end: block)
+    }
+
+    /// Nil also where its end is far, or not known.
+    static func range(of thread: SleepingThread, pid: Int32, _ map: MemoryMap) -> RemoteRange? {
+        let pointer = thread.stackPointer
+        guard let mapping = map.mapping(containing: pointer), mapping.isWritable else { return nil }
+        let range = RemoteRange(start: pointer, end: mapping.end)
+        if mapping.kind == .stack { return thread.tid == pid ? range : nil }
+        guard mapping.kind == .anonymous, range.count <= 1 << 20, let block = thread.controlBlock, block > pointer,
+            range.contains(block)
+        else { return nil }
+        return range
     }
 
     /// What lies below the stack pointers: left over from calls that have returned. Only where a guard below shows

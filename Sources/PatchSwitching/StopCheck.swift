@@ -20,17 +20,26 @@ enum StopCheck {
         if !plan.forbidden.isEmpty { try checkStacks(plan, stopped, &workspace) }
         try checkEntries(plan, memory)
         guard stopped.nanosecondsLeft > 0 else { throw SwitchObstacle.tooLong }
-        do {
-            if plan.isActivation { try writeEntries(plan, stopped) }
-            // Old code never sees a new value, whenever the applier dies.
-            var outcomes = plan.isActivation ? [:] : try plan.values.write(memory)
-            try writeSwitches(plan, memory)
-            if plan.isActivation { outcomes = try plan.values.write(memory) }
-            if !plan.isActivation { try writeEntries(plan, stopped) }
-            return outcomes
-        } catch {
-            throw Failure("pid \(stopped.pid): a write failed midway: \(error); run `livepatch status`")
+        let (pid, writer) = (stopped.pid, stopped.threads.first?.tid)
+        return try stopped.whileNothingRuns {
+            do {
+                return try write(plan, memory, through: writer)
+            } catch {
+                throw Failure("pid \(pid): a write failed midway: \(error); run `livepatch status`")
+            }
         }
+    }
+
+    private static func write(
+        _ plan: SwitchPlan, _ memory: RemoteMemory, through writer: Int32?
+    ) throws -> ValueOutcomes {
+        if plan.isActivation { try writeEntries(plan, memory, writer) }
+        // Old code never sees a new value, whenever the applier dies.
+        var outcomes = plan.isActivation ? [:] : try plan.values.write(memory)
+        try writeSwitches(plan, memory)
+        if plan.isActivation { outcomes = try plan.values.write(memory) }
+        if !plan.isActivation { try writeEntries(plan, memory, writer) }
+        return outcomes
     }
 
     private static func checkRegisters(_ plan: SwitchPlan, _ stopped: borrowing StoppedProcess) throws {
@@ -46,18 +55,7 @@ enum StopCheck {
     private static func checkStacks(
         _ plan: SwitchPlan, _ stopped: borrowing StoppedProcess, _ workspace: inout StopWorkspace
     ) throws {
-        var stacks = OwnStack.ranges(of: stopped, workspace.map)
-        if stacks.contains(where: { $0 == nil }) {
-            // A mapping made since, or a foreign stack: look again.
-            workspace.map = try stopped.memory.map()
-            stacks = OwnStack.ranges(of: stopped, workspace.map)
-        }
-        let own = stacks.compactMap { $0 }
-        let copies = try workspace.arena.readStacks(own, of: stopped)
-        let threads = zip(stopped.threads, stacks).filter { $0.1 != nil }.map(\.0)
-        workspace.copied = threads.indices.map {
-            CopiedStack(tid: threads[$0].tid, registers: threads[$0].registers, range: own[$0], slice: copies[$0])
-        }
+        let areAllKnown = try workspace.copyStacks(of: stopped)
         for stack in workspace.copied {
             guard UInt64(stack.slice.count) == stack.range.count else { throw SwitchObstacle.tooLong }
             if let hit = workspace.firstHit(in: stack, plan.forbidden) {
@@ -69,11 +67,18 @@ enum StopCheck {
             }
             guard stopped.nanosecondsLeft > 0 else { throw SwitchObstacle.tooLong }
         }
+        let isSearched = !areAllKnown || workspace.stackSwitching == .any
+        if !isSearched, workspace.candidates.isEmpty { return }
+        // Those of sleepers were looked at before.
+        let pid = stopped.pid
+        let asleep = stopped.sleepers.compactMap { OwnStack.range(of: $0, pid: pid, workspace.map) }
+        let own = workspace.copied.map(\.range) + asleep
         try checkCandidates(plan, stopped.memory, workspace, own)
-        if own.count < stacks.count || workspace.stackSwitching == .any {
+        if isSearched {
             let search = MemorySearch(map: workspace.map, memory: stopped.memory, deadline: stopped.deadline)
             let unused = OwnStack.unused(own, workspace.map)
-            try search.refuseHits(plan.forbidden, except: own + unused + workspace.excluded)
+            try search.refuseHits(
+                plan.forbidden, except: own + unused + workspace.alternateStacks + workspace.excluded)
         }
     }
 
@@ -82,7 +87,7 @@ enum StopCheck {
         _ plan: SwitchPlan, _ memory: RemoteMemory, _ workspace: borrowing StopWorkspace, _ own: [RemoteRange]
     ) throws {
         if workspace.candidates.isEmpty { return }
-        let known = own + OwnStack.unused(own, workspace.map)
+        let known = own + OwnStack.unused(own, workspace.map) + workspace.alternateStacks
         let open = workspace.candidates.map { RemoteRange(start: RemoteAddress($0), count: 8) }.filter { range in
             !known.contains { $0.contains(range.start) }
         }
@@ -104,8 +109,10 @@ enum StopCheck {
         }
     }
 
-    private static func writeEntries(_ plan: SwitchPlan, _ stopped: borrowing StoppedProcess) throws {
-        for entry in plan.entries { try stopped.write(entry.bytes, at: RemoteAddress(entry.address)) }
+    private static func writeEntries(_ plan: SwitchPlan, _ memory: RemoteMemory, _ writer: Int32?) throws {
+        for entry in plan.entries {
+            try memory.write(entry.bytes, at: RemoteAddress(entry.address), through: writer)
+        }
     }
 
     private static func writeSwitches(_ plan: SwitchPlan, _ memory: RemoteMemory) throws {

@@ -24,6 +24,9 @@ package struct StopLimits: Sendable {
 package struct StopReport: Sendable {
     package var microseconds = 0
     package var threads = 0
+    /// Threads that were interrupted, and how many of these in a system call; the others slept and were left alone.
+    package var interrupted = 0
+    package var interruptedCalls = 0
     package var attempts = 0
     package init() {}
 }
@@ -53,11 +56,12 @@ package struct Switcher {
         if consistency == .stack { try ability.refuseMovingStacks(subject) }
         var workspace = StopWorkspace(
             arena: RemoteArena(capacity: 4 << 20), map: process.map,
-            stackSwitching: consistency == .stack ? ability.ability : .none, excluded: excluded)
+            stackSwitching: consistency == .stack ? ability.ability : .none, excluded: excluded,
+            watch: SleeperWatch(process.memory))
         var reason: String?
         var pause: UInt32 = 1_000
+        var failures = 0
         while true {
-            report.attempts += 1
             do {
                 return try attempt(in: &process, &workspace, &report)
             } catch let obstacle as SwitchObstacle {
@@ -70,6 +74,9 @@ package struct Switcher {
             } catch let error as ProcessError {
                 guard case .didNotStop = error else { throw error }
                 guard limits.timeIsLeft else { throw reason.map { Busy($0) } ?? error }
+                // Where sleepers can't be kept from running, they are stopped in the end.
+                failures += 1
+                if failures > 8 { workspace.mayLeaveSleepers = false }
             } catch let busy as Busy {
                 guard limits.timeIsLeft else { throw busy }
             }
@@ -84,12 +91,19 @@ package struct Switcher {
         try refuseSiblings(of: process)
         try process.refreshMap()
         try prepare(process, &workspace)
+        let sleepers = try SleeperCheck(plan: plan, process: process).undisturbed(try workspace.watch.look())
+        report.attempts += 1
         var outcomes: ValueOutcomes = [:]
-        let stopped = try withStoppedProcess(process.memory, maximumStop: limits.duration) { process in
+        let stopped = try withStoppedProcess(
+            process.memory, maximumStop: limits.duration, leaving: workspace.mayLeaveSleepers ? sleepers : [],
+            workspace.watch
+        ) { process in
             outcomes = try StopCheck.perform(plan, on: process, &workspace)
         }
         report.microseconds = stopped.stopMicroseconds
         report.threads = stopped.threads
+        report.interrupted = stopped.interrupted
+        report.interruptedCalls = stopped.interruptedCalls
         return outcomes
     }
 
@@ -97,11 +111,22 @@ package struct Switcher {
     private func prepare(_ process: LoadedProcess, _ workspace: inout StopWorkspace) throws {
         workspace.map = process.map
         for page in Set(plan.entries.map { RemoteAddress($0.address).page }) {
-            try process.memory.copyOnWrite(pageOf: page)
+            // Where the kernel lets code be written through a stopped thread only (`proc_mem.force_override`).
+            if try !isCopied(pageOf: page, process.memory) { workspace.mayLeaveSleepers = false }
         }
         for write in plan.switches { _ = try process.memory.read(RemoteAddress(write.address), count: 1) }
         try plan.values.prepare(in: process)
         if workspace.stackSwitching != .none { try searchRunning(process, &workspace) }
+    }
+
+    private func isCopied(pageOf page: RemoteAddress, _ memory: RemoteMemory) throws(ProcessError) -> Bool {
+        do throws(ProcessError) {
+            try memory.copyOnWrite(pageOf: page)
+            return true
+        } catch {
+            guard case .fault = error else { throw error }
+            return false
+        }
     }
 
     /// Searches all writable memory while the program runs. Where any code may switch stacks, that is done again in the

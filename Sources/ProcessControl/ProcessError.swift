@@ -45,6 +45,8 @@ public enum ProcessError: Error, Hashable, Sendable, Codable, CustomStringConver
         case .vanished(let pid): "process \(pid) has exited"
         case .executed(let pid): "process \(pid) has become another program by exec; nothing of the new one was changed"
         case .changing(let pid): "process \(pid) maps memory whenever its mappings are read"
+        case .didNotStop(let pid, let threads) where threads.isEmpty:
+            "process \(pid) could not be stopped in time"
         case .didNotStop(let pid, let threads):
             "threads \(threads.map(String.init).joined(separator: ", ")) of process \(pid) did not stop in time"
         case .noSuitableThread(let pid, let reasons):

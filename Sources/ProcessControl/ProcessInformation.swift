@@ -101,6 +101,7 @@ struct SleepingCall {
     var number: UInt64?
     var arguments: [UInt64]
     var stackPointer: UInt64?
+    var instructionPointer: UInt64?
 
     /// rt_sigsuspend, and pselect6, ppoll, epoll_pwait, epoll_pwait2, io_pgetevents and io_uring_enter that were given a
     /// signal mask.
@@ -114,15 +115,48 @@ struct SleepingCall {
         }
     }
 
+    /// write, pwrite64, writev, sendto, sendmsg, sendmmsg, sendfile, splice, tee, vmsplice, and recvfrom and recvmsg with
+    /// MSG_WAITALL: an interrupt ends them when a part is done.
+    var mayReturnPart: Bool {
+        let waitForAll: UInt64 = 0x100
+        return switch number {
+        case 1, 18, 20, 44, 46, 307, 40, 275, 276, 278: true
+        case 45: arguments[3] & waitForAll != 0
+        case 47: arguments[2] & waitForAll != 0
+        default: false
+        }
+    }
+
+    /// epoll_wait, select, semtimedop, recvmmsg and io_getevents that were given a time: it begins anew after an
+    /// interrupt.
+    var mayHaveTimeout: Bool {
+        switch number {
+        case 232: Int32(truncatingIfNeeded: arguments[3]) >= 0
+        case 220: arguments[3] != 0
+        case 23, 299, 208: arguments[4] != 0
+        default: false
+        }
+    }
+
     static func read(pid: Int32, tid: Int32) -> SleepingCall? {
-        guard let bytes = try? readProcFile("/proc/\(pid)/task/\(tid)/syscall", pid: pid) else { return nil }
+        (try? readProcFile("/proc/\(pid)/task/\(tid)/syscall", pid: pid)).map(parse)
+    }
+
+    static func read(below process: BoundProcess, tid: Int32) -> SleepingCall? {
+        (try? process.read("task/\(tid)/syscall")).map(parse)
+    }
+
+    private static func parse(_ bytes: [UInt8]) -> SleepingCall {
         let fields = String(decoding: bytes, as: UTF8.self).split { $0 == " " || $0 == "\n" }
         let values = fields.dropFirst().map { UInt64($0.dropFirst(2), radix: 16) ?? 0 }
         if values.count == 8 {
             return SleepingCall(
-                number: fields.first.flatMap { UInt64($0) }, arguments: Array(values[..<6]), stackPointer: values[6])
+                number: fields.first.flatMap { UInt64($0) }, arguments: Array(values[..<6]), stackPointer: values[6],
+                instructionPointer: values[7])
         }
-        return SleepingCall(number: nil, arguments: [], stackPointer: values.count == 2 ? values[0] : nil)
+        return SleepingCall(
+            number: nil, arguments: [], stackPointer: values.count == 2 ? values[0] : nil,
+            instructionPointer: values.count == 2 ? values[1] : nil)
     }
 }
 

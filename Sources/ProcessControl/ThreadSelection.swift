@@ -69,13 +69,15 @@ struct ThreadSelection {
     private let unfit = 9
 
     /// Lower is better: a thread in user code is in no call at all; one in `pause` may miss a signal if we die at a
-    /// bad moment; a sleeping one would sleep its whole time again (trap restart-block); one that waits with a mask of the call's own
-    /// comes last (trap saved-mask).
+    /// bad moment; a sleeping one would sleep its whole time again (trap restart-block); then comes one that waits with a mask of the
+    /// call's own (trap saved-mask), and last one whose call would return with a part of what was asked for (trap short-io).
     private func rank(_ tid: Int32) -> Int {
         guard let state = threadState(pid: pid, tid: tid) else { return unfit }
         if "DZXTt".utf8.contains(state) { return unfit }
         guard let call = SleepingCall.read(pid: pid, tid: tid), let number = call.number else { return 0 }
         if call.mayHaveMask { return 5 }
+        if call.mayReturnPart { return 6 }
+        if call.mayHaveTimeout { return 4 }
         switch number {
         case 34, 130, 128: return 3
         case 35, 230, 219: return 4

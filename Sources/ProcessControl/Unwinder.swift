@@ -44,7 +44,20 @@ public struct Unwinder {
     public mutating func unwind(
         registers: Registers, stack: UnsafeRawBufferPointer, start: RemoteAddress
     ) -> UnwoundStack {
-        var context = UnwindContext(registers: dwarfRegisters(registers), stack: stack, start: start)
+        unwind(UnwindContext(registers: dwarfRegisters(registers), stack: stack, start: start))
+    }
+
+    /// Of a thread that sleeps in a system call, whose other registers are not known: a frame that needs one ends it.
+    public mutating func unwind(
+        _ thread: SleepingThread, stack: UnsafeRawBufferPointer, start: RemoteAddress
+    ) -> UnwoundStack {
+        var registers = [UInt64?](repeating: nil, count: UnwindRules.registerCount)
+        (registers[7], registers[16]) = (thread.stackPointer.rawValue, thread.instructionPointer.rawValue)
+        return unwind(UnwindContext(registers: registers, stack: stack, start: start))
+    }
+
+    private mutating func unwind(_ context: UnwindContext) -> UnwoundStack {
+        var context = context
         var result = UnwoundStack(frames: [], incomplete: nil)
         var isInterrupted = true
         do throws(UnwindFailure) {

@@ -16,27 +16,36 @@ struct WorldStop {
     }
 
     private let process: BoundProcess
+    private let watch: SleeperWatch?
     private var pid: Int32 { process.pid }
+    /// Asleep since before the stop: not touched while that lasts.
+    private(set) var sleepers: [SleepingThread]
+    private var untouched: Set<Int32>
     private(set) var entries: [Thread] = []
     private(set) var threads: [StoppedThread] = []
     private(set) var stoppedAt: UInt64 = 0
-    private var deadline: UInt64 = 0
+    private(set) var deadline: UInt64 = 0
     private var indices: [Int32: Int] = [:]
     private var zombies: Set<Int32> = []
 
-    init(_ process: BoundProcess) { self.process = process }
+    init(_ process: BoundProcess, leaving sleepers: [SleepingThread] = [], _ watch: SleeperWatch? = nil) {
+        self.process = process
+        self.watch = watch
+        self.sleepers = sleepers
+        untouched = Set(sleepers.map(\.tid))
+    }
 
-    /// Attaches to every thread without stopping any, until a scan finds no new one.
+    /// Attaches to every thread that is not left alone, without stopping any, until a scan finds no new one.
     mutating func seizeAll() throws(ProcessError) {
         for _ in 0..<1000 {
             var found = false
-            for tid in try process.threadIDs() where indices[tid] == nil && !zombies.contains(tid) {
+            for tid in try unknownThreads() {
                 found = try seize(tid) || found
                 if entries.count % 32 == 0 { try drain() }
             }
             if !found { break }
         }
-        guard entries.contains(where: { $0.state != .gone }) else { throw .vanished(pid: pid) }
+        guard !sleepers.isEmpty || entries.contains(where: { $0.state != .gone }) else { throw .vanished(pid: pid) }
         entries.reserveCapacity(entries.count + 64)
         threads.reserveCapacity(entries.count + 64)
     }
@@ -52,14 +61,39 @@ struct WorldStop {
         }
         try waitForAll()
         try catchStragglers()
-        for entry in entries where entry.state == .stopped && !entry.isForeign {
-            threads.append(StoppedThread(tid: entry.tid, registers: entry.registers))
+        listThreads()
+        guard !threads.isEmpty || !sleepers.isEmpty else { throw .vanished(pid: pid) }
+    }
+
+    /// Stops sleepers after all, and whatever they have started.
+    mutating func stop(_ woken: [SleepingThread]) throws(ProcessError) {
+        let found = Set(woken.map(\.tid))
+        untouched.subtract(found)
+        sleepers.removeAll { found.contains($0.tid) }
+        _ = lp_tick(deadline > lp_monotonic_ns() ? deadline - lp_monotonic_ns() + 1_000_000 : 1_000_000, 1_000_000)
+        defer { _ = lp_tick(0, 0) }
+        for tid in found where indices[tid] == nil {
+            if try seize(tid) { _ = lp_ptrace(LP_INTERRUPT, tid, 0, 0) }
         }
-        guard !threads.isEmpty else { throw .vanished(pid: pid) }
+        try waitForAll()
+        try catchStragglers()
+        listThreads()
+    }
+
+    private mutating func listThreads() {
+        threads = entries.filter { $0.state == .stopped && !$0.isForeign }.map {
+            StoppedThread(tid: $0.tid, registers: $0.registers)
+        }
     }
 
     func view(_ memory: RemoteMemory) -> StoppedProcess {
-        StoppedProcess(pid: pid, threads: threads, stoppedAt: stoppedAt, deadline: deadline, memory: memory)
+        StoppedProcess(
+            pid: pid, threads: threads, sleepers: sleepers, stoppedAt: stoppedAt, deadline: deadline, memory: memory,
+            watch: watch)
+    }
+
+    private func unknownThreads() throws(ProcessError) -> [Int32] {
+        try process.threadIDs().filter { indices[$0] == nil && !zombies.contains($0) && !untouched.contains($0) }
     }
 
     /// Lets every thread go on; returns when the last one that stood still did. Threads that are still on their way to
@@ -229,8 +263,9 @@ struct WorldStop {
         for _ in 0..<10 {
             guard let count = process.threadCount() else { throw .vanished(pid: pid) }
             let held = entries.count { $0.state == .stopped && !$0.isForeign } + zombies.count
-            if count <= held { return }
-            for tid in try process.threadIDs() where indices[tid] == nil && !zombies.contains(tid) {
+            // A thread that was left alone counts as long as it has not run: ending is running.
+            if count <= held + untouched.count { return }
+            for tid in try unknownThreads() {
                 if try seize(tid) { _ = lp_ptrace(LP_INTERRUPT, tid, 0, 0) }
             }
             try waitForAll()

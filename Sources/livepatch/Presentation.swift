@@ -142,7 +142,7 @@ struct Presentation {
         if report.functions > 0 { details.append(count(report.functions, "function") + targets) }
         if report.threads > 0 {
             details.append("stopped \(milliseconds(report.stopMicroseconds)) ms")
-            details.append(count(report.threads, "thread"))
+            details.append(count(report.threads, "thread") + " (\(report.interrupted) interrupted)")
             details.append("attempt \(report.attempts)")
         }
         let tail = details.isEmpty ? "" : " (\(details.joined(separator: ", ")))"

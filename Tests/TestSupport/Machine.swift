@@ -41,6 +41,12 @@ public enum Machine {
         return output?.status == 0 ? nil : "ordinary users can't make namespaces here"
     }()
 
+    /// Why no thread may have real-time priority, nil where it may.
+    public static let realTimeObstacle: String? = {
+        let output = try? run("chrt", ["--fifo", "50", "true"])
+        return output?.status == 0 ? nil : "real-time priority is not allowed here"
+    }()
+
     /// The distribution's own clang; Swift's is another version.
     public static let clang = ["clang-14", "clang-19"].first(where: isInstalled) ?? "clang"
 

@@ -16,6 +16,9 @@ extension Trait where Self == ConditionTrait {
     /// Skipped where ordinary users can't have namespaces.
     public static var needsUserNamespaces: Self { allowed(Machine.userNamespaceObstacle) }
 
+    /// Skipped where no thread may have real-time priority: every thread is stopped then.
+    public static var needsRealTime: Self { allowed(Machine.realTimeObstacle) }
+
     private static func allowed(_ obstacle: String?) -> Self {
         .enabled(if: obstacle == nil, Comment(rawValue: obstacle ?? ""))
     }

@@ -84,6 +84,19 @@ long lp_tgkill(int32_t pid, int32_t tid, int32_t signal);
 long lp_prepare_tracer(int32_t parent);
 /// SCHED_FIFO at the priority given, SCHED_OTHER at 0.
 long lp_set_realtime(int32_t priority);
+/// Where another thread's list of robust mutexes begins; 0 when it has none.
+long lp_robust_list(int32_t tid, uint64_t *head);
+/// Fills in the set of processors that a thread may run on (0: the caller); the number of bytes filled in.
+long lp_processors_of(int32_t tid, void *words, size_t size);
+/// How often the calling thread had to give up its processor.
+int64_t lp_switches(void);
+/// The processor that the calling thread runs on.
+int32_t lp_processor(void);
+/// Where the calling thread may run: a set, or one processor.
+long lp_set_processors(const void *words, size_t size);
+long lp_set_processor(int32_t number);
+/// A thread that nobody waits for, with all signals blocked.
+long lp_start_thread(void *(*body)(void *), void *argument);
 /// SIGALRM without effect every `interval_ns`, first after `first_ns`, so that a wait returns EINTR; 0, 0 ends it.
 long lp_tick(uint64_t first_ns, uint64_t interval_ns);
 uint64_t lp_monotonic_ns(void);

@@ -1,0 +1,188 @@
+import CLinuxPtrace
+import Glibc
+import Synchronization
+
+/// Numbers of processors.
+struct ProcessorSet: Hashable, Sendable {
+    private(set) var numbers: Set<Int> = []
+
+    init() {}
+
+    /// Those that the thread may run on; nil when it is gone.
+    init?(of tid: Int32) {
+        var words = [UInt](repeating: 0, count: 128)
+        let result = words.withUnsafeMutableBytes { lp_processors_of(tid, $0.baseAddress, $0.count) }
+        guard result > 0 else { return nil }
+        for (index, word) in words.enumerated() where word != 0 {
+            for bit in 0..<UInt.bitWidth where word >> bit & 1 != 0 { numbers.insert(index * UInt.bitWidth + bit) }
+        }
+    }
+
+    func union(_ other: ProcessorSet) -> ProcessorSet {
+        var result = self
+        result.numbers.formUnion(other.numbers)
+        return result
+    }
+}
+
+/// Keeps all ordinary threads of the machine off some processors, for less than a millisecond: on each of them a real-time thread of
+/// ours spins. What sleeps may be woken meanwhile, but runs only when the processors are given back.
+///
+/// It needs no trace of the threads that it keeps, and our death ends it. The kernel stops all processors in the same way when it
+/// patches itself.
+final class ProcessorHold: Sendable {
+    let processors: ProcessorSet
+    /// Whether the kernel gives us real-time priority on every one.
+    let isPermitted: Bool
+    private let spinners: [Spinner]
+    private let original: ProcessorSet
+    /// Of the thread that holds: how often it had given up its processor when it began.
+    private let switches = Atomic<Int64>(0)
+
+    /// In nanoseconds. A hold lasts a millisecond; but the machine under this one may take our processor away for longer, and a
+    /// spinner must not give up its own meanwhile. The kernel takes them back after 950 milliseconds.
+    private static let limit: UInt64 = 200_000_000
+
+    init(_ processors: ProcessorSet) {
+        self.processors = processors
+        original = ProcessorSet(of: 0) ?? ProcessorSet()
+        let spinners = processors.numbers.sorted().map { Spinner(processor: $0, limit: ProcessorHold.limit) }
+        self.spinners = spinners
+        isPermitted = !spinners.isEmpty && spinners.allSatisfy { $0.start() }
+    }
+
+    deinit { for spinner in spinners { spinner.end() } }
+
+    /// Called with real-time priority: this thread holds the processor that it runs on.
+    /// - Returns: whether the processors were ours within a millisecond, up to the call of `release`.
+    func take() -> Bool {
+        let deadline = lp_monotonic_ns() &+ 1_000_000
+        let own = Int(lp_processor())
+        guard isPermitted, lp_set_processor(Int32(own)) == 0, wait(until: deadline, for: \.isWaiting, own) else {
+            return false
+        }
+        switches.store(lp_switches(), ordering: .relaxed)
+        for spinner in spinners where spinner.processor != own { spinner.hold() }
+        if wait(until: deadline, for: \.isSpinning, own) { return true }
+        release()
+        return false
+    }
+
+    /// Whether nobody else has been given one of the processors since `take`: no thread of ours has had to give up its own.
+    var isUnbroken: Bool {
+        let own = Int(lp_processor())
+        for spinner in spinners { spinner.ask() }
+        guard wait(until: lp_monotonic_ns() &+ 1_000_000, for: \.hasAnswered, own) else { return false }
+        return switches.load(ordering: .relaxed) == lp_switches()
+    }
+
+    func release() {
+        for spinner in spinners { spinner.release() }
+        if let words = original.words { _ = words.withUnsafeBytes { lp_set_processors($0.baseAddress, $0.count) } }
+    }
+
+    private func wait(until deadline: UInt64, for condition: (Spinner) -> Bool, _ own: Int) -> Bool {
+        while true {
+            if spinners.allSatisfy({ $0.processor == own || condition($0) }) { return true }
+            if lp_monotonic_ns() > deadline { return false }
+        }
+    }
+}
+
+extension ProcessorSet {
+    /// The kernel's form; nil for none.
+    fileprivate var words: [UInt]? {
+        guard let last = numbers.max() else { return nil }
+        var words = [UInt](repeating: 0, count: last / UInt.bitWidth + 1)
+        for number in numbers { words[number / UInt.bitWidth] |= 1 << (number % UInt.bitWidth) }
+        return words
+    }
+}
+
+/// A thread of ours that spins on one processor on demand.
+private final class Spinner: Sendable {
+    let processor: Int
+    private let limit: UInt64
+    private let command = Atomic<Int>(Command.wait)
+    private let state = Atomic<Int>(State.new)
+    /// Numbers of the last question whether it has been spinning all the time, and of the last that it has answered with yes.
+    private let question = Atomic<Int>(0)
+    private let answer = Atomic<Int>(0)
+    private let wish = Wish()
+
+    private enum Command { static let (wait, spin, end) = (0, 1, 2) }
+    private enum State { static let (new, refused, waiting, spinning) = (0, 1, 2, 3) }
+
+    init(processor: Int, limit: UInt64) {
+        self.processor = processor
+        self.limit = limit
+    }
+
+    /// - Returns: whether the thread runs, on its processor, with real-time priority.
+    func start() -> Bool {
+        let argument = Unmanaged.passRetained(self).toOpaque()
+        let result = lp_start_thread(
+            { argument in
+                if let argument { Unmanaged<Spinner>.fromOpaque(argument).takeRetainedValue().run() }
+                return nil
+            }, argument)
+        guard result == 0 else {
+            Unmanaged<Spinner>.fromOpaque(argument).release()
+            return false
+        }
+        while state.load(ordering: .acquiring) == State.new { lp_sleep_ns(20_000) }
+        return state.load(ordering: .acquiring) == State.waiting
+    }
+
+    func hold() { order(Command.spin) }
+    func ask() { question.add(1, ordering: .releasing) }
+
+    func release() { command.store(Command.wait, ordering: .releasing) }
+    func end() { order(Command.end) }
+    var isWaiting: Bool { state.load(ordering: .acquiring) == State.waiting }
+    var isSpinning: Bool { state.load(ordering: .acquiring) == State.spinning }
+    /// Whether it has been spinning from `hold` up to the last question.
+    var hasAnswered: Bool { answer.load(ordering: .acquiring) == question.load(ordering: .acquiring) }
+
+    private func order(_ value: Int) {
+        command.store(value, ordering: .releasing)
+        wish.post()
+    }
+
+    private func run() {
+        guard lp_set_processor(Int32(processor)) == 0, lp_set_realtime(50) == 0 else {
+            return state.store(State.refused, ordering: .releasing)
+        }
+        while true {
+            state.store(State.waiting, ordering: .releasing)
+            wish.wait()
+            if command.load(ordering: .acquiring) == Command.end { return }
+            spin()
+        }
+    }
+
+    private func spin() {
+        let switches = lp_switches()
+        let end = lp_monotonic_ns() &+ limit
+        var known = question.load(ordering: .acquiring)
+        state.store(State.spinning, ordering: .releasing)
+        while command.load(ordering: .acquiring) == Command.spin, lp_monotonic_ns() < end {
+            let asked = question.load(ordering: .acquiring)
+            guard asked != known else { continue }
+            known = asked
+            if lp_switches() == switches { answer.store(asked, ordering: .releasing) }
+        }
+    }
+}
+
+/// A semaphore.
+private final class Wish: @unchecked Sendable {
+    private let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
+    init() { sem_init(semaphore, 0, 0) }
+    func post() { sem_post(semaphore) }
+    func wait() { while sem_wait(semaphore) != 0 {} }
+    deinit {
+        sem_destroy(semaphore)
+        semaphore.deallocate()
+    }
+}
