@@ -35,10 +35,12 @@ struct ModuleMapper {
 
     private var borrower: ThreadBorrower { ThreadBorrower(memory: process.memory, limits: limits) }
 
-    /// Maps a place for the registry that is to begin with this record.
+    /// Maps a place for the registry that is to begin with this record, or takes one that a killed command has mapped
+    /// and not used (trap half-made).
     /// - Returns: its address and size.
     func mapRegistry(for record: RegisteredPatch) throws -> (address: UInt64, size: UInt64) {
         let size = Registry.size(forState: try Registry.encode(RegistryState(patches: [record])).count)
+        if let place = Registry.abandonedPlace(of: size, in: process.view) { return (place, size) }
         var map = process.map
         for module in record.modules { map.reserve(RemoteAddress(module.base), module.size) }
         let executable = process.objects[0]
@@ -51,21 +53,24 @@ struct ModuleMapper {
         else {
             throw Refusal(.noHole, subject: process.subject, why: "there is no free place for the registry")
         }
-        try borrower.run { try $0.map(at: RemoteAddress(place), size: size, .readWrite) }
+        try borrower.run { try $0.map(at: RemoteAddress(place), size: size, .readOnly) }
         return (place, size)
     }
 
+    /// Maps each module by one call, so that its code stands only where all of its place is ours (trap half-made).
     func map(_ record: RegisteredPatch) throws {
         try borrower.run { caller in
             for module in record.modules {
-                // Code first: its presence proves to a later command that what is there is ours.
-                for segment in module.segments.sorted(by: { $0.protection > $1.protection }) {
-                    guard let protection = RemoteProtection(rawValue: UInt64(segment.protection)) else { continue }
-                    try caller.map(at: RemoteAddress(segment.address), size: segment.size, protection)
+                try caller.map(at: RemoteAddress(module.base), size: mappedSize(of: module), .readExecute)
+                for segment in module.segments where segment.protection & 4 == 0 {
+                    let range = RemoteRange(start: RemoteAddress(segment.address), count: segment.size)
+                    try caller.protect(range, segment.protection & 2 != 0 ? .readWrite : .readOnly)
                 }
             }
         }
     }
+
+    private func mappedSize(of module: RegisteredModule) -> UInt64 { roundUp(module.size, pageSize) ?? module.size }
 
     func fill(_ module: PlannedModule) throws {
         for segment in module.image.segments {
@@ -96,26 +101,19 @@ struct ModuleMapper {
         }
     }
 
-    /// Unmaps what is left of a patch's modules.
+    /// Unmaps what is left of a patch's modules: each whole, by one call.
+    ///
+    /// Anonymous code within a module's place is its own, and then so is all of the place. Where there is none, all is left
+    /// alone: the program may have got that memory since.
     func unmap(_ patch: RegisteredPatch) throws {
-        let ranges = patch.modules.flatMap { leftovers(of: $0, process.map) }
+        let places = patch.modules.map { RemoteRange(start: RemoteAddress($0.base), count: mappedSize(of: $0)) }
+        let ranges = places.filter { place in
+            process.map.mappings.contains { mapping in
+                mapping.kind == .anonymous && mapping.isExecutable && !mapping.isWritable && !mapping.isShared
+                    && mapping.start >= place.start && mapping.end <= place.end
+            }
+        }
         if ranges.isEmpty { return }
         try borrower.run { caller in for range in ranges { try caller.unmap(range) } }
-    }
-
-    /// The mappings of an unfinished load or unload that are provably ours, code last.
-    ///
-    /// The module's code is mapped first and unmapped last: where an executable mapping of exactly its place and size
-    /// stands, the other parts are ours if they have exactly their places too. Anything else is left alone: the program
-    /// may have got that memory since.
-    private func leftovers(of module: RegisteredModule, _ map: MemoryMap) -> [RemoteRange] {
-        let present = module.segments.filter { segment in
-            let range = RemoteRange(start: RemoteAddress(segment.address), count: segment.size)
-            return map.mappings.contains { $0.range == range && $0.matches(segment.protection) }
-        }
-        guard present.contains(where: { $0.protection & 4 != 0 }) else { return [] }
-        return present.sorted { $0.protection & 4 < $1.protection & 4 }.map {
-            RemoteRange(start: RemoteAddress($0.address), count: $0.size)
-        }
     }
 }

@@ -5,7 +5,8 @@ import PatchFormat
 import ProcessControl
 import ProcessImage
 
-/// The record of what is applied, in a private anonymous mapping of the process: fork inherits it, exec drops it.
+/// The record of what is applied, in a private anonymous mapping of the process: fork inherits it, exec drops it. The
+/// process itself can only read it.
 ///
 ///     0     magic, 32 bytes
 ///     32    u64 layout version, u64 size of the mapping, u64 size of a slot
@@ -22,6 +23,9 @@ package struct Registry: Sendable {
     package static let smallestSize: UInt64 = 1 << 20
     static let largestSize: UInt64 = 64 << 20
     static let slotHeader: UInt64 = 40
+    /// What the size of a registry's mapping has beyond whole mebibytes: by it, a place that was mapped and never written to is
+    /// known again.
+    static let sizeMark: UInt64 = 13 * pageSize
 
     package let memory: RemoteMemory
     package let address: UInt64
@@ -39,7 +43,7 @@ package struct Registry: Sendable {
     /// Bytes that a mapping must have to hold a state of `length` bytes with room to grow.
     package static func size(forState length: Int) -> UInt64 {
         let wanted = UInt64(length).multipliedReportingOverflow(by: 8).partialValue + pageSize
-        return min(max(smallestSize, roundUp(wanted, smallestSize) ?? largestSize), largestSize)
+        return min(max(smallestSize, roundUp(wanted, smallestSize) ?? largestSize), largestSize) + sizeMark
     }
 
     package static func refusal(_ pid: Int32, _ why: String) -> Refusal {

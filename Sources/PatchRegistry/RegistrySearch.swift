@@ -45,6 +45,15 @@ extension Registry {
         return nil
     }
 
+    /// A mapping of exactly the form that a registry of this size gets, and with nothing in it (trap half-made).
+    package static func abandonedPlace(of size: UInt64, in view: ProcessView) -> UInt64? {
+        view.map.mappings.first { mapping in
+            mapping.kind == .anonymous && mapping.isReadable && !mapping.isWritable && !mapping.isExecutable
+                && !mapping.isShared && mapping.range.count == size && mapping.start.rawValue % smallestSize == 0
+                && (try? view.memory.read(mapping.start, count: Int(size)).allSatisfy { $0 == 0 }) == true
+        }?.start.rawValue
+    }
+
     /// A place that begins with the magic.
     private struct Place {
         var address: UInt64
@@ -56,8 +65,7 @@ extension Registry {
     private static func places(in view: ProcessView) -> [Place] {
         // By fixed layout and magic: names of mappings are not everywhere (trap anon-name).
         let candidates = view.map.mappings.filter {
-            $0.kind == .anonymous && $0.isReadable && $0.isWritable && !$0.isExecutable && !$0.isShared
-                && $0.range.count < largestSearched
+            $0.kind == .anonymous && $0.isReadable && !$0.isExecutable && !$0.isShared && $0.range.count < largestSearched
         }
         // Neighbouring anonymous mappings are merged by the kernel: the magic may stand at any page of one. A
         // registry is created at a multiple of its smallest size, so only those places are looked at.
@@ -81,7 +89,7 @@ extension Registry {
     private static func candidate(_ view: ProcessView, at place: Place) throws -> Candidate {
         let (address, header) = (place.address, place.header)
         let (version, size, slot) = (try header.u64(32), try header.u64(40), try header.u64(48))
-        guard version == layoutVersion, size >= smallestSize, size <= largestSize, size % pageSize == 0,
+        guard version == layoutVersion, size >= smallestSize, size <= largestSize + sizeMark, size % pageSize == 0,
             slot == slotSize(size), size <= place.mapping.end.rawValue - address
         else { return .none }
         let selector = try header.u64(selectorOffset)

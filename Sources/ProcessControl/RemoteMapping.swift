@@ -10,8 +10,8 @@ extension RemoteCaller {
     ///
     /// - Parameters:
     ///   - size: in bytes, a multiple of 4,096.
-    ///   - protection: what it stays at: MemoryDenyWriteExecute forbids a later change (trap mdwe). Fill executable
-    ///     memory through `RemoteMemory.write`.
+    ///   - protection: executable memory is made as such: MemoryDenyWriteExecute forbids to make it so later (trap
+    ///     mdwe). Fill it through `RemoteMemory.write`.
     /// - Throws: `remoteCall` with EEXIST when something is there by now.
     public mutating func map(
         at address: RemoteAddress, size: UInt64, _ protection: RemoteProtection
@@ -26,6 +26,12 @@ extension RemoteCaller {
             try unmap(RemoteRange(start: place, count: size))
             throw .remoteCall(name: "mmap", errno: 17)
         }
+    }
+
+    /// Gives a part of an executable mapping of ours another protection: no process may be forbidden that (trap mdwe).
+    public mutating func protect(_ range: RemoteRange, _ protection: RemoteProtection) throws(ProcessError) {
+        let result = try systemCall(10, range.start.rawValue, range.count, protection.rawValue)
+        if result < 0 { throw .remoteCall(name: "mprotect", errno: Int32(truncatingIfNeeded: -result)) }
     }
 
     public mutating func unmap(_ range: RemoteRange) throws(ProcessError) {

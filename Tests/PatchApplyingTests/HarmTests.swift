@@ -1,3 +1,4 @@
+import ElfFormat
 import Glibc
 import PatchFormat
 import PatchRegistry
@@ -112,6 +113,47 @@ import Testing
             if ranges.contains(where: { address >= $0.address && address <= $0.end }) { return }
             try #require(monotonicSeconds() < end)
             usleep(2_000)
+        }
+    }
+
+    @Test("half-made: a place for the registry that a killed command has left is used", .needsPatching)
+    func abandonedRegistry() throws {
+        try withPatched(try Programs.plainPatch()) { process, bundle in
+            let record = RegisteredPatch(
+                id: "fix", manifestDigest: "", sequence: 0, state: .loading, consistency: .stack, requires: [],
+                supersedes: [], linkDigest: "", modules: [], switchAddress: 0)
+            let answer = try runTracer(deadline: .seconds(20)) {
+                let limits = StopLimits(maximumStop: 20, deadline: monotonicNanoseconds() + 10_000_000_000)
+                let mapper = ModuleMapper(process: try LoadedProcess(pid: process.pid), limits: limits)
+                return littleEndian(try mapper.mapRegistry(for: record).address)
+            }
+            try expectStatus(0, try livepatch("apply", bundle, "--pid", process.id, "--allow-unsigned"))
+            try process.waitForNew("answer=2")
+            #expect(littleEndian(try filledRegistry(of: process).address) == answer)
+        }
+    }
+
+    @Test("half-made: a load that was taken back leaves no mapping, whatever lies beside it", .needsPatching)
+    func takenBackWhole() throws {
+        try withPatched(try Programs.plainPatch()) { process, bundle in
+            try expectStatus(0, try livepatch("load", bundle, "--pid", process.id, "--allow-unsigned"))
+            var registry = try filledRegistry(of: process)
+            let module = try registry.state.patches.at(0).modules.at(0)
+            // The program's memory, merged by the kernel with the module's data.
+            let end = (module.base + module.size + 4095) & ~4095
+            _ = try runTracer(deadline: .seconds(20)) {
+                try withBorrowedThread(process.pid) { caller in
+                    try caller.map(at: RemoteAddress(end), size: 4096, .readWrite)
+                }
+                return []
+            }
+            try registry.update { $0.patches[0].state = .loading }
+            let output = try livepatch("unload", "fix", "--pid", process.id)
+            #expect(output.status == 1, "\(output)")
+            let map = try ProcessView(pid: process.pid).map
+            #expect(map.mapping(containing: RemoteAddress(module.base)) == nil)
+            #expect(map.mapping(containing: RemoteAddress(end - 1)) == nil)
+            #expect(map.mapping(containing: RemoteAddress(end)) != nil)
         }
     }
 
