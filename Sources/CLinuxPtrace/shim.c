@@ -98,10 +98,7 @@ long lp_processors_of(int32_t tid, void *words, size_t size) {
     return result(syscall(SYS_sched_getaffinity, (long)tid, size, words));
 }
 
-int64_t lp_switches(void) {
-    struct rusage usage;
-    return getrusage(RUSAGE_THREAD, &usage) < 0 ? -errno : usage.ru_nvcsw + usage.ru_nivcsw;
-}
+int32_t lp_thread(void) { return (int32_t)syscall(SYS_gettid); }
 
 int32_t lp_processor(void) { return sched_getcpu(); }
 

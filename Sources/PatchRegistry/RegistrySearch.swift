@@ -65,7 +65,8 @@ extension Registry {
     private static func places(in view: ProcessView) -> [Place] {
         // By fixed layout and magic: names of mappings are not everywhere (trap anon-name).
         let candidates = view.map.mappings.filter {
-            $0.kind == .anonymous && $0.isReadable && !$0.isExecutable && !$0.isShared && $0.range.count < largestSearched
+            $0.kind == .anonymous && $0.isReadable && !$0.isExecutable && !$0.isShared
+                && $0.range.count < largestSearched
         }
         // Neighbouring anonymous mappings are merged by the kernel: the magic may stand at any page of one. A
         // registry is created at a multiple of its smallest size, so only those places are looked at.
@@ -89,8 +90,8 @@ extension Registry {
     private static func candidate(_ view: ProcessView, at place: Place) throws -> Candidate {
         let (address, header) = (place.address, place.header)
         let (version, size, slot) = (try header.u64(32), try header.u64(40), try header.u64(48))
-        guard version == layoutVersion, size >= smallestSize, size <= largestSize + sizeMark, size % pageSize == 0,
-            slot == slotSize(size), size <= place.mapping.end.rawValue - address
+        guard version == layoutVersion, size >= smallestSize, size <= largestSize + sizeMark,
+            size % pageSize == 0, slot == slotSize(size), size <= place.mapping.end.rawValue - address
         else { return .none }
         let selector = try header.u64(selectorOffset)
         do {

@@ -36,12 +36,10 @@ final class ProcessorHold: Sendable {
     let isPermitted: Bool
     private let spinners: [Spinner]
     private let original: ProcessorSet
-    /// Of the thread that holds: how often it had given up its processor when it began.
-    private let switches = Atomic<Int64>(0)
 
     /// In nanoseconds. A hold lasts a millisecond; but the machine under this one may take our processor away for longer, and a
-    /// spinner must not give up its own meanwhile. The kernel takes them back after 950 milliseconds.
-    private static let limit: UInt64 = 200_000_000
+    /// spinner must not give up its own meanwhile.
+    private static let limit: UInt64 = 50_000_000
 
     init(_ processors: ProcessorSet) {
         self.processors = processors
@@ -53,7 +51,7 @@ final class ProcessorHold: Sendable {
 
     deinit { for spinner in spinners { spinner.end() } }
 
-    /// Called with real-time priority: this thread holds the processor that it runs on.
+    /// Called with a higher priority than the spinners': on the processor of this thread, one takes its place when it waits.
     /// - Returns: whether the processors were ours within a millisecond, up to the call of `release`.
     func take() -> Bool {
         let deadline = lp_monotonic_ns() &+ 1_000_000
@@ -61,19 +59,19 @@ final class ProcessorHold: Sendable {
         guard isPermitted, lp_set_processor(Int32(own)) == 0, wait(until: deadline, for: \.isWaiting, own) else {
             return false
         }
-        switches.store(lp_switches(), ordering: .relaxed)
-        for spinner in spinners where spinner.processor != own { spinner.hold() }
-        if wait(until: deadline, for: \.isSpinning, own) { return true }
-        release()
-        return false
+        for spinner in spinners { spinner.hold() }
+        guard wait(until: deadline, for: \.isSpinning, own) else {
+            release()
+            return false
+        }
+        for spinner in spinners where spinner.processor != own { spinner.begin() }
+        return true
     }
 
-    /// Whether nobody else has been given one of the processors since `take`: no thread of ours has had to give up its own.
+    /// Whether nobody else has been given one of the processors since `take`.
     var isUnbroken: Bool {
         let own = Int(lp_processor())
-        for spinner in spinners { spinner.ask() }
-        guard wait(until: lp_monotonic_ns() &+ 1_000_000, for: \.hasAnswered, own) else { return false }
-        return switches.load(ordering: .relaxed) == lp_switches()
+        return spinners.allSatisfy { $0.processor == own || $0.isUnbroken }
     }
 
     func release() {
@@ -105,9 +103,10 @@ private final class Spinner: Sendable {
     private let limit: UInt64
     private let command = Atomic<Int>(Command.wait)
     private let state = Atomic<Int>(State.new)
-    /// Numbers of the last question whether it has been spinning all the time, and of the last that it has answered with yes.
-    private let question = Atomic<Int>(0)
-    private let answer = Atomic<Int>(0)
+    private let thread = Atomic<Int32>(0)
+    /// How often the thread had been given a processor when it began to spin.
+    private let runs = Atomic<UInt64>(0)
+    private let count = Mutex<RunCount?>(nil)
     private let wish = Wish()
 
     private enum Command { static let (wait, spin, end) = (0, 1, 2) }
@@ -131,18 +130,23 @@ private final class Spinner: Sendable {
             return false
         }
         while state.load(ordering: .acquiring) == State.new { lp_sleep_ns(20_000) }
-        return state.load(ordering: .acquiring) == State.waiting
+        let path = "/proc/self/task/\(thread.load(ordering: .acquiring))/schedstat"
+        let count = RunCount(descriptor: open(path, O_RDONLY | O_CLOEXEC))
+        self.count.withLock { $0 = count }
+        return count != nil && state.load(ordering: .acquiring) != State.refused
     }
 
     func hold() { order(Command.spin) }
-    func ask() { question.add(1, ordering: .releasing) }
 
     func release() { command.store(Command.wait, ordering: .releasing) }
     func end() { order(Command.end) }
     var isWaiting: Bool { state.load(ordering: .acquiring) == State.waiting }
     var isSpinning: Bool { state.load(ordering: .acquiring) == State.spinning }
-    /// Whether it has been spinning from `hold` up to the last question.
-    var hasAnswered: Bool { answer.load(ordering: .acquiring) == question.load(ordering: .acquiring) }
+    /// To be called once it spins.
+    func begin() { runs.store(runsNow ?? 0, ordering: .releasing) }
+    /// Whether it spins and has not given up its processor since it began.
+    var isUnbroken: Bool { isSpinning && runsNow == runs.load(ordering: .acquiring) }
+    private var runsNow: UInt64? { count.withLock { $0?.value } }
 
     private func order(_ value: Int) {
         command.store(value, ordering: .releasing)
@@ -150,7 +154,9 @@ private final class Spinner: Sendable {
     }
 
     private func run() {
-        guard lp_set_processor(Int32(processor)) == 0, lp_set_realtime(50) == 0 else {
+        thread.store(lp_thread(), ordering: .releasing)
+        // One less than who holds the processors has (`RealtimePriority`).
+        guard lp_set_processor(Int32(processor)) == 0, lp_set_realtime(49) == 0 else {
             return state.store(State.refused, ordering: .releasing)
         }
         while true {
@@ -161,17 +167,11 @@ private final class Spinner: Sendable {
         }
     }
 
+    /// Makes no system call: where each is traced, it would wait for the tracer.
     private func spin() {
-        let switches = lp_switches()
         let end = lp_monotonic_ns() &+ limit
-        var known = question.load(ordering: .acquiring)
         state.store(State.spinning, ordering: .releasing)
-        while command.load(ordering: .acquiring) == Command.spin, lp_monotonic_ns() < end {
-            let asked = question.load(ordering: .acquiring)
-            guard asked != known else { continue }
-            known = asked
-            if lp_switches() == switches { answer.store(asked, ordering: .releasing) }
-        }
+        while command.load(ordering: .acquiring) == Command.spin, lp_monotonic_ns() < end {}
     }
 }
 

@@ -24,8 +24,7 @@ public struct SleepingThread: Sendable {
 /// thread has not run since, and its registers and its stack are what they were.
 public final class SleeperWatch {
     private let process: BoundProcess
-    /// Descriptors of the counts: reading through one takes a microsecond, and finds another thread of that number never.
-    private var counts: [Int32: Int32] = [:]
+    private var counts: [Int32: RunCount] = [:]
     private var hold: ProcessorHold?
 
     public init(_ memory: RemoteMemory) {
@@ -37,8 +36,6 @@ public final class SleeperWatch {
             _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
         }
     }
-
-    deinit { for descriptor in counts.values { close(descriptor) } }
 
     /// Every thread that waits in a system call now; all others run, or wait elsewhere.
     public func look() throws(ProcessError) -> [SleepingThread] {
@@ -95,34 +92,11 @@ public final class SleeperWatch {
         return lp_robust_list(tid, &head) == 0 && head != 0 ? RemoteAddress(head) : nil
     }
 
-    /// Nil when the thread is gone. A kernel that does not count says 0.
     private func runs(of tid: Int32) -> UInt64? {
-        let descriptor = counts[tid] ?? process.open("task/\(tid)/schedstat")
-        guard descriptor >= 0 else { return nil }
-        counts[tid] = descriptor
-        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 96) { buffer in
-            let count = pread(descriptor, buffer.baseAddress, 96, 0)
-            return count > 0 ? lastNumber(buffer[..<count]) : nil
-        }
+        let count = counts[tid] ?? RunCount(descriptor: process.open("task/\(tid)/schedstat"))
+        counts[tid] = count
+        return count?.value
     }
 
-    private func forget(except living: Set<Int32>) {
-        for (tid, descriptor) in counts where !living.contains(tid) {
-            close(descriptor)
-            counts[tid] = nil
-        }
-    }
-}
-
-/// Of a line of decimal numbers.
-private func lastNumber(_ line: Slice<UnsafeMutableBufferPointer<UInt8>>) -> UInt64? {
-    var (value, isNumber): (UInt64, Bool) = (0, false)
-    for byte in line {
-        switch byte {
-        case 48...57: (value, isNumber) = (value &* 10 &+ UInt64(byte - 48), true)
-        case UInt8(ascii: "\n"): break
-        default: (value, isNumber) = (0, false)
-        }
-    }
-    return isNumber ? value : nil
+    private func forget(except living: Set<Int32>) { counts = counts.filter { living.contains($0.key) } }
 }

@@ -88,8 +88,8 @@ long lp_set_realtime(int32_t priority);
 long lp_robust_list(int32_t tid, uint64_t *head);
 /// Fills in the set of processors that a thread may run on (0: the caller); the number of bytes filled in.
 long lp_processors_of(int32_t tid, void *words, size_t size);
-/// How often the calling thread had to give up its processor.
-int64_t lp_switches(void);
+/// The calling thread's id.
+int32_t lp_thread(void);
 /// The processor that the calling thread runs on.
 int32_t lp_processor(void);
 /// Where the calling thread may run: a set, or one processor.
