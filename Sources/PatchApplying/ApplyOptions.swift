@@ -13,6 +13,8 @@ public struct ApplyOptions: Sendable {
     public var timeout: Double = 10
     /// That this host accepts the bundle which is to be loaded.
     public var acceptance: Acceptance?
+    /// A revert switches those patches on again that the patch had superseded.
+    public var restore = false
     /// What has been withdrawn is not activated.
     public var revocations = Revocations()
 

@@ -38,7 +38,7 @@ public func perform(
         try waitForOthers(pid: pid, until: end)
         var session = try openWhenReady(pid: pid, options, until: end)
         try session.recover()
-        var report = try session.perform(operation, selector, options.revocations)
+        var report = try session.perform(operation, selector, options)
         if operation == .apply || operation == .activate {
             let patches = session.records.patches.filter { $0.id == selector.id }
             report.patchedFiles = session.process.patchedFiles(patches)
@@ -89,7 +89,7 @@ func checkTrust(_ selector: PatchSelector, _ options: ApplyOptions) throws {
 
 extension Session {
     mutating func perform(
-        _ operation: Operation, _ selector: PatchSelector, _ revocations: Revocations
+        _ operation: Operation, _ selector: PatchSelector, _ options: ApplyOptions
     ) throws -> ProcessReport {
         switch (operation, selector) {
         case (.load, .bundle(let bundle)):
@@ -102,25 +102,47 @@ extension Session {
         let before = report(reference)
         switch operation {
         case .activate:
-            // The only thing of trust that is asked again: a patch may have been withdrawn since it was loaded.
-            if revocations.revokes(bundle: reference.manifestDigest) {
-                throw Trust.withdrawn(reference.id)
-            }
+            try refuseWithdrawn(reference, options.revocations)
             if try !activate(reference) { notes.append("it was active already") }
         case .deactivate:
             if try !deactivate(reference) { notes.append("it was not active") }
         default:
+            let superseded = superseded(by: reference)
             let wasActive = try operation == .revert && deactivate(reference)
             do {
                 if let why = try unload(reference) { notes.append("the module stays mapped, inactive: \(why)") }
+                if wasActive { try restore(superseded, options) }
             } catch let error where wasActive {
                 // Something has changed: this is not a refusal, nor merely busy.
-                throw Failure("\(selector.id) is inactive, but could not be unloaded: \(error)")
+                throw Failure("\(selector.id) is inactive, but not all that follows was done: \(error)")
             }
         }
         var report = report(reference)
         (report.functions, report.targets) = (before.functions, before.targets)
         return report
+    }
+
+    /// The only thing of trust that is asked again: a patch may have been withdrawn since it was loaded.
+    private func refuseWithdrawn(_ reference: PatchReference, _ revocations: Revocations) throws {
+        if revocations.revokes(bundle: reference.manifestDigest) { throw Trust.withdrawn(reference.id) }
+    }
+
+    private func superseded(by reference: PatchReference) -> [PatchReference] {
+        (records.patch(reference)?.supersedes ?? []).filter { records.patch($0)?.state == .superseded }
+    }
+
+    /// What the reverted patch had superseded is inactive too, unless it is asked for.
+    private mutating func restore(_ superseded: [PatchReference], _ options: ApplyOptions) throws {
+        for old in superseded {
+            guard options.restore else {
+                notes.append(
+                    "\(old.id), which it had superseded, is not active either: `livepatch activate \(old.id)` "
+                        + "switches it on (`revert --restore` does both)")
+                continue
+            }
+            try refuseWithdrawn(old, options.revocations)
+            if try activate(old) { notes.append("\(old.id), which it had superseded, is active again") }
+        }
     }
 
     /// Load and activate; what can't be activated is not left loaded.

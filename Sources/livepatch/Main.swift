@@ -75,7 +75,7 @@ struct Deactivate: ParsableCommand {
 
 struct Unload: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Unmap an inactive patch where nothing can point into it.")
+        abstract: "Unmap a patch that was never active; what was active stays mapped and is used again.")
     @OptionGroup var change: ChangeOptions
     func run() throws { try change.run(.unload) }
 }
@@ -89,7 +89,8 @@ struct Apply: ParsableCommand {
 struct Revert: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Deactivate and unload.")
     @OptionGroup var change: ChangeOptions
-    func run() throws { try change.run(.revert) }
+    @Flag(help: "Switch the patches on again that this one had superseded.") var restore = false
+    func run() throws { try change.run(.revert, restore: restore) }
 }
 
 struct Status: ParsableCommand {

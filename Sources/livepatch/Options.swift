@@ -54,17 +54,18 @@ struct ChangeOptions: ParsableArguments {
         guard timeout >= 0, timeout <= 3600 else { throw ValidationError("--timeout is from 0 to 3600 s") }
     }
 
-    func run(_ operation: Operation) throws {
+    func run(_ operation: Operation, restore: Bool = false) throws {
         let presentation = Presentation(json: json, verbose: verbose)
         var options = ApplyOptions()
         options.maximumStop = maxStop
         options.consistency = consistency
         options.timeout = timeout
+        options.restore = restore
         do {
             // Who vouches for the bundle is decided before any process is looked at.
             let (selector, accepted) = try selector(operation)
             options.acceptance = accepted?.acceptance
-            if operation == .activate { options.revocations = try HostTrust().revocations() }
+            if operation == .activate || restore { options.revocations = try HostTrust().revocations() }
             var seen: Set<Int32> = []
             var results: [ProcessResult] = []
             // A process started or forked by one that was not patched yet is found the next time.

@@ -55,9 +55,21 @@ import Testing
             let status = try livepatch("status", "--pid", process.id)
             #expect(status.stdout.contains("a: superseded") && status.stdout.contains("b: active"), "\(status)")
             try expectStatus(0, try livepatch("verify", "--pid", process.id))
-            try expectStatus(0, try livepatch("revert", "b", "--pid", process.id))
+            let output = try livepatch("revert", "b", "--pid", process.id)
+            try expectStatus(0, output)
             try process.waitForNew("answer=1 second=11")
             try expectStatus(0, try livepatch("verify", "--pid", process.id))
+            // The remedy that it prints, word for word.
+            #expect(output.stdout.contains("`livepatch activate a` switches it on"), "\(output)")
+            try expectStatus(0, try livepatch("activate", "a", "--pid", process.id))
+            try process.waitForNew("answer=2 second=22")
+            try expectStatus(0, try livepatch("apply", bundles[1], "--pid", process.id, "--allow-unsigned"))
+            try process.waitForNew("answer=3 second=33")
+            let restored = try livepatch("revert", "b", "--pid", process.id, "--restore")
+            #expect(restored.stdout.contains("a, which it had superseded, is active again"), "\(restored)")
+            try process.waitForNew("answer=2 second=22")
+            try expectStatus(0, try livepatch("revert", "a", "--pid", process.id))
+            try process.waitForNew("answer=1 second=11")
         }
     }
 
