@@ -70,6 +70,10 @@ extension Session {
             try mapper.map(record)
             for module in modules { try mapper.fill(module) }
             try mapper.writeStackedSlots(record, in: records.state)
+        } catch ProcessError.remoteCall("mmap", let number) {
+            // Nothing of it is mapped any more.
+            try records.remove(reference)
+            throw ProcessError.remoteCall(name: "mmap", errno: number)
         } catch {
             // What was mapped is taken away again; should that fail too, the record says what is left.
             try? takeBackLoading(reference)

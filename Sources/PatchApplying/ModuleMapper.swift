@@ -40,7 +40,7 @@ struct ModuleMapper {
     /// - Returns: its address and size.
     func mapRegistry(for record: RegisteredPatch) throws -> (address: UInt64, size: UInt64) {
         let size = Registry.size(forState: try Registry.encode(RegistryState(patches: [record])).count)
-        if let place = Registry.abandonedPlace(of: size, in: process.view) { return (place, size) }
+        if let place = Registry.abandonedPlace(of: size, in: process.view) { return place }
         var map = process.map
         for module in record.modules { map.reserve(RemoteAddress(module.base), module.size) }
         let executable = process.objects[0]
@@ -60,14 +60,40 @@ struct ModuleMapper {
     /// Maps each module by one call, so that its code stands only where all of its place is ours (trap half-made).
     func map(_ record: RegisteredPatch) throws {
         try borrower.run { caller in
-            for module in record.modules {
-                try caller.map(at: RemoteAddress(module.base), size: mappedSize(of: module), .readExecute)
+            for (index, module) in record.modules.enumerated() {
+                do {
+                    try caller.map(at: RemoteAddress(module.base), size: mappedSize(of: module), .readExecute)
+                } catch ProcessError.remoteCall("mmap", let number) {
+                    // What stands there is the program's: only what is ours is taken away again.
+                    for module in record.modules[..<index] { try caller.unmap(place(of: module)) }
+                    throw ProcessError.remoteCall(name: "mmap", errno: number)
+                }
                 for segment in module.segments where segment.protection & 4 == 0 {
                     let range = RemoteRange(start: RemoteAddress(segment.address), count: segment.size)
                     try caller.protect(range, segment.protection & 2 != 0 ? .readWrite : .readOnly)
                 }
             }
         }
+    }
+
+    private func place(of module: RegisteredModule) -> RemoteRange {
+        RemoteRange(start: RemoteAddress(module.base), count: mappedSize(of: module))
+    }
+
+    private func holdsCode(_ module: RegisteredModule) -> Bool {
+        let parts = module.segments.filter { $0.protection & 4 != 0 }.map {
+            RemoteRange(start: RemoteAddress($0.address), count: $0.size)
+        }
+        let starts = parts.map(\.start) + [place(of: module).start]
+        let ends = parts.map(\.end) + [place(of: module).end]
+        return process.map.mappings.contains { mapping in
+            starts.contains(mapping.start) && ends.contains(mapping.end) && mapping.kind == .anonymous
+                && mapping.isExecutable && !mapping.isWritable && !mapping.isShared
+        }
+    }
+
+    private func isCovered(_ place: RemoteRange) -> Bool {
+        process.view.isCovered(place.start.rawValue, place.count) { $0.kind == .anonymous && !$0.isShared }
     }
 
     private func mappedSize(of module: RegisteredModule) -> UInt64 { roundUp(module.size, pageSize) ?? module.size }
@@ -103,16 +129,11 @@ struct ModuleMapper {
 
     /// Unmaps what is left of a patch's modules: each whole, by one call.
     ///
-    /// Anonymous code within a module's place is its own, and then so is all of the place. Where there is none, all is left
-    /// alone: the program may have got that memory since.
+    /// Anonymous code of exactly the extent of a module's code, or of the whole module before its parts were told apart, is its
+    /// own, if nothing of the place is missing; and then so is all of the place. Anything else is left alone: the program may
+    /// have got that memory since.
     func unmap(_ patch: RegisteredPatch) throws {
-        let places = patch.modules.map { RemoteRange(start: RemoteAddress($0.base), count: mappedSize(of: $0)) }
-        let ranges = places.filter { place in
-            process.map.mappings.contains { mapping in
-                mapping.kind == .anonymous && mapping.isExecutable && !mapping.isWritable && !mapping.isShared
-                    && mapping.start >= place.start && mapping.end <= place.end
-            }
-        }
+        let ranges = patch.modules.filter { isCovered(place(of: $0)) && holdsCode($0) }.map(place)
         if ranges.isEmpty { return }
         try borrower.run { caller in for range in ranges { try caller.unmap(range) } }
     }

@@ -53,7 +53,7 @@ extension ModuleImage {
     mutating func addCallArea(load: Int, unload: Int) -> CallArea {
         let loadSize = CallList.size(count: load) + 8
         let dataSize = (loadSize + CallList.size(count: unload) + pageSize - 1) / pageSize * pageSize
-        // Neighbours of one protection would become one mapping, and could not be told apart (`leftovers`).
+        // Neighbours of one protection would become one mapping, and could not be told apart.
         let codeFirst = segments.last.map { $0.flags & PF.execute == 0 } ?? true
         let start = memory.count
         let (stub, data) = codeFirst ? (start, start + pageSize) : (start + dataSize, start)

@@ -23,7 +23,7 @@ extension Session {
         return nil
     }
 
-    /// Why the module can't be unmapped; nil when nothing points into it.
+    /// Why the module can't be unmapped; nil when it was never active.
     private func reasonToStay(_ patch: RegisteredPatch) throws -> String? {
         if let upper = records.state.stackedUpon(patch).first {
             if !upper.state.isLeftOver {

@@ -71,6 +71,7 @@ package struct Registry: Sendable {
         }
         var next = state
         try change(&next)
+        try Registry.makeRoom(in: &next, limit: Registry.slotSize(size) - Registry.slotHeader)
         next.generation = state.generation &+ 1
         next.format = RegistryState.currentFormat
         let nextSelector = next.generation << 1 | (selector & 1 ^ 1)
@@ -80,12 +81,22 @@ package struct Registry: Sendable {
         state = next
     }
 
+    /// Forgets modules that stayed mapped, the oldest first, as far as it takes: they stay, and are not used again.
+    private static func makeRoom(in state: inout RegistryState, limit: UInt64) throws {
+        // A generation has 20 digits at most.
+        while UInt64(try encode(state).count) + 20 > limit,
+            let oldest = state.patches.firstIndex(where: { $0.state == .resident })
+        {
+            state.patches.remove(at: oldest)
+        }
+    }
+
     private func writeSlot(_ state: RegistryState, selector: UInt64) throws {
         let bytes = try Registry.encode(state)
         guard UInt64(bytes.count) <= Registry.slotSize(size) - Registry.slotHeader else {
             throw Refusal(
                 .unsupportedProcess, subject: "pid \(memory.pid)", why: "the registry has no room for another patch",
-                remedy: "unload patches that are not needed any more")
+                remedy: "restart the process with the fixed program")
         }
         let digest = bytesOfHex(Digest.sha256(bytes)) ?? []
         let slot = RemoteAddress(Registry.slotAddress(address, size, selector))

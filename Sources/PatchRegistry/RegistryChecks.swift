@@ -35,7 +35,7 @@ extension Registry {
         guard targets.count <= RegistryLimit.modules, Set(targets).count == targets.count,
             (patch.leftOut ?? []).allSatisfy({ $0.file.utf8.count <= RegistryLimit.text })
         else { throw refuse("it has too many targets, or one of them twice") }
-        // Of these, what is mapped is what an unfinished command has left: `leftovers` looks at each mapping.
+        // Of these, what is mapped is what an unfinished command has left: `ModuleMapper.unmap` looks at each mapping.
         let isMapped = patch.state != .loading && patch.state != .unloading
         for module in patch.modules {
             try check(module, refuse)

@@ -45,13 +45,25 @@ extension Registry {
         return nil
     }
 
-    /// A mapping of exactly the form that a registry of this size gets, and with nothing in it (trap half-made).
-    package static func abandonedPlace(of size: UInt64, in view: ProcessView) -> UInt64? {
-        view.map.mappings.first { mapping in
+    /// A mapping of exactly the form that a registry gets, which was never finished: there is no magic (trap half-made).
+    package static func abandonedPlace(of size: UInt64, in view: ProcessView) -> (address: UInt64, size: UInt64)? {
+        let found = view.map.mappings.first { mapping in
             mapping.kind == .anonymous && mapping.isReadable && !mapping.isWritable && !mapping.isExecutable
-                && !mapping.isShared && mapping.range.count == size && mapping.start.rawValue % smallestSize == 0
-                && (try? view.memory.read(mapping.start, count: Int(size)).allSatisfy { $0 == 0 }) == true
-        }?.start.rawValue
+                && !mapping.isShared && mapping.range.count >= size && mapping.range.count <= largestSize + sizeMark
+                && mapping.range.count % smallestSize == sizeMark && mapping.start.rawValue % smallestSize == 0
+                && isUnfinished(mapping, view)
+        }
+        return found.map { ($0.start.rawValue, $0.range.count) }
+    }
+
+    /// Whether the first page holds nothing, or what `create` writes before the magic.
+    private static func isUnfinished(_ mapping: MemoryMapping, _ view: ProcessView) -> Bool {
+        guard let page = try? view.memory.read(mapping.start, count: Int(pageSize)) else { return false }
+        let size = mapping.range.count
+        let header = [layoutVersion, size, slotSize(size)].flatMap(littleEndian)
+        let rest = page[32..<(32 + header.count)]
+        return page[..<32].allSatisfy { $0 == 0 } && page[(32 + header.count)...].allSatisfy { $0 == 0 }
+            && (rest.allSatisfy { $0 == 0 } || Array(rest) == header)
     }
 
     /// A place that begins with the magic.

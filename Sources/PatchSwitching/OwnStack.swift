@@ -22,16 +22,18 @@ package enum OwnStack {
         return RemoteRange(start: pointer, end: block)
     }
 
-    /// Nil also where its end is far, or not known.
+    /// Up to the control block; nil also where that is not known, or far.
     static func range(of thread: SleepingThread, pid: Int32, _ map: MemoryMap) -> RemoteRange? {
         let pointer = thread.stackPointer
         guard let mapping = map.mapping(containing: pointer), mapping.isWritable else { return nil }
-        let range = RemoteRange(start: pointer, end: mapping.end)
-        if mapping.kind == .stack { return thread.tid == pid ? range : nil }
-        guard mapping.kind == .anonymous, range.count <= 1 << 20, let block = thread.controlBlock, block > pointer,
-            range.contains(block)
-        else { return nil }
-        return range
+        if mapping.kind == .stack {
+            return thread.tid == pid ? RemoteRange(start: pointer, end: mapping.end) : nil
+        }
+        guard mapping.kind == .anonymous, let block = thread.controlBlock, block > pointer, block < mapping.end else {
+            return nil
+        }
+        let range = RemoteRange(start: pointer, end: block)
+        return range.count <= 1 << 20 ? range : nil
     }
 
     /// What lies below the stack pointers: left over from calls that have returned. Only where a guard below shows

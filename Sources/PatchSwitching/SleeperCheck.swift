@@ -27,7 +27,10 @@ struct SleeperCheck {
         _ thread: SleepingThread, _ stack: UnsafeRawBufferPointer, _ unwinder: inout Unwinder
     ) throws -> Bool {
         let place = thread.instructionPointer.rawValue
-        if let inside = plan.forbidden.interval(holding: place) { throw obstacle(thread, inside.name, place) }
+        // A call that is made again begins two bytes before.
+        for place in [place, place &- 2] {
+            if let inside = plan.forbidden.interval(holding: place) { throw obstacle(thread, inside.name, place) }
+        }
         // A handler on another stack: below it there is more.
         guard !plan.forbiddenInRegisters.contains(place),
             !thread.arguments.contains(where: plan.forbiddenInRegisters.contains),

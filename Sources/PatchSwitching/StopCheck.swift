@@ -44,7 +44,9 @@ enum StopCheck {
 
     private static func checkRegisters(_ plan: SwitchPlan, _ stopped: borrowing StoppedProcess) throws {
         for thread in stopped.threads {
-            for value in thread.registers.generalPurpose {
+            // A call that is made again begins two bytes before.
+            let restart = thread.systemCall == nil ? [] : [thread.registers.rip &- 2]
+            for value in thread.registers.generalPurpose + restart {
                 if let hit = plan.forbiddenInRegisters.interval(holding: value) {
                     throw SwitchObstacle.inUse(tid: thread.tid, name: hit.name, value: value, place: nil)
                 }

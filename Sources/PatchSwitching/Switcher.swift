@@ -76,7 +76,7 @@ package struct Switcher {
                 guard limits.timeIsLeft else { throw reason.map { Busy($0) } ?? error }
                 // Where sleepers can't be kept from running, they are stopped in the end.
                 failures += 1
-                if failures > 8 { workspace.mayLeaveSleepers = false }
+                if failures > 3 { workspace.mayLeaveSleepers = false }
             } catch let busy as Busy {
                 guard limits.timeIsLeft else { throw busy }
             }

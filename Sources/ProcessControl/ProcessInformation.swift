@@ -103,6 +103,9 @@ struct SleepingCall {
     var stackPointer: UInt64?
     var instructionPointer: UInt64?
 
+    /// clone, vfork, clone3: of a thread that waits in one, a child runs in the same memory.
+    static let makesProcess: Set<UInt64> = [56, 58, 435]
+
     /// rt_sigsuspend, and pselect6, ppoll, epoll_pwait, epoll_pwait2, io_pgetevents and io_uring_enter that were given a
     /// signal mask.
     var mayHaveMask: Bool {

@@ -2,26 +2,32 @@ import CLinuxPtrace
 import Glibc
 import Synchronization
 
-/// Numbers of processors.
+/// Numbers of processors, as the kernel writes them.
 struct ProcessorSet: Hashable, Sendable {
-    private(set) var numbers: Set<Int> = []
+    private(set) var words: [UInt] = []
 
     init() {}
 
     /// Those that the thread may run on; nil when it is gone.
     init?(of tid: Int32) {
-        var words = [UInt](repeating: 0, count: 128)
-        let result = words.withUnsafeMutableBytes { lp_processors_of(tid, $0.baseAddress, $0.count) }
-        guard result > 0 else { return nil }
-        for (index, word) in words.enumerated() where word != 0 {
-            for bit in 0..<UInt.bitWidth where word >> bit & 1 != 0 { numbers.insert(index * UInt.bitWidth + bit) }
-        }
+        var buffer = [UInt](repeating: 0, count: 128)
+        let count = buffer.withUnsafeMutableBytes { lp_processors_of(tid, $0.baseAddress, $0.count) }
+        guard count > 0 else { return nil }
+        words = Array(buffer[..<((buffer.lastIndex { $0 != 0 } ?? -1) + 1)])
     }
 
     func union(_ other: ProcessorSet) -> ProcessorSet {
         var result = self
-        result.numbers.formUnion(other.numbers)
+        for (index, word) in other.words.enumerated() {
+            if index < result.words.count { result.words[index] |= word } else { result.words.append(word) }
+        }
         return result
+    }
+
+    var numbers: [Int] {
+        words.enumerated().flatMap { index, word in
+            (0..<UInt.bitWidth).filter { word >> $0 & 1 != 0 }.map { index * UInt.bitWidth + $0 }
+        }
     }
 }
 
@@ -44,19 +50,22 @@ final class ProcessorHold: Sendable {
     init(_ processors: ProcessorSet) {
         self.processors = processors
         original = ProcessorSet(of: 0) ?? ProcessorSet()
-        let spinners = processors.numbers.sorted().map { Spinner(processor: $0, limit: ProcessorHold.limit) }
+        let spinners = processors.numbers.map { Spinner(processor: $0, limit: ProcessorHold.limit) }
         self.spinners = spinners
-        isPermitted = !spinners.isEmpty && spinners.allSatisfy { $0.start() }
+        let mayHold = lp_set_realtime(50) == 0
+        if mayHold { _ = lp_set_realtime(0) }
+        isPermitted = mayHold && !spinners.isEmpty && spinners.allSatisfy { $0.start() }
     }
 
     deinit { for spinner in spinners { spinner.end() } }
 
     /// Called with a higher priority than the spinners': on the processor of this thread, one takes its place when it waits.
-    /// - Returns: whether the processors were ours within a millisecond, up to the call of `release`.
+    /// - Returns: whether the processors were ours within a millisecond.
     func take() -> Bool {
         let deadline = lp_monotonic_ns() &+ 1_000_000
         let own = Int(lp_processor())
         guard isPermitted, lp_set_processor(Int32(own)) == 0, wait(until: deadline, for: \.isWaiting, own) else {
+            release()
             return false
         }
         for spinner in spinners { spinner.hold() }
@@ -71,12 +80,15 @@ final class ProcessorHold: Sendable {
     /// Whether nobody else has been given one of the processors since `take`.
     var isUnbroken: Bool {
         let own = Int(lp_processor())
-        return spinners.allSatisfy { $0.processor == own || $0.isUnbroken }
+        let now = lp_monotonic_ns()
+        // A count grows when a processor is given, and not when it is taken away: a spinner must show that it goes on.
+        return wait(until: now &+ 500_000, for: { $0.beat > now }, own)
+            && spinners.allSatisfy { $0.processor == own || $0.isUnbroken }
     }
 
     func release() {
         for spinner in spinners { spinner.release() }
-        if let words = original.words { _ = words.withUnsafeBytes { lp_set_processors($0.baseAddress, $0.count) } }
+        _ = original.words.withUnsafeBytes { lp_set_processors($0.baseAddress, $0.count) }
     }
 
     private func wait(until deadline: UInt64, for condition: (Spinner) -> Bool, _ own: Int) -> Bool {
@@ -87,22 +99,14 @@ final class ProcessorHold: Sendable {
     }
 }
 
-extension ProcessorSet {
-    /// The kernel's form; nil for none.
-    fileprivate var words: [UInt]? {
-        guard let last = numbers.max() else { return nil }
-        var words = [UInt](repeating: 0, count: last / UInt.bitWidth + 1)
-        for number in numbers { words[number / UInt.bitWidth] |= 1 << (number % UInt.bitWidth) }
-        return words
-    }
-}
-
 /// A thread of ours that spins on one processor on demand.
 private final class Spinner: Sendable {
     let processor: Int
     private let limit: UInt64
     private let command = Atomic<Int>(Command.wait)
     private let state = Atomic<Int>(State.new)
+    /// When it last was in its loop, in nanoseconds.
+    private let lastBeat = Atomic<UInt64>(0)
     private let thread = Atomic<Int32>(0)
     /// How often the thread had been given a processor when it began to spin.
     private let runs = Atomic<UInt64>(0)
@@ -129,11 +133,13 @@ private final class Spinner: Sendable {
             Unmanaged<Spinner>.fromOpaque(argument).release()
             return false
         }
-        while state.load(ordering: .acquiring) == State.new { lp_sleep_ns(20_000) }
+        // A processor that somebody else never gives up can't be had.
+        let end = lp_monotonic_ns() &+ 100_000_000
+        while state.load(ordering: .acquiring) == State.new, lp_monotonic_ns() < end { lp_sleep_ns(20_000) }
         let path = "/proc/self/task/\(thread.load(ordering: .acquiring))/schedstat"
         let count = RunCount(descriptor: open(path, O_RDONLY | O_CLOEXEC))
         self.count.withLock { $0 = count }
-        return count != nil && state.load(ordering: .acquiring) != State.refused
+        return count != nil && isWaiting
     }
 
     func hold() { order(Command.spin) }
@@ -146,6 +152,7 @@ private final class Spinner: Sendable {
     func begin() { runs.store(runsNow ?? 0, ordering: .releasing) }
     /// Whether it spins and has not given up its processor since it began.
     var isUnbroken: Bool { isSpinning && runsNow == runs.load(ordering: .acquiring) }
+    var beat: UInt64 { lastBeat.load(ordering: .acquiring) }
     private var runsNow: UInt64? { count.withLock { $0?.value } }
 
     private func order(_ value: Int) {
@@ -156,7 +163,7 @@ private final class Spinner: Sendable {
     private func run() {
         thread.store(lp_thread(), ordering: .releasing)
         // One less than who holds the processors has (`RealtimePriority`).
-        guard lp_set_processor(Int32(processor)) == 0, lp_set_realtime(49) == 0 else {
+        guard lp_set_realtime(49) == 0, lp_set_processor(Int32(processor)) == 0 else {
             return state.store(State.refused, ordering: .releasing)
         }
         while true {
@@ -171,7 +178,11 @@ private final class Spinner: Sendable {
     private func spin() {
         let end = lp_monotonic_ns() &+ limit
         state.store(State.spinning, ordering: .releasing)
-        while command.load(ordering: .acquiring) == Command.spin, lp_monotonic_ns() < end {}
+        while command.load(ordering: .acquiring) == Command.spin {
+            let now = lp_monotonic_ns()
+            lastBeat.store(now, ordering: .releasing)
+            if now > end { return }
+        }
     }
 }
 

@@ -26,28 +26,40 @@ public final class SleeperWatch {
     private let process: BoundProcess
     private var counts: [Int32: RunCount] = [:]
     private var hold: ProcessorHold?
+    /// Of descriptors; some are left for everything else.
+    private let largestCount: Int
 
     public init(_ memory: RemoteMemory) {
         process = memory.process
         // A descriptor a thread.
-        var limit = rlimit()
-        if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max {
-            limit.rlim_cur = limit.rlim_max
-            _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-        }
+        var limit = rlimit(rlim_cur: 256, rlim_max: 256)
+        _ = getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        var raised = limit
+        raised.rlim_cur = limit.rlim_max
+        if setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &raised) == 0 { limit = raised }
+        largestCount = max(Int(clamping: limit.rlim_cur) - 128, 0)
     }
 
-    /// Every thread that waits in a system call now; all others run, or wait elsewhere.
+    /// Threads that wait in a system call now, at most 4,096: to look whether they have run takes a microsecond each, while
+    /// nothing runs. All others run, or wait elsewhere. None where a thread has real-time priority: it may hand that on to
+    /// one that sleeps, by a lock.
     public func look() throws(ProcessError) -> [SleepingThread] {
         let threads = try process.threadIDs()
         forget(except: Set(threads))
-        return threads.compactMap(look)
+        var sleepers: [SleepingThread] = []
+        for tid in threads {
+            guard let state = ThreadState(of: tid, in: process) else { continue }
+            if state.isRealTime { return [] }
+            if sleepers.count < 4096, state.isAsleep, let sleeper = look(tid) { sleepers.append(sleeper) }
+        }
+        return sleepers
     }
 
     private func look(_ tid: Int32) -> SleepingThread? {
         // The count comes first: what runs after this line shows.
-        guard let runs = runs(of: tid), runs > 0, isOrdinary(tid), let processors = ProcessorSet(of: tid),
-            let call = SleepingCall.read(below: process, tid: tid), call.number != nil, call.arguments.count == 6,
+        guard let runs = runs(of: tid), runs > 0, let processors = ProcessorSet(of: tid),
+            let call = SleepingCall.read(below: process, tid: tid), let number = call.number,
+            !SleepingCall.makesProcess.contains(number), call.arguments.count == 6,
             let stackPointer = call.stackPointer, let instructionPointer = call.instructionPointer
         else { return nil }
         return SleepingThread(
@@ -58,6 +70,9 @@ public final class SleeperWatch {
 
     /// Whether the thread has run since it was looked at, or can't be asked.
     func isWoken(_ thread: SleepingThread) -> Bool { runs(of: thread.tid) != thread.runs }
+
+    /// Whether another thread, or an administrator, has let it run elsewhere since.
+    func hasMoved(_ thread: SleepingThread) -> Bool { ProcessorSet(of: thread.tid) != thread.processors }
 
     /// Prepares to keep the threads from running for a moment.
     /// - Returns: whether the kernel permits that.
@@ -78,25 +93,33 @@ public final class SleeperWatch {
     /// Whether nobody else has run on the processors since they were taken.
     var isHeld: Bool { hold?.isUnbroken == true }
 
-    /// A real-time thread may be preferred to us, and what a debugger holds changes without running.
-    private func isOrdinary(_ tid: Int32) -> Bool {
-        guard let bytes = try? process.read("task/\(tid)/stat"), let state = statFields(in: bytes)?.first?.utf8.first,
-            "SDTI".utf8.contains(state)
-        else { return false }
-        let (other, batch, idle): (Int32, Int32, Int32) = (0, 3, 5)
-        return [other, batch, idle].contains(sched_getscheduler(tid))
-    }
-
     private func controlBlock(of tid: Int32) -> RemoteAddress? {
         var head: UInt64 = 0
         return lp_robust_list(tid, &head) == 0 && head != 0 ? RemoteAddress(head) : nil
     }
 
     private func runs(of tid: Int32) -> UInt64? {
-        let count = counts[tid] ?? RunCount(descriptor: process.open("task/\(tid)/schedstat"))
-        counts[tid] = count
-        return count?.value
+        if let value = counts[tid]?.value { return value }
+        // The first time, or the number of a thread that has ended is another's now.
+        counts[tid] = counts.count < largestCount ? RunCount(descriptor: process.open("task/\(tid)/schedstat")) : nil
+        return counts[tid]?.value
     }
 
     private func forget(except living: Set<Int32>) { counts = counts.filter { living.contains($0.key) } }
+}
+
+/// Of a thread, from its `stat`.
+private struct ThreadState {
+    /// Interruptibly, on a disk, stopped by a signal; not in the hands of a debugger.
+    let isAsleep: Bool
+    /// Its own priority, or one that a lock has lent it.
+    let isRealTime: Bool
+
+    init?(of tid: Int32, in process: BoundProcess) {
+        guard let bytes = try? process.read("task/\(tid)/stat"), let fields = statFields(in: bytes), fields.count > 15,
+            let state = fields[0].utf8.first, let priority = Int(fields[15])
+        else { return nil }
+        isAsleep = "SDTI".utf8.contains(state)
+        isRealTime = priority < 0
+    }
 }

@@ -41,10 +41,11 @@ public struct StoppedProcess: ~Copyable {
     /// called again. No other error may be made of what is thrown then.
     public func whileNothingRuns<Value>(_ body: () throws -> Value) throws -> Value {
         guard let watch, !sleepers.isEmpty else { return try body() }
-        var woken: [SleepingThread] = []
+        var woken = sleepers.filter(watch.hasMoved)
+        if !woken.isEmpty { throw SleepersWoke(threads: woken) }
         let value = try watch.whileNoneRuns { () -> Value? in
             woken = sleepers.filter(watch.isWoken)
-            guard woken.isEmpty, watch.isHeld else { return nil }
+            guard woken.isEmpty, watch.isHeld, nanosecondsLeft > 0 else { return nil }
             return try body()
         }
         if let value = value ?? nil { return value }
@@ -138,11 +139,15 @@ public func withStoppedProcess<Value>(
 private func run<Value>(
     _ body: (borrowing StoppedProcess) throws -> Value, _ stop: inout WorldStop, _ memory: RemoteMemory
 ) throws -> Value {
+    var failures = 0
     while true {
         do {
             return try body(stop.view(memory))
         } catch let woke as SleepersWoke {
-            guard lp_monotonic_ns() < stop.deadline else { throw ProcessError.didNotStop(pid: memory.pid, threads: []) }
+            failures += woke.threads.isEmpty ? 1 : 0
+            guard failures < 3, lp_monotonic_ns() < stop.deadline else {
+                throw ProcessError.didNotStop(pid: memory.pid, threads: [])
+            }
             if !woke.threads.isEmpty { try stop.stop(woke.threads) }
         }
     }

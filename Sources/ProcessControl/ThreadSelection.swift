@@ -31,6 +31,8 @@ struct ThreadSelection {
                     if allowsSleepers { reasons.append("thread \(candidate.tid) is in an uninterruptible state") }
                     continue
                 }
+                // Nobody is interrupted in vain: these are refused as long as another will do.
+                if !allowsSleepers, candidate.rank >= sleeping { continue }
                 watchdog.armForStep()
                 switch try examine(candidate.tid, allowsSleepers: allowsSleepers, unfitness) {
                 case .success(let thread): return thread
@@ -67,6 +69,8 @@ struct ThreadSelection {
     }
 
     private let unfit = 9
+    /// The lowest rank of threads that would notice.
+    private let sleeping = 4
 
     /// Lower is better: a thread in user code is in no call at all; one in `pause` may miss a signal if we die at a
     /// bad moment; a sleeping one would sleep its whole time again (trap restart-block); then comes one that waits with a mask of the
