@@ -96,14 +96,24 @@ final class BoundProcess: Sendable {
         guard let now = ProcessIdentity.read(below: directory), now.startTime == identity.startTime else {
             throw .vanished(pid: pid)
         }
-        if now != identity { throw .executed(pid: pid) }
+        // Of a process that has exited, and that its parent has not asked for, the executable is gone as well.
+        if now != identity { throw ending() }
         // The same file may have been executed anew: its memory is another one.
         var byte: UInt8 = 0
         if pread(memory, &byte, 1, 0) == 0 { throw ending() }
     }
 
     /// Why the memory is empty: the process has exited, or lives on as another program.
-    func ending() -> ProcessError { (try? map()) == nil ? .vanished(pid: pid) : .executed(pid: pid) }
+    func ending() -> ProcessError {
+        do throws(ProcessError) { _ = try map() } catch {
+            switch error {
+            case .vanished, .noSuchProcess: return .vanished(pid: pid)
+            // The mappings of another program may be closed to us, or change all the time.
+            default: break
+            }
+        }
+        return .executed(pid: pid)
+    }
 }
 
 /// When a process started, and the file that it executes.

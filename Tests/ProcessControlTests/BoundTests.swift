@@ -119,5 +119,17 @@ extension ProcessControl {
                 #expect(try ProcessInformation.read(pid: process.pid).tracer == 0)
             }
         }
+
+        @Test("a process that has ended, and that nobody has waited for, has not become another program")
+        func endedProcess() throws {
+            try withProcess("sleep", ["60"]) { process in
+                let memory = RemoteMemory(pid: process.pid)
+                try memory.checkProcess()
+                process.send(SIGKILL)
+                var information = siginfo_t()
+                #expect(waitid(P_PID, id_t(process.pid), &information, WEXITED | WNOWAIT) == 0)
+                #expect(throws: ProcessError.vanished(pid: process.pid)) { try memory.checkProcess() }
+            }
+        }
     }
 }
