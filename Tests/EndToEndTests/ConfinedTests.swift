@@ -79,8 +79,8 @@ extension EndToEnd {
 
         @Test(.needs("bear")) func `a build that can't be recorded for want of loopback is said to be so`() throws {
             let directory = try Workshop.directory("no-loopback")
-            let isolated = ["--user", "--map-root-user", "--net"]
-            guard try run("unshare", isolated + ["true"]).status == 0 else {
+            let ways = [["--net"], ["--user", "--map-root-user", "--net"]]
+            guard let isolated = try ways.first(where: { try run("unshare", $0 + ["true"]).status == 0 }) else {
                 try Test.cancel("no network namespace can be made here")
             }
             let output = try run(
