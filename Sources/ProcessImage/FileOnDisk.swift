@@ -15,7 +15,7 @@ package struct FileOnDisk: ~Copyable {
     /// - Returns: nil when there is no ordinary file that may be read.
     package static func open(_ path: String, of pid: Int32) -> FileOnDisk? {
         guard path.hasPrefix("/") else { return nil }
-        let place = sharesMounts(pid) ? path : "/proc/\(pid)/root" + path
+        let place = sharesMounts(pid) ? path : topOfMounts(pid) + path
         // What stands there by now may be a device or a pipe, which to open is to change: looked at first.
         let found = Glibc.open(place, onlyPath | O_CLOEXEC)
         guard found >= 0 else { return nil }
@@ -32,6 +32,15 @@ package struct FileOnDisk: ~Copyable {
         var (own, other) = (stat(), stat())
         return stat("/proc/self/ns/mnt", &own) == 0 && stat("/proc/\(pid)/ns/mnt", &other) == 0
             && own.st_ino == other.st_ino && own.st_dev == other.st_dev
+    }
+
+    /// The top of the process's mount namespace, from its root up: the process may be in a chroot there.
+    private static func topOfMounts(_ pid: Int32) -> String {
+        let root = "/proc/\(pid)/root"
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let length = readlink(root, &buffer, buffer.count)
+        let depth = buffer.prefix(max(length, 0)).split(separator: CChar(UInt8(ascii: "/"))).count
+        return root + String(repeating: "/..", count: depth)
     }
 
     private func read(_ offset: UInt64, _ count: UInt64) throws -> CheckedBytes {

@@ -40,8 +40,16 @@ import Testing
         }
     }
 
-    @Test("file-on-disk: the file is looked for where the process would find it", .needsPatching)
-    func mountNamespace() throws {
+    /// The second: a chroot in a mount namespace of its own.
+    @Test(
+        "file-on-disk: the file is looked for where the process would find it", .needsPatching,
+        arguments: [
+            "mount --bind \"$0/inside\" \"$0\" && exec \"$0/plain\"",
+            """
+            mount --rbind / "$0/jail" && mount --bind "$0/inside" "$0/jail$0" && exec chroot "$0/jail" "$0/plain"
+            """,
+        ])
+    func mountNamespace(command: String) throws {
         try withTemporaryDirectory { directory in
             var patch = try Programs.plainPatch()
             let (program, original) = (directory + "/plain", patch.target)
@@ -49,9 +57,11 @@ import Testing
             // In a mount namespace of its own, in which the directory is another one.
             let inside = directory + "/inside"
             try makeDirectory(inside)
+            try makeDirectory(directory + "/jail")
             try runOrThrow("cp", [patch.target, inside + "/plain"])
-            let command = "mount --bind \"$0/inside\" \"$0\" && exec \"$0/plain\""
-            guard try run("unshare", ["-m", "true"]).status == 0 else { return }
+            guard try run("unshare", ["-m", "true"]).status == 0 else {
+                try Test.cancel("mount namespaces are not permitted here")
+            }
             patch.target = program
             let bundle = try patch.write(to: directory)
             try withProcess("unshare", ["-m", "sh", "-c", command, directory]) { process in
