@@ -1,13 +1,18 @@
 # For examples on packages of the distribution: fetches a pair of versions from the archive that the machine itself
 # uses, without touching its package sources. Sourced after common.sh; sets $work.
 
-# Ends with "skipped" unless this is the distribution that the pair belongs to.
-need_debian() {
+# Ends with "skipped" unless this is the distribution that the sources belong to.
+need_sources_of() {
     # shellcheck disable=SC1091
     [ "$(. /etc/os-release && echo "${ID:-} ${VERSION_CODENAME:-}")" = "debian $1" ] || skip "this is not Debian $1"
     codename=$1
-    need_patchable
     need_packages ca-certificates dpkg-dev fakeroot
+}
+
+# Or where no process can be patched.
+need_debian() {
+    need_patchable
+    need_sources_of "$1"
 }
 
 # Writes to $work/apt the machine's own sources of the distribution, with source packages enabled, and sets apt_options.

@@ -59,7 +59,7 @@ def fetch(work):
     if not names:
         return
     script = f"""
-        source {EXAMPLES}/common.sh && source {EXAMPLES}/debian.sh && work=$PWD && need_debian {CODENAME} && private_apt
+        source {EXAMPLES}/common.sh && source {EXAMPLES}/debian.sh && work=$PWD && need_sources_of {CODENAME} && private_apt
         quietly apt-get "${{apt_options[@]}}" update || skip "the package archive can't be reached"
         for name; do
             quietly apt-get "${{apt_options[@]}}" source --download-only "$name" || skip "the archive does not give $name"
