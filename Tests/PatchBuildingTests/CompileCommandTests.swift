@@ -151,6 +151,14 @@ import Testing
         try writeText("[]", to: tree.database.path)
         let change = tree.change(["h.h": "#define H 2\n"])
         #expect(try await affectedUnits(of: change, in: tree.database).units.count == 1)
+        guard Machine.overlayObstacle == nil else {
+            // A copy of the tree lies elsewhere than what the precompiled header was made of.
+            let refusal = await #expect(throws: Refusal.self) {
+                _ = try await compileTwice(tree.units, change: change, scratch: tree.scratch)
+            }
+            #expect(refusal?.rule == "bad-input" && refusal?.subject == build + "/all.h.gch")
+            return
+        }
         let compiled = try await compileTwice(tree.units, change: change, scratch: tree.scratch).units.at(0)
         #expect(readBytes(compiled.originalObject) != readBytes(compiled.newObject))
     }

@@ -49,7 +49,12 @@ private func code(_ object: String, _ section: String) throws -> String {
     try tree.build()
     let unit = try #require(try await compiled(tree, ["a.c": lines + "int z;\n"]).units.first)
     #expect(!unit.reused)
-    #expect(readBytes(unit.plainObject) == readBytes(tree.root + "/a.o"))
+    let made = tree.root + "/a.o"
+    if Machine.overlayObstacle != nil {
+        // A copy is compiled with -H, to see what it reads, and the debug information names that option.
+        for object in [unit.plainObject, made] { try runOrThrow("objcopy", ["--strip-debug", object]) }
+    }
+    #expect(readBytes(unit.plainObject) == readBytes(made))
 }
 
 @Test func `trap line-pinning: added lines change no other function`() async throws {
