@@ -61,11 +61,23 @@ extension EndToEnd {
             let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
             try refused(["no-permission"], fixture) { server in
                 let command = ["apply", directory + "/fix.lpatch", "--pid", server.pid, "--allow-unsigned", "--json"]
-                // Not root: another user's process, of which there is always one.
-                guard getuid() == 0 else {
-                    return try livepatch("apply", fixture.bundle, "--pid", "1", "--allow-unsigned", "--json")
-                }
+                guard getuid() == 0 else { return try Self.applyToClosedProcess(fixture.bundle) }
                 return try run("setpriv", nobody + [directory + "/livepatch"] + command)
+            }
+        }
+
+        /// For ordinary users: a process that no other may look into, like another user's. There may be none of those.
+        private static func applyToClosedProcess(_ bundle: String) throws -> Output {
+            let program = try Fixture.compile(
+                """
+                #include <stdio.h>
+                #include <sys/prctl.h>
+                #include <unistd.h>
+                int main(void) { prctl(PR_SET_DUMPABLE, 0); puts("closed"); fflush(stdout); for (;;) pause(); }
+                """, ["-O1"], output: "closed")
+            return try withProcess(program) { process in
+                try process.waitForOutput("closed")
+                return try livepatch("apply", bundle, "--pid", "\(process.pid)", "--allow-unsigned", "--json")
             }
         }
 
