@@ -250,7 +250,9 @@ extension EndToEnd {
                     """,
                 ])
             try runOrThrow("autoconf", in: project.source)
-            let site = packageRoot + "/Templates/autotools/patchable.site"
+            // Configure scripts split the variable at blanks, which the path of this repository may have.
+            let site = project.directory + "/patchable.site"
+            try runOrThrow("cp", [packageRoot + "/Templates/autotools/patchable.site", site])
             try runOrThrow(
                 project.source + "/configure", in: project.build, environment: ["CONFIG_SITE": site])
             try runOrThrow(

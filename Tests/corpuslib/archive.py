@@ -2,7 +2,7 @@
 
 The vulnerable tree is the source with the patches that come before the fix; nothing but the archive is needed.
 """
-import shutil, subprocess
+import shlex, shutil, subprocess
 from pathlib import Path
 
 from corpuslib.common import Missing, Wrong, run
@@ -42,7 +42,7 @@ CASES = [
     case(GIFLIB, "giflib-CVE-2026-23868", "CVE-2026-23868.patch", ["GifMakeSavedImage"]),
     case(GIFLIB, "giflib-CVE-2026-26740", "CVE-2026-26740.patch", ["EGifGCBToSavedExtension"], oracle={
         "kind": "host", "setup": f"cat > host.c <<'END'\n{SHORT_BLOCK}END\n"
-                                 "gcc -I$B host.c -o host $B/libgif.so -Wl,-rpath,$B",
+                                 'gcc "-I$B" host.c -o host "$B/libgif.so" "-Wl,-rpath,$B"',
         "serve": "exec ./host", "vulnerable": r"\A1$", "fixed": r"\A0$"}),
     case(LESS, "less-CVE-2022-48624", "Shell-quote-filenames-when-invoking-LESSCLOSE.patch", ["close_altfile"]),
     case(LESS, "less-CVE-2024-32487", "Fix-bug-when-viewing-a-file-whose-name-contains-a-ne.patch", ["shell_quote"],
@@ -58,8 +58,9 @@ def fetch(work):
     names = sorted({case["source"] for case in CASES if not list(directory.glob(f"{case['source']}_*.dsc"))})
     if not names:
         return
+    common, debian = (shlex.quote(str(EXAMPLES / name)) for name in ("common.sh", "debian.sh"))
     script = f"""
-        source {EXAMPLES}/common.sh && source {EXAMPLES}/debian.sh && work=$PWD && need_sources_of {CODENAME} && private_apt
+        source {common} && source {debian} && work=$PWD && need_sources_of {CODENAME} && private_apt
         quietly apt-get "${{apt_options[@]}}" update || skip "the package archive can't be reached"
         for name; do
             quietly apt-get "${{apt_options[@]}}" source --download-only "$name" || skip "the archive does not give $name"
