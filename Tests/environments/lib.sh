@@ -125,10 +125,12 @@ add_user() {
 copy_repository() {
     local place=$system$1
     if [ -d "$place/.git" ]; then
-        git -C "$place" fetch -q "$root" HEAD && git -C "$place" reset -q --hard FETCH_HEAD
+        # It belongs to the user there, which git takes for a danger.
+        local git=(git -c 'safe.directory=*' -C "$place")
+        "${git[@]}" fetch -q "$root" HEAD && "${git[@]}" reset -q --hard FETCH_HEAD || die "no new commit in $place"
     else
         mkdir -p "$(dirname "$place")"
-        git clone -q --no-hardlinks "$root" "$place"
+        git clone -q --no-hardlinks "$root" "$place" || die "no clone in $place"
     fi
     chroot "$system" chown -R "$2:" "$(dirname "$1")"
 }
