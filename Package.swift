@@ -53,8 +53,9 @@ let package = Package(
         room("Toolchain", ["Diagnostics", subprocess, system]),
         room("SourceChanges", ["Diagnostics"]),
         room("Documents", ["PatchFormat"]),
+        room("BuildGraph", ["Toolchain", "PatchFormat", "JSONCoding", "Diagnostics"]),
         // The stages of a build, in their order: none looks at a later one.
-        room("Recompiling", ["Toolchain", "SourceChanges", "PatchFormat", "Diagnostics"]),
+        room("Recompiling", ["BuildGraph", "Toolchain", "SourceChanges", "PatchFormat", "Diagnostics"]),
         room("CodeModel", ["ElfFormat", "ObjectFiles", "MachineCode"]),
         room("Targets", ["ElfFormat", "ObjectFiles", "MachineCode", "Toolchain", "PatchFormat", "Diagnostics"]),
         room(
@@ -149,6 +150,7 @@ let package = Package(
         tests("ObjectFilesTests", ["ObjectFiles", "ElfFormat", "TestSupport"]),
         tests("MachineCodeTests", ["MachineCode", "Disassembly", "ObjectFiles", "TestSupport"]),
         tests("ProcessControlTests", ["ProcessControl", "TestSupport"]),
+        tests("BuildGraphTests", ["BuildGraph", "Diagnostics", "TestSupport"]),
         tests("ToolchainTests", ["Toolchain", "TestSupport"]),
         tests("SourceChangesTests", ["SourceChanges"]),
         tests("ReportingTests", ["Reporting", "Reviewing", "PatchFormat", "TestSupport"]),

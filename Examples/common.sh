@@ -130,7 +130,7 @@ want_packages() {
 }
 
 # The libraries patchbuild reads objects and instructions with, what builds and records a C program, and what signs.
-build_packages="libelf-dev libdw-dev binutils-dev libzydis-dev binutils bear gcc g++ libc6-dev make patch openssh-client util-linux"
+build_packages="libelf-dev libdw-dev binutils-dev libzydis-dev binutils strace gcc g++ libc6-dev make patch openssh-client util-linux"
 
 # Swift from an archive comes without the libraries it needs.
 swift_packages() {
@@ -138,17 +138,12 @@ swift_packages() {
     swift build --version >/dev/null 2>&1 || echo libcurl4 libxml2 libncurses6 libsqlite3-0
 }
 
-# Bear talks to itself by the name localhost, which a machine made by hand may not have.
-localhost_packages() { getent ahosts localhost >/dev/null || echo libnss-myhostname; }
-
 # need_everything [swift]: what building a patch takes, and with `swift` what building this package takes; all that is missing
 # is installed, or named, at once.
 need_everything() {
     [ "${1:-}" != swift ] || command -v swift >/dev/null || die "no swift in PATH: install Swift 6.2 or later from swift.org"
     # shellcheck disable=SC2046,SC2086
-    need_packages $build_packages $(localhost_packages) $([ "${1:-}" != swift ] || swift_packages)
-    getent ahosts localhost >/dev/null ||
-        die "the name localhost is unknown, and recording a build needs it: add the line '127.0.0.1 localhost' to /etc/hosts"
+    need_packages $build_packages $([ "${1:-}" != swift ] || swift_packages)
     [ "${1:-}" = swift ] || return 0
     swift build --version >/dev/null || die "swift does not run (above): install what swift.org lists for this distribution"
     is_roomy "$root/.build" 500 ||

@@ -128,7 +128,7 @@ private func stopsBeforeAssembling(_ argument: String) -> Bool {
     ["-S", "-E", "-M", "-MM", "-fsyntax-only"].contains(argument)
 }
 
-private func outputArgument(_ words: [String]) -> String? {
+func outputArgument(_ words: [String]) -> String? {
     for (index, word) in words.enumerated().reversed() where word.hasPrefix("-o") {
         if word == "-o" { return index + 1 < words.count ? words[index + 1] : nil }
         // `-opaque-…` is no output; gcc has no other option that starts with -o.

@@ -1,3 +1,4 @@
+import BuildGraph
 import Diagnostics
 import FoundationEssentials
 import Glibc
@@ -13,48 +14,39 @@ package struct RecordedBuild: Sendable, Hashable {
     package var kept: Int
 }
 
-/// Runs any build command, `dpkg-buildpackage` included, and writes the compile commands it used to `output`, and the build command
-/// itself to `output.build`.
+/// Runs any build command, `dpkg-buildpackage` included, and writes what it did as a graph beside `output`, the compile commands
+/// of it to `output`, and the build command itself to `output.build`.
 ///
-/// Bear watches the build, whose output passes through. Units that an incremental build did not compile again are kept
-/// from the file that `output` is. A build that fails leaves `output` alone.
+/// The build runs under strace; its output passes through. Units that an incremental build did not compile again are kept
+/// from the files that are there. A build that fails leaves them alone.
 ///
 /// - Parameters:
 ///   - progress: called about twice a second with the units compiled so far, those of the earlier record (nil: none),
 ///     and the seconds since the start.
-/// - Throws: `Failure` when Bear is missing or can't talk to itself; `Refusal` no-compile-command when the build compiled nothing.
+/// - Throws: `Failure` where nothing can be traced; `Refusal` no-compile-command when the build compiled nothing.
 package func record(
     command: [String], output: String, progress: (@Sendable (Int, Int?, Double) -> Void)? = nil
 ) async throws -> RecordedBuild {
     guard !command.isEmpty else { throw UsageError("record needs a build command after --") }
-    guard findProgram("bear") != nil else {
-        throw Failure("bear is not installed; it watches the build for its compile commands (apt install bear)")
-    }
-    try requireLoopback()
-    // The build may change or clean directories, so everything is named absolutely and Bear writes elsewhere.
+    // The build may change or clean directories, so everything is named absolutely.
     let output = absolutePath(output)
-    let directory = try ScratchDirectory()
-    defer { directory.remove() }
-    let scratch = directory.path
+    let graphFile = graphPath(besides: output)
     let earlier = readEntries(output)
-    let job = Job(
-        "bear", ["--output", scratch + "/compile_commands.json", "--"] + command,
-        // gRPC would ask a name server what localhost is, and send what is for it through a proxy that the environment names.
-        environment: ["GRPC_DNS_RESOLVER": "native", "no_grpc_proxy": "localhost"], title: "record the build")
-    let watcher = progress.map { report in
-        Task { await watch(scratch + "/compile_commands.events.json", total: earlier?.count, report) }
-    }
-    let status = try await runInForeground(job)
-    watcher?.cancel()
-    await watcher?.value
-    guard status == 0 else { return RecordedBuild(status: status, units: nil, kept: 0) }
-    guard let entries = readEntries(scratch + "/compile_commands.json"), !entries.isEmpty else {
+    let total = earlier?.count
+    let build = try await traceBuild(
+        command, directory: FileManager.default.currentDirectoryPath, earlier: try? RecordedGraph.read(graphFile),
+        progress: { done, seconds in progress?(done, total, seconds) })
+    guard build.status == 0 else { return RecordedBuild(status: build.status, units: nil, kept: 0) }
+    let compilations = build.graph.compilations { Language(file: $0, arguments: $1) != nil }
+    let entries = compilations.filter { $0.process >= build.earlier }.map(RecordedEntry.init)
+    guard !entries.isEmpty else {
         throw Refusal(
             .noCompileCommand, subject: command.joined(separator: " "),
             why: "the build compiled nothing" + (earlier == nil ? "" : "; the earlier record stays"),
             remedy: "clean the tree first, so that every unit is compiled")
     }
     let kept = (earlier ?? []).filter { old in old.isCurrent && !entries.contains { $0.key == old.key } }
+    try build.graph.write(to: graphFile)
     try write(kept + entries, to: output)
     BuildCommand(command).write(besides: output)
     return RecordedBuild(status: 0, units: kept.count + entries.count, kept: kept.count)
@@ -78,6 +70,13 @@ private struct RecordedEntry: Codable {
     var command: String?
     var output: String?
 
+    init(_ compilation: Compilation) {
+        directory = compilation.directory
+        file = normalized(compilation.file, in: directory)
+        arguments = compilation.arguments
+        output = outputArgument(compilation.arguments).map { normalized($0, in: compilation.directory) }
+    }
+
     /// What the entry makes of what: of two with the same key the later stands.
     var key: [String] { [directory, file, output ?? (arguments ?? [command ?? ""]).joined(separator: " ")] }
 
@@ -100,26 +99,5 @@ private func write(_ entries: [RecordedEntry], to path: String) throws {
         try encoder.encode(entries).write(to: URL(filePath: path), options: .atomic)
     } catch {
         throw Failure("can't write \(path): \(error)")
-    }
-}
-
-/// Counts compilers in Bear's list of started programs, which grows while the build runs.
-private func watch(_ events: String, total: Int?, _ report: @Sendable (Int, Int?, Double) -> Void) async {
-    let start = ContinuousClock.now
-    var offset = 0
-    var (compilers, commands) = (0, 0)
-    while !Task.isCancelled {
-        try? await Task.sleep(for: .milliseconds(500))
-        guard let data = FileManager.default.contents(atPath: events), data.count > offset else { continue }
-        let end = data.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? offset
-        guard end > offset else { continue }
-        for line in data[offset..<end].split(separator: UInt8(ascii: "\n")) {
-            let text = String(decoding: line, as: UTF8.self)
-            guard text.contains("\"started\"") else { continue }
-            if text.contains("/cc1\"") || text.contains("/cc1plus\"") { compilers += 1 }
-            if text.contains("\"-c\"") { commands += 1 }
-        }
-        offset = end
-        report(compilers > 0 ? compilers : commands, total, (ContinuousClock.now - start) / .seconds(1))
     }
 }

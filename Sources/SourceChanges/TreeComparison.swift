@@ -89,7 +89,8 @@ private func isProduct(_ path: String) -> Bool {
     ]
     let type = name.split(separator: ".").count > 1 ? String(name.split(separator: ".").last ?? "") : ""
     let names = [
-        "compile_commands.json", "compile_commands.json.build", "config.log", "config.status", "libtool", "stamp-h1",
+        "compile_commands.json", "compile_commands.json.build", "build.graph", "config.log", "config.status", "libtool",
+        "stamp-h1",
         "TAGS", "tags",
     ]
     let directories = ["autom4te.cache", ".libs", ".deps", "CMakeFiles", "__pycache__"]

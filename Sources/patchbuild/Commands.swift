@@ -7,8 +7,13 @@ import Targets
 
 struct Record: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Run a build and record its compile commands (with Bear).",
-        discussion: "Any build command will do: `patchbuild record -- dpkg-buildpackage -b -uc -us`.")
+        abstract: "Run a build and record what it does (with strace).",
+        discussion: """
+            Any build command will do: `patchbuild record -- dpkg-buildpackage -b -uc -us`.
+
+            It writes the compile commands, and beside them what the build did (build.graph): which commands read and wrote which \
+            files on the way to the programs and libraries that it left.
+            """)
 
     @Option(name: .shortAndLong, help: "The file to write.")
     var output = "compile_commands.json"

@@ -77,15 +77,13 @@ extension EndToEnd {
             }
         }
 
-        @Test(.needs("bear")) func `a build that can't be recorded for want of loopback is said to be so`() throws {
-            let directory = try Workshop.directory("no-loopback")
-            let ways = [["--net"], ["--user", "--map-root-user", "--net"]]
-            guard let isolated = try ways.first(where: { try run("unshare", $0 + ["true"]).status == 0 }) else {
-                try Test.cancel("no network namespace can be made here")
-            }
-            let output = try run(
-                "unshare", isolated + [toolPath("patchbuild"), "record", "--", "true"], in: directory)
-            #expect(output.status == 4 && output.stderr.contains("loopback"), "\(output)")
+        @Test func `a build that can't be traced is not recorded, and the way out is said`() throws {
+            let directory = try Workshop.directory("no-tracing")
+            let text = Self.confine.replacing("NO(mount)", with: "NO(mount), NO(ptrace)")
+            let confine = try Fixture.compile(text, ["-O2"], output: "confine-tracing")
+            let output = try run(confine, [toolPath("patchbuild"), "record", "--", "true"], in: directory)
+            #expect(output.status == 4 && output.stderr.contains("--cap-add=SYS_PTRACE"), "\(output)")
+            #expect(output.stderr.split(separator: "\n").count == 1 && !fileExists(directory + "/build.graph"))
         }
     }
 }

@@ -11,7 +11,7 @@ private func recorded(_ tree: SourceTree, _ script: String) async throws -> Reco
         command: ["sh", "-c", "cd \(tree.root) && \(script)"], output: tree.root + "/compile_commands.json")
 }
 
-@Test(.needs("bear")) func `a build is recorded`() async throws {
+@Test(.needsTracing) func `a build is recorded`() async throws {
     let tree = try sources()
     defer { tree.remove() }
     let build = try await recorded(tree, "gcc -O2 -c a.c && gcc -c b.c -o c.o")
@@ -20,7 +20,7 @@ private func recorded(_ tree: SourceTree, _ script: String) async throws -> Reco
     #expect(Set(units.map { $0.name(relativeTo: tree.root) }) == ["a.o", "c.o"])
 }
 
-@Test(.needs("bear")) func `a failed build keeps its status and the earlier record`()
+@Test(.needsTracing) func `a failed build keeps its status and the earlier record`()
     async throws
 {
     let tree = try sources()
@@ -30,13 +30,13 @@ private func recorded(_ tree: SourceTree, _ script: String) async throws -> Reco
     #expect(readText(tree.root + "/compile_commands.json") == "earlier")
 }
 
-@Test(.needs("bear")) func `a build that compiles nothing is refused`() async throws {
+@Test(.needsTracing) func `a build that compiles nothing is refused`() async throws {
     let tree = try sources()
     defer { tree.remove() }
     #expect(await refusedRules { _ = try await recorded(tree, "true") } == ["no-compile-command"])
 }
 
-@Test(.needs("bear")) func `an incremental build keeps what it did not compile again`()
+@Test(.needsTracing) func `an incremental build keeps what it did not compile again`()
     async throws
 {
     let tree = try sources()

@@ -15,6 +15,13 @@ public enum Machine {
         return nil
     }()
 
+    /// Why no build can be recorded, nil where it can.
+    public static let tracingObstacle: String? = {
+        guard isInstalled("strace") else { return "strace is not installed" }
+        let output = try? run("strace", ["-f", "--seccomp-bpf", "-e", "trace=execve", "-o", "/dev/null", "true"])
+        return output?.status == 0 ? nil : "processes may not be traced here"
+    }()
+
     /// As `/proc` writes it: 0 where this process, and so its children, are under no seccomp filter.
     public static let seccompMode = field("Seccomp", of: "self").flatMap { Int($0) } ?? 0
 

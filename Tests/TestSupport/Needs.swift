@@ -13,6 +13,9 @@ extension Trait where Self == ConditionTrait {
     /// Skipped where no process can be patched.
     public static var needsPatching: Self { allowed(Machine.patchingObstacle) }
 
+    /// Skipped where no build can be recorded.
+    public static var needsTracing: Self { allowed(Machine.tracingObstacle) }
+
     /// Skipped where ordinary users can't have namespaces.
     public static var needsUserNamespaces: Self { allowed(Machine.userNamespaceObstacle) }
 
