@@ -281,7 +281,8 @@ extension BuildObserver {
         if flags.contains("O_DIRECTORY") || flags.contains("O_PATH") { return see(file.path, process) }
         guard writes else { return read(file.path, asked: asked.asked, process) }
         let isNew = call.name == "creat" || flags.contains("O_TRUNC") || flags.contains("O_EXCL")
-        if !isNew, !history.isGone(file.path) { read(file.path, asked: asked.asked, process) }
+        // Who appends does not know what is there: a configure script's log has part in nothing.
+        if !isNew, flags.contains("O_RDWR"), !history.isGone(file.path) { read(file.path, asked: asked.asked, process) }
         history.write(file.path, by: process + earlier, keepsContent: !isNew)
     }
 

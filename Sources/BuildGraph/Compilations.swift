@@ -11,7 +11,7 @@ package struct Compilation: Sendable, Hashable {
 }
 
 extension RecordedGraph {
-    /// The commands that made objects of sources, in their order: of programs that start others (libtool, ccache, a shell's
+    /// The commands that made the objects behind what the build left, in their order: of programs that start others (libtool, ccache, a shell's
     /// script) the innermost, but not the parts that a compiler is made of.
     ///
     /// Where several wrote one object, it is the one behind a linked file that counts (trap last-record-wins).
@@ -25,7 +25,10 @@ extension RecordedGraph {
         let linked = behind(versions.indices.filter { versions[$0].kind == .linked }).versions
         let objects = innermost.map { search.objects(of: $0.process) }
         let linkedPaths = Set(objects.joined().filter(linked.contains).map { versions[$0].path })
+        let used = behind(versions.indices.filter { versions[$0].kind != nil }).versions
         return zip(innermost, objects).flatMap { candidate, objects -> [Compilation] in
+            // A configure script's probe.
+            guard objects.contains(where: used.contains) else { return [] }
             let isReplaced = objects.allSatisfy { !linked.contains($0) && linkedPaths.contains(versions[$0].path) }
             return isReplaced ? [] : candidate.compilations
         }

@@ -71,8 +71,10 @@ private let simple = ["main.c": program, "value.c": value, "value.h": "#define V
         defer { tree.remove() }
         let graph = try await tree.build(
             """
-            for i in 1 2 3; do echo 'int main;' > conftest.c; gcc -c conftest.c; rm conftest.*; done
-            gcc main.c value.c -o prog; cat notes > other
+            exec 5> config.log
+            for i in 1 2 3; do echo 'int main;' > conftest.c; gcc -c conftest.c >&5 2>&1; rm conftest.*; done
+            sh -c 'exec 5>>config.log; echo // > config.h; echo 2 >&5'
+            gcc -include config.h main.c value.c -o prog; cat notes > other
             """
         ).graph
         #expect(graph.sources(behind: "prog", tree) == ["main.c", "value.c", "value.h"])
