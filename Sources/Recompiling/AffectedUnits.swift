@@ -21,6 +21,7 @@ struct AffectedUnits: Sendable {
 
 /// Finds every unit that reads a touched file. One source with several commands gives several units (trap many-objects).
 ///
+/// Where the build was recorded with all that it did (`build.graph`), that tells. Else:
 /// The text of the sources tells which units might read it (`IncludeGraph`); of those, the compiler is asked (`-M`)
 /// unless it is the unit's own file or a fresh dependency file of its own command answers. What the assembler reads
 /// (`.incbin`) no compiler tells: there the text decides.
@@ -42,6 +43,9 @@ func affectedUnits(
             .badInput, subject: database.path, why: "none of its \(units.count) units lies in \(change.root)",
             remedy: "give --source as the directory in which the build was recorded")
     }
+    if let recorded = try RecordedReaders(database: database, change: change) {
+        return try affectedUnits(of: change, by: recorded, units: units, newBuild: newBuild, since: start)
+    }
     let graph = try IncludeGraph(units: units, change: change)
     let (readers, answers) = try await readingUnits(of: change, units: units, graph)
     var verdict = SourceVerdict(
@@ -52,13 +56,38 @@ func affectedUnits(
         verdict.judge(try await copies(of: change, units: units, graph: graph, answers: answers))
     }
     guard verdict.refusals.isEmpty else { throw Refusals(verdict.refusals) }
-    let affected = Set(readers.joined()).map { (number: $0, name: units[$0].sortName(root: change.root)) }
-        .sorted { ($0.name, $0.number) < ($1.name, $1.number) }.map(\.number)
+    let affected = inOrder(Set(readers.joined()), units, change)
     return AffectedUnits(
         units: affected.map { units[$0] },
         dependencies: affected.map { number in answers[number].flatMap { $0.isWhole ? $0.files : nil } },
         ignored: change.ignored + verdict.ignored,
         unread: verdict.unread, seconds: (ContinuousClock.now - start) / .seconds(1))
+}
+
+/// By what the recorded build itself has read.
+private func affectedUnits(
+    of change: SourceChange, by recorded: RecordedReaders, units: [CompileUnit], newBuild: NewBuild?,
+    since start: ContinuousClock.Instant
+) throws -> AffectedUnits {
+    var verdict = GraphVerdict(change: change, scripts: try BuildScripts(root: change.root), newBuild: newBuild)
+    var reading: Set<Int> = []
+    for file in change.files {
+        var reach = recorded.reach(of: file, in: change, units)
+        // Of a new tree's record: it compiles what the change adds.
+        reach.units.formUnion(units.indices.filter { units[$0].isNew && units[$0].file == change.path(of: file) })
+        verdict.judge(file, reach, readers: reach.units.sorted().map { units[$0] })
+        reading.formUnion(reach.units)
+    }
+    guard verdict.refusals.isEmpty else { throw Refusals(verdict.refusals) }
+    let affected = inOrder(reading, units, change)
+    return AffectedUnits(
+        units: affected.map { units[$0] }, dependencies: affected.map { recorded.files(readBy: units[$0]) },
+        ignored: change.ignored + verdict.ignored, unread: [], seconds: (ContinuousClock.now - start) / .seconds(1))
+}
+
+private func inOrder(_ numbers: Set<Int>, _ units: [CompileUnit], _ change: SourceChange) -> [Int] {
+    numbers.map { (number: $0, name: units[$0].sortName(root: change.root)) }
+        .sorted { ($0.name, $0.number) < ($1.name, $1.number) }.map(\.number)
 }
 
 /// For each file of the change, the indices of the units that read it; and what those that were asked said.

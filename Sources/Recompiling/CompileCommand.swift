@@ -13,7 +13,6 @@ func compilerCommands(_ words: [String], directory: String) -> [[String]] {
 
 /// `ccache gcc …` and its like: the compiler itself is run, so that nothing stands between the overlay and it.
 private func withoutLauncher(_ words: [String]) -> [String] {
-    let launchers: Set<String> = ["ccache", "distcc", "sccache", "icecc", "gomacc", "buildcache", "env", "nice"]
     var words = words[...]
     while words.count > 1, let first = words.first, launchers.contains(baseName(first)) {
         let isEnvironment = ["env", "nice"].contains(baseName(first))
@@ -23,6 +22,16 @@ private func withoutLauncher(_ words: [String]) -> [String] {
         words = isEnvironment ? rest : rest.drop { $0.contains("=") && !$0.hasPrefix("-") && !$0.hasPrefix("/") }
     }
     return Array(words)
+}
+
+private let caches: Set<String> = ["ccache", "distcc", "sccache", "icecc", "gomacc", "buildcache"]
+private let launchers = caches.union(["env", "nice"])
+
+/// A cache or a farm stands in the compiler's place, also by the compiler's own name: what it has not compiled it has not read.
+func isOfCache(_ words: [String]) -> Bool {
+    guard let first = words.first else { return false }
+    return caches.contains(baseName(first))
+        || findProgram(first).map { caches.contains(baseName(resolvedPath($0))) } ?? false
 }
 
 /// What `libtool --mode=compile` runs, as its manual says: first for shared libraries into `.libs`, then for programs.

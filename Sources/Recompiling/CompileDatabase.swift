@@ -1,3 +1,4 @@
+import BuildGraph
 import Diagnostics
 import FoundationEssentials
 import Toolchain
@@ -88,6 +89,14 @@ struct CompileDatabase: Sendable {
             }
         }
         return CompileDatabase(path: path, units: units)
+    }
+
+    /// The units of a recorded command.
+    static func units(of compilation: Compilation) -> [CompileUnit] {
+        Entry(
+            directory: compilation.directory, file: compilation.file, arguments: compilation.arguments, command: nil,
+            output: outputArgument(compilation.arguments)
+        ).units(base: "/")
     }
 
     private struct Entry: Decodable {

@@ -1,0 +1,144 @@
+import Toolchain
+
+/// Answers who has read a file of the tree, and what that has to do with the linked files that the build left.
+package struct GraphReaders: Sendable {
+    /// What a process has to do with the linked files.
+    package enum Role: Sendable {
+        /// It wrote something that is part of them.
+        case part
+        /// It wrote a linked file.
+        case link
+        /// It started such processes, and so decided about their commands.
+        case leader
+        /// It told a leader something through a pipe.
+        case teller
+        /// It may have told a shell something by its exit status.
+        case asked
+        case outsider
+    }
+
+    package let graph: RecordedGraph
+    private let numbers: [String: Int]
+    private let linking: Set<Int>
+    private let parts: Set<Int>
+    private let leaders: Set<Int>
+    /// Those whose output a leader reads, directly or through others, and that is no logger.
+    private let heard: Set<Int>
+    private let partVersions: Set<Int>
+
+    package init(_ graph: RecordedGraph) {
+        self.graph = graph
+        numbers = Dictionary(graph.paths.enumerated().map { ($1, $0) }) { first, _ in first }
+        let linked = graph.versions.indices.filter { graph.versions[$0].kind == .linked }
+        let cone = graph.behind(linked)
+        (parts, partVersions) = (cone.processes, cone.versions)
+        linking = Set(linked.flatMap { graph.versions[$0].makers })
+        leaders = graph.ancestors(of: cone.processes).subtracting(cone.processes)
+        heard = Self.heard(graph, parts: cone.processes, leaders: leaders)
+    }
+
+    /// Ninja reads what every command prints, only to print it: whom compilers tell something is no listener.
+    private static func heard(_ graph: RecordedGraph, parts: Set<Int>, leaders: Set<Int>) -> Set<Int> {
+        let listeners = leaders.filter { !graph.processes[$0].fedBy.contains(where: parts.contains) }
+        var found: Set<Int> = []
+        var open = listeners.flatMap { graph.processes[$0].fedBy }
+        while let process = open.popLast() {
+            guard !parts.contains(process), found.insert(process).inserted else { continue }
+            open += graph.processes[process].fedBy
+        }
+        return found
+    }
+
+    /// Objects and archives that linked files were made of and no command of the record made.
+    package var unexplained: [String] {
+        partVersions.filter { graph.versions[$0].isSource }.map { graph.paths[graph.versions[$0].path] }
+            .filter { path in
+                let isOfSystem = ["/usr/", "/lib", "/opt/"].contains(where: path.hasPrefix)
+                return !isOfSystem && [.object, .archive].contains(linkKind(ofFile: path))
+            }.sorted()
+    }
+
+    /// Files of the tree that are part of linked files and were there before the build.
+    package func sources(below root: String) -> [String] {
+        partVersions.filter { graph.versions[$0].isSource }.map { graph.paths[graph.versions[$0].path] }
+            .filter { $0.hasPrefix(root + "/") }
+    }
+
+    package func role(of process: Int) -> Role {
+        if linking.contains(process) { return .link }
+        if parts.contains(process) { return .part }
+        if leaders.contains(process) { return .leader }
+        if heard.contains(process) { return .teller }
+        return isOfShell(process) ? .asked : .outsider
+    }
+
+    /// The nearest leader above it is a shell, which may go on by what it says in the end.
+    private func isOfShell(_ process: Int) -> Bool {
+        var at = graph.processes[process].parent
+        while let parent = at {
+            if leaders.contains(parent) {
+                let program = graph.processes[parent].runs.last.map { baseName($0.program) } ?? "sh"
+                return ["sh", "dash", "bash", "ksh", "zsh", "busybox"].contains(program)
+            }
+            at = graph.processes[parent].parent
+        }
+        return false
+    }
+
+    /// Processes that read the file; those that looked for it in vain where it `isAdded`.
+    package func readers(of path: String, isAdded: Bool = false) -> [Int] {
+        guard let number = numbers[path] else { return [] }
+        let versions = Set(graph.versions.indices.filter { graph.versions[$0].path == number })
+        return graph.processes.indices.filter { process in
+            (isAdded && graph.processes[process].missed.contains(number))
+                || graph.processes[process].reads.contains(where: versions.contains)
+        }
+    }
+
+    /// Leaders that saw the file without reading it: make, that compares times.
+    package func onlookers(of path: String) -> [Int] {
+        guard let number = numbers[path] else { return [] }
+        return leaders.sorted().filter { graph.processes[$0].seen.contains(number) }
+    }
+
+    /// Processes that read the names in a directory.
+    package func listers(of directory: String) -> [Int] {
+        guard let number = numbers[directory] else { return [] }
+        return graph.processes.indices.filter { graph.processes[$0].listed.contains(number) }
+    }
+
+    /// Files that a process or its children read, without those that they made themselves.
+    package func files(readBy process: Int) -> Set<String> {
+        let tree = graph.subtree(of: process)
+        let own = Set(tree)
+        let reads = Set(tree.flatMap { graph.processes[$0].reads })
+        return Set(
+            reads.filter { graph.versions[$0].makers.allSatisfy { !own.contains($0) } }
+                .map { graph.paths[graph.versions[$0].path] })
+    }
+
+    /// Paths that a process wrote.
+    package func products(of process: Int) -> [String] {
+        graph.versions.filter { $0.makers.contains(process) }.map { graph.paths[$0.path] }
+    }
+
+    package func program(_ process: Int) -> String {
+        var at: Int? = process
+        while let number = at {
+            if let run = graph.processes[number].runs.last { return baseName(run.program) }
+            at = graph.processes[number].parent
+        }
+        return "the build"
+    }
+}
+
+extension RecordedGraph {
+    package func subtree(of process: Int) -> [Int] {
+        // Children come after their parents.
+        var found: Set<Int> = [process]
+        for number in processes.indices where number > process {
+            if let parent = processes[number].parent, found.contains(parent) { found.insert(number) }
+        }
+        return found.sorted()
+    }
+}

@@ -1,0 +1,87 @@
+import Diagnostics
+import SourceChanges
+
+/// Decides for each touched file whether compiling the units that read it is all that the change asks for, by what the recorded
+/// build did with the file.
+///
+/// What nothing behind a linked file has read has no effect. What another command than a compiler has made a part of one from
+/// is refused, and the build repeated where that helps (trap source-and-generator). What a command has read that decides about
+/// others is refused: the recorded commands may not be those of the changed build.
+struct GraphVerdict {
+    private(set) var refusals: [Refusal] = []
+    private(set) var ignored: [IgnoredFile] = []
+    private let change: SourceChange
+    private let scripts: BuildScripts
+    private let newBuild: NewBuild?
+
+    init(change: SourceChange, scripts: BuildScripts, newBuild: NewBuild?) {
+        self.change = change
+        self.scripts = scripts
+        self.newBuild = newBuild
+    }
+
+    private var isBuilt: Bool { change.origin == .newSource(built: true) }
+
+    mutating func judge(_ file: ChangedFile, _ reach: FileReach, readers: [CompileUnit]) {
+        let kind = FileClass(path: file.path)
+        if file.new == nil, readers.contains(where: { $0.file == change.path(of: file) }) {
+            return refuse(
+                .noCompileCommand, file, "it is removed, and how the program is linked without it is not known")
+        }
+        if let maker = reach.makers.first, !isBuilt {
+            return refuse(
+                readers.isEmpty ? .unreadSource : .sourceAndGenerator, file,
+                "\(maker.program) has read it to make \(relativePath(maker.product, to: change.root)), which compiling alone would leave as it was"
+            )
+        }
+        // Tools of the distribution read their own files for purposes of their own.
+        if let decider = reach.deciders.first, kind != .packaging { return judgeDecided(file, by: decider) }
+        if let asked = reach.asked.first, !kind.isHarmless { return judgeDecided(file, by: asked) }
+        if let onlooker = reach.onlookers.first, !kind.isHarmless {
+            if kind == .buildScript { return judgeDecided(file, by: onlooker) }
+            guard isBuilt else {
+                return refuse(
+                    readers.isEmpty ? .unreadSource : .sourceAndGenerator, file,
+                    "\(onlooker) has looked at it, and may make source from it when it changes")
+            }
+        }
+        guard readers.isEmpty else { return judgeRead(file) }
+        if file.original == nil, kind == .source {
+            return refuse(
+                .noCompileCommand, file, "it is new, and no recorded command compiles it",
+                remedy: "build a second tree with the change by `patchbuild record`, and give it with --new-source")
+        }
+        let why =
+            reach.isExportList
+            ? "the linker alone reads it; what a loaded library exports stays as it is"
+            : "nothing that was linked has read it"
+        ignored.append(IgnoredFile(path: file.path, why: why))
+    }
+
+    /// A generator may have had no need to run when the build was recorded: then only the makefiles tell of it.
+    private mutating func judgeRead(_ file: ChangedFile) {
+        guard !isBuilt, let place = scripts.generates(from: file.path) else { return }
+        refuse(
+            .sourceAndGenerator, file,
+            "a unit reads it, and \(place) makes source from it too, which compiling alone would leave as it was")
+    }
+
+    private mutating func judgeDecided(_ file: ChangedFile, by program: String) {
+        if let newBuild, newBuild.difference == nil {
+            ignored.append(
+                IgnoredFile(
+                    path: file.path, why: "by the new tree's record, all that the original has is compiled as before"))
+            return
+        }
+        let why = newBuild?.difference.map { " (\($0))" } ?? ""
+        refuse(
+            FileClass(path: file.path) == .buildScript ? .unreadSource : .noCompileCommand, file,
+            "\(program) has read it, which decides what is compiled and how; a patch is made with the recorded commands\(why)",
+            remedy: "leave it out of the diff if the patched units' commands stay the same; if it adds sources, build a"
+                + " second tree with the change by `patchbuild record` and give it with --new-source; else restart")
+    }
+
+    private mutating func refuse(_ rule: Rule, _ file: ChangedFile, _ why: String, remedy: String? = nil) {
+        refusals.append(Refusal(rule, subject: file.path, why: why, remedy: remedy))
+    }
+}

@@ -1,0 +1,116 @@
+import BuildGraph
+import Diagnostics
+import FoundationEssentials
+import SourceChanges
+import Toolchain
+
+/// What a touched file reaches in a recorded build.
+struct FileReach {
+    /// Indices of units whose command read it.
+    var units: Set<Int> = []
+    /// Other commands, by what they have to do with the linked files.
+    var makers: [(program: String, product: String)] = []
+    var deciders: [String] = []
+    /// A shell may have asked them something, and decided by the answer.
+    var asked: [String] = []
+    /// Commands that decide about others and have looked at the file without reading it.
+    var onlookers: [String] = []
+    /// A link read it, as a list of what is exported.
+    var isExportList = false
+}
+
+/// The build graph beside the compile commands, where it tells all: it is of these commands and this tree, and nothing
+/// that was linked comes from elsewhere.
+struct RecordedReaders {
+    private let readers: GraphReaders
+    /// Compiling processes, by the place of their unit; the processes below them; and back.
+    private let processes: [String: Int]
+    private let unitOf: [Int: String]
+
+    /// nil where there is no such graph.
+    /// - Throws: `Refusal` bad-input where the graph's file is damaged.
+    init?(database: CompileDatabase, change: SourceChange) throws {
+        let path = graphPath(besides: database.path)
+        guard let graph = try RecordedGraph.read(path), let recorded = modificationTime(path) else { return nil }
+        var processes: [String: Int] = [:]
+        var known: [String: CompileUnit] = [:]
+        for compilation in graph.compilations(isSource: { Language(file: $0, arguments: $1) != nil }) {
+            // A cache may know what a file includes without reading it.
+            guard !isOfCache(compilation.arguments) else { return nil }
+            for unit in CompileDatabase.units(of: compilation) {
+                processes[unit.place] = compilation.process
+                known[unit.place] = unit
+            }
+        }
+        guard !database.units.isEmpty, database.units.allSatisfy({ known[$0.place] == $0 }) else { return nil }
+        readers = GraphReaders(graph)
+        guard readers.unexplained.isEmpty else { return nil }
+        // What has changed since then may read other files.
+        guard readers.sources(below: change.root).allSatisfy({ modificationTime($0).map { $0 <= recorded } ?? false })
+        else { return nil }
+        self.processes = processes
+        var unitOf: [Int: String] = [:]
+        for (place, process) in processes {
+            for member in graph.subtree(of: process) { unitOf[member] = place }
+        }
+        self.unitOf = unitOf
+    }
+
+    /// All that the unit's command read.
+    func files(readBy unit: CompileUnit) -> Set<String>? {
+        processes[unit.place].map { readers.files(readBy: $0) }
+    }
+
+    func reach(of file: ChangedFile, in change: SourceChange, _ units: [CompileUnit]) -> FileReach {
+        let path = change.path(of: file)
+        var reach = FileReach()
+        add(readers.readers(of: path, isAdded: file.original == nil), path, units, to: &reach)
+        let kind = FileClass(path: file.path)
+        let isListed = ![.header, .source].contains(kind) && (file.original == nil || file.new == nil)
+        if isListed, let slash = path.lastIndex(of: "/") {
+            // A pattern may take the file in (`$(wildcard …)`).
+            add(readers.listers(of: String(path[..<slash])), path, units, to: &reach)
+        }
+        // Make has looked at its time, and might run a command for it that it had no need to run.
+        if reach.units.isEmpty || kind == .generatorInput || kind == .buildScript {
+            reach.onlookers += readers.onlookers(of: path).map { readers.program($0) }
+        }
+        return reach
+    }
+
+    private func add(_ processes: [Int], _ path: String, _ units: [CompileUnit], to reach: inout FileReach) {
+        for process in processes {
+            if let place = unitOf[process] {
+                reach.units.formUnion(units.indices.filter { units[$0].place == place })
+                continue
+            }
+            switch readers.role(of: process) {
+            case .outsider: continue
+            case .asked: reach.asked.append(readers.program(process))
+            case .leader, .teller: reach.deciders.append(readers.program(process))
+            case .link where isExportList(path, of: process): reach.isExportList = true
+            case .link, .part: addMaker(process, units, to: &reach)
+            }
+        }
+    }
+
+    /// A precompiled header stands for the header itself, which is read in its place.
+    private func addMaker(_ process: Int, _ units: [CompileUnit], to reach: inout FileReach) {
+        let products = readers.products(of: process)
+        let precompiled = products.filter { $0.hasSuffix(".gch") || $0.hasSuffix(".pch") || $0.contains(".gch/") }
+        if !precompiled.isEmpty {
+            for product in precompiled { add(readers.readers(of: product), product, units, to: &reach) }
+        } else {
+            reach.makers.append((readers.program(process), products.first ?? "a part of a linked file"))
+        }
+    }
+
+    private func isExportList(_ path: String, of link: Int) -> Bool {
+        let arguments = readers.graph.processes[link].runs.last?.arguments ?? []
+        return arguments.enumerated().contains { number, word in
+            guard word.hasSuffix(baseName(path)) else { return false }
+            let option = word.hasPrefix("-") ? word : number > 0 ? arguments[number - 1] : ""
+            return ["version-script", "retain-symbols-file"].contains { option.contains($0) }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+import SourceChanges
+import TestSupport
+import Testing
+
+@testable import Recompiling
+
+private let sources = [
+    "main.c": "#include \"one.h\"\nint other(void);\nint main(void) { return ONE + other(); }\n",
+    "other.c": "#include <made.h>\nint other(void) { return MADE; }\n",
+    "one.h": "#define ONE 1\n", "in.txt": "#define MADE 2\n", "VERSION": "7\n", "notes.y": "x\n",
+    "lone.c": "int lone;\n",
+    "flags": "-DFLAG=1\n", "a/empty": "", "doc/x.txt": "x\n", "list.map": "{ local: nothing; };\n",
+]
+
+private let script = """
+    set -e
+    cp in.txt made.h
+    gcc -DVERSION=$(cat VERSION) @flags -Ia -I. -c main.c
+    gcc -Ia -I. -c other.c
+    gcc -Wl,--version-script,list.map -o prog main.o other.o
+    cp doc/x.txt doc/y.txt
+    """
+
+/// The compile commands of a tree that was recorded as it was built.
+private func recorded(_ script: String = script) async throws -> (SourceTree, CompileDatabase) {
+    let tree = try SourceTree(sources.merging(["build.sh": script]) { $1 })
+    let output = tree.root + "/compile_commands.json"
+    _ = try await record(command: ["sh", "-c", "cd \(tree.root) && sh build.sh"], output: output)
+    return (tree, try CompileDatabase.read(output))
+}
+
+private func units(_ tree: SourceTree, _ database: CompileDatabase, _ change: [String: String?]) async throws
+    -> [String]
+{
+    try await affectedUnits(of: tree.change(change), in: database).units.map { $0.name(relativeTo: tree.root) }
+}
+
+@Suite(.needsTracing) struct RecordedReadersTests {
+    @Test func `the recorded build tells who reads a file`() async throws {
+        let (tree, database) = try await recorded()
+        defer { tree.remove() }
+        #expect(try await units(tree, database, ["one.h": "#define ONE 2\n"]) == ["main.o"])
+        #expect(try await units(tree, database, ["made.h": "#define MADE 3\n"]) == ["other.o"])
+        let affected = try await affectedUnits(of: tree.change(["main.c": "int main;\n"]), in: database)
+        let dependencies = try #require(affected.dependencies.first ?? nil)
+        #expect(dependencies.isSuperset(of: [tree.root + "/one.h", tree.root + "/main.c"]))
+        #expect(!dependencies.contains { $0.hasSuffix(".s") || $0.hasSuffix(".o") })
+    }
+
+    @Test func `trap named-by-command: a file that a command names is read by its unit`() async throws {
+        let (tree, database) = try await recorded()
+        defer { tree.remove() }
+        #expect(try await units(tree, database, ["flags": "-DFLAG=2\n"]) == ["main.o"])
+    }
+
+    @Test func `a new file that was looked for in vain is read`() async throws {
+        let (tree, database) = try await recorded()
+        defer { tree.remove() }
+        #expect(try await units(tree, database, ["a/made.h": "#define MADE 4\n"]) == ["other.o"])
+        #expect(try await units(tree, database, ["b/made.h": "#define MADE 4\n"]) == [])
+    }
+
+    @Test func `what nothing linked has read has no effect, whatever it is called`() async throws {
+        let (tree, database) = try await recorded()
+        defer { tree.remove() }
+        let change = tree.change([
+            "lone.c": "int lone = 1;\n", "notes.y": "y\n", "unused.h": "\n", "sub/Makefile.am": "x\n",
+            "doc/x.txt": "y\n",
+            "list.map": "{ };\n", "one.h": "#define ONE 2\n",
+        ])
+        let affected = try await affectedUnits(of: change, in: database)
+        #expect(affected.units.count == 1 && affected.unread.isEmpty)
+        #expect(
+            affected.ignored.map(\.path) == [
+                "doc/x.txt", "list.map", "lone.c", "notes.y", "sub/Makefile.am", "unused.h",
+            ])
+    }
+
+    @Test(arguments: [
+        ("in.txt", "unread-source"), ("VERSION", "no-compile-command"), ("new.c", "no-compile-command"),
+    ]) func `what decides or is turned into source is refused`(path: String, rule: String) async throws {
+        let (tree, database) = try await recorded()
+        defer { tree.remove() }
+        let rules = await refusedRules { _ = try await units(tree, database, [path: "#define MADE 9\n"]) }
+        #expect(rules == [rule])
+    }
+
+    @Test func `trap source-and-generator: a header that is copied, too`() async throws {
+        let (tree, database) = try await recorded(
+            script + "\ncat one.h >> made.h; gcc -c -Ia -I. other.c; gcc -o prog main.o other.o")
+        defer { tree.remove() }
+        let rules = await refusedRules { _ = try await units(tree, database, ["one.h": "#define MADE 9\n"]) }
+        #expect(rules == ["source-and-generator"])
+    }
+
+    @Test func `the script of a build is refused`() async throws {
+        let (tree, database) = try await recorded()
+        defer { tree.remove() }
+        let rules = await refusedRules { _ = try await units(tree, database, ["build.sh": "x\n"]) }
+        #expect(rules == ["no-compile-command"])
+    }
+
+    @Test func `what a shell only asks about decides as well`() async throws {
+        let (tree, database) = try await recorded(
+            script + "\nif grep -q x notes.y; then gcc -c lone.c; gcc -o two main.o other.o lone.o; fi")
+        defer { tree.remove() }
+        let rules = await refusedRules { _ = try await units(tree, database, ["notes.y": "y\n"]) }
+        #expect(rules == ["no-compile-command"])
+    }
+
+    @Test func `make's time stamps and patterns count`() async throws {
+        let make = "prog: main.o other.o\\n\\tgcc -o prog main.o other.o\\nmade.h: in.txt\\nmain.o other.o: made.h\\n"
+        let (tree, database) = try await recorded(
+            "cp in.txt made.h; printf '\(make)' > Makefile; make CPPFLAGS=-I. X='$(wildcard *.zz)' prog")
+        defer { tree.remove() }
+        #expect(await refusedRules { _ = try await units(tree, database, ["in.txt": "x\n"]) } == ["unread-source"])
+        #expect(try await units(tree, database, ["one.h": "#define ONE 2\n"]) == ["main.o"])
+    }
+
+    @Test func `a tree that was edited since it was recorded is asked anew`() async throws {
+        let (tree, database) = try await recorded()
+        defer { tree.remove() }
+        try tree.write("#include \"lone.c\"\n" + (sources["main.c"] ?? ""), to: "main.c")
+        #expect(try await units(tree, database, ["lone.c": "int lone = 1;\n"]) == ["main.o"])
+    }
+
+    @Test func `objects that come from elsewhere leave the compilers to be asked`() async throws {
+        let (tree, database) = try await recorded()
+        defer { tree.remove() }
+        try tree.write("int lone; // again\n", to: "lone.c")
+        try runOrThrow("gcc", ["-c", "lone.c"], in: tree.root)
+        let output = tree.root + "/compile_commands.json"
+        _ = try await record(
+            command: ["sh", "-c", "cd \(tree.root) && gcc -c -Ia -I. other.c && gcc -o prog main.o other.o lone.o"],
+            output: output)
+        let rules = await affectedRules(tree, database, ["lone.c": "int lone = 2;\n"])
+        #expect(rules == ["unread-source"])
+    }
+
+    private func affectedRules(_ tree: SourceTree, _ database: CompileDatabase, _ change: [String: String]) async
+        -> [String]
+    {
+        (try? await affectedUnits(of: tree.change(change), in: database).unread.map(\.refusal.rule)) ?? []
+    }
+
+    @Test func `a damaged graph is said to be so`() async throws {
+        let (tree, database) = try await recorded()
+        defer { tree.remove() }
+        let text = readText(tree.root + "/build.graph")
+        try writeText(String(text.dropLast(20)), to: tree.root + "/build.graph")
+        #expect(await refusedRules { _ = try await units(tree, database, ["one.h": "x\n"]) } == ["bad-input"])
+    }
+}
