@@ -77,7 +77,8 @@ struct PlannedPatch {
 func planPatch(
     _ compiled: CompiledInput, _ targets: [LoadedTarget], allowed: [AllowedRule], _ clock: inout StageClock
 ) throws -> PlannedPatch {
-    let foreign = try requireForeign(compiled.uncompiled + compiled.broken, to: targets)
+    let foreign = try requireForeign(
+        compiled.uncompiled + compiled.broken, to: targets, recorded: compiled.recordedFiles)
     let units = try loadUnits(compiled.units)
     clock.lap("read objects")
 

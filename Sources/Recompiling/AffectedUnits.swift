@@ -17,6 +17,8 @@ struct AffectedUnits: Sendable {
     var unread: [UncompiledSource]
     /// Wall-clock seconds.
     var seconds: Double
+    /// SHA-256 of the linked files of which all that they were made of is recorded.
+    var recordedFiles: Set<String> = []
 }
 
 /// Finds every unit that reads a touched file. One source with several commands gives several units (trap many-objects).
@@ -69,7 +71,9 @@ private func affectedUnits(
     of change: SourceChange, by recorded: RecordedReaders, units: [CompileUnit], newBuild: NewBuild?,
     since start: ContinuousClock.Instant
 ) throws -> AffectedUnits {
-    var verdict = GraphVerdict(change: change, scripts: try BuildScripts(root: change.root), newBuild: newBuild)
+    var verdict = GraphVerdict(
+        change: change, scripts: try BuildScripts(root: change.root), newBuild: newBuild,
+        describesUnits: BuildSystems(units: units, root: change.root).describesUnits)
     var reading: Set<Int> = []
     for file in change.files {
         var reach = recorded.reach(of: file, in: change, units)
@@ -82,7 +86,8 @@ private func affectedUnits(
     let affected = inOrder(reading, units, change)
     return AffectedUnits(
         units: affected.map { units[$0] }, dependencies: affected.map { recorded.files(readBy: units[$0]) },
-        ignored: change.ignored + verdict.ignored, unread: [], seconds: (ContinuousClock.now - start) / .seconds(1))
+        ignored: change.ignored + verdict.ignored, unread: verdict.unread,
+        seconds: (ContinuousClock.now - start) / .seconds(1), recordedFiles: recorded.linkedFiles)
 }
 
 private func inOrder(_ numbers: Set<Int>, _ units: [CompileUnit], _ change: SourceChange) -> [Int] {

@@ -25,6 +25,8 @@ package struct CompiledInput: Sendable {
     package var recordedSources: [String] = []
     /// The same as debug information has them, where options hide the build's directory.
     package var mappedSources: [String] = []
+    /// SHA-256 of the linked files of which all that they were made of is recorded.
+    package var recordedFiles: Set<String> = []
     package var provenance = Provenance()
 }
 
@@ -148,6 +150,7 @@ private func compile(_ source: Source, _ clock: inout StageClock) async throws -
     input.ignored = affected.ignored
     input.uncompiled = affected.unread + compiled.failed
     input.broken = compiled.broken
+    input.recordedFiles = affected.recordedFiles
     input.summary = change.files.map(\.path).joined(separator: ", ")
     input.change = change
     input.touchedHeaders = headers(of: change, affected)

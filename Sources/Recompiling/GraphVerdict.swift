@@ -10,11 +10,17 @@ import SourceChanges
 struct GraphVerdict {
     private(set) var refusals: [Refusal] = []
     private(set) var ignored: [IgnoredFile] = []
+    /// Refusals that stand for targets which are not of the record.
+    private(set) var unread: [UncompiledSource] = []
     private let change: SourceChange
     private let scripts: BuildScripts
     private let newBuild: NewBuild?
 
-    init(change: SourceChange, scripts: BuildScripts, newBuild: NewBuild?) {
+    /// See `BuildSystems`.
+    private let describesUnits: Bool
+
+    init(change: SourceChange, scripts: BuildScripts, newBuild: NewBuild?, describesUnits: Bool) {
+        self.describesUnits = describesUnits
         self.change = change
         self.scripts = scripts
         self.newBuild = newBuild
@@ -56,6 +62,22 @@ struct GraphVerdict {
             ? "the linker alone reads it; what a loaded library exports stays as it is"
             : "nothing that was linked has read it"
         ignored.append(IgnoredFile(path: file.path, why: why))
+        if !kind.isHarmless, !reach.isExportList { judgeForOthers(file, kind) }
+    }
+
+    /// A target that was made elsewhere may have been made of it.
+    private mutating func judgeForOthers(_ file: ChangedFile, _ kind: FileClass) {
+        // Nobody looked for it, so that it takes a changed file to name it.
+        guard file.original != nil else { return }
+        let isCompiled = [.c, .cplusplus].contains(Language(file: file.path, arguments: []))
+        unread.append(
+            UncompiledSource(
+                path: file.path,
+                refusal: Refusal(
+                    .unreadSource, subject: file.path,
+                    why: "nothing that the recorded build linked has read it, but the target is not one of those files",
+                    remedy: "record the build that makes the target, or give the file that it made with --symbols"),
+                reach: .outsideOfRecord, isDescribed: isCompiled && describesUnits))
     }
 
     /// A generator may have had no need to run when the build was recorded: then only the makefiles tell of it.

@@ -46,7 +46,7 @@ struct RecordedReaders {
         readers = GraphReaders(graph)
         guard readers.unexplained.isEmpty else { return nil }
         // What has changed since then may read other files.
-        guard readers.sources(below: change.root).allSatisfy({ modificationTime($0).map { $0 <= recorded } ?? false })
+        guard readers.sources(below: change.root).allSatisfy({ modificationTime($0).map { $0 < recorded } ?? false })
         else { return nil }
         self.processes = processes
         var unitOf: [Int: String] = [:]
@@ -54,6 +54,11 @@ struct RecordedReaders {
             for member in graph.subtree(of: process) { unitOf[member] = place }
         }
         self.unitOf = unitOf
+    }
+
+    /// SHA-256 of the linked files that the build left.
+    var linkedFiles: Set<String> {
+        Set(readers.graph.versions.filter { $0.kind == .linked }.compactMap(\.digest))
     }
 
     /// All that the unit's command read.

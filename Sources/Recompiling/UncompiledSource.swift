@@ -7,6 +7,8 @@ package struct UncompiledSource: Sendable, Hashable {
         case unit
         /// It is a header that no recorded unit reads: a unit that was not recorded may.
         case readers
+        /// Nothing behind the linked files of the record has read it. A target that is none of these may have been made of it.
+        case outsideOfRecord
     }
 
     package var path: String

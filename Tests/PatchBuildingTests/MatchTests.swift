@@ -1,5 +1,6 @@
 import Diagnostics
 import ObjectFiles
+import PatchFormat
 import TestSupport
 import Testing
 
@@ -173,6 +174,16 @@ private func program(_ unit: String, _ rest: String, flags: [String] = ["-O2"]) 
         #expect(throws: Refusals.self) {
             try requireForeign([header], to: [LoadedTarget(image: image, debugInfo: nil)])
         }
+    }
+
+    @Test func `what nothing recorded has read concerns only targets that the record does not have`() throws {
+        let path = try Fixture.compile("int main(void) { return 0; }\n", ["-O1", "-g"], output: "recorded-target")
+        let target = LoadedTarget(image: try TargetImage.load(path: path, symbolsPath: nil), debugInfo: nil)
+        let source = UncompiledSource(
+            path: "/t/x.y", refusal: Refusal(.unreadSource, subject: "x.y", why: ""), reach: .outsideOfRecord)
+        let digest = Digest.sha256(readBytes(path))
+        #expect(try requireForeign([source], to: [target], recorded: [digest]) == [])
+        #expect(throws: Refusals.self) { try requireForeign([source], to: [target], recorded: []) }
     }
 
     @Test func `a stripped target needs symbols`() throws {
