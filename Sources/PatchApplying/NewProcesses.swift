@@ -1,3 +1,4 @@
+import Glibc
 import JSONCoding
 import PatchRegistry
 import ProcessControl
@@ -26,6 +27,18 @@ extension LoadedProcess {
     }
 }
 
+/// The file that a process executes.
+private struct FileIdentity: Equatable {
+    var device: UInt
+    var inode: UInt
+
+    init?(executedBy pid: Int32) {
+        var status = stat()
+        guard stat("/proc/\(pid)/exe", &status) == 0 else { return nil }
+        (device, inode) = (UInt(status.st_dev), UInt(status.st_ino))
+    }
+}
+
 /// A patch lives in a process's memory: where the file is still the old build, whatever is executed from it runs the old
 /// code. Stock sshd executes itself anew for each connection (trap file-on-disk).
 struct NewProcesses {
@@ -44,10 +57,32 @@ struct NewProcesses {
         return old
     }
 
+    /// Processes that execute the same file and hold no record of any patch: the process itself may have started them since,
+    /// by exec. Read from `/proc` alone, which nobody can block.
+    private func unpatched() -> [Int32] {
+        guard let own = FileIdentity(executedBy: pid), let all = try? allProcessIDs() else { return [] }
+        return all.filter { other in
+            guard other != pid, FileIdentity(executedBy: other) == own, let map = try? MemoryMap.read(pid: other) else {
+                return false
+            }
+            return !map.mappings.isEmpty && !map.mappings.contains(where: Registry.mayLie)
+        }
+    }
+
     /// Adds to the report what processes that are started from now on run.
     func complete(_ report: inout ProcessReport) {
         guard let files = report.patchedFiles else { return }
         report.patchedFiles = nil
+        if report.patches?.contains(where: { $0.state == .active }) == true {
+            let others = unpatched()
+            report.unpatchedProcesses = others
+            if !others.isEmpty {
+                let list = others.map(String.init).joined(separator: ", ")
+                report.notes.append(
+                    "the same program runs without a patch in: \(list) "
+                        + "(`livepatch apply BUNDLE --all` patches every process)")
+            }
+        }
         let old = areOld(files)
         report.newProcessesRunOldCode = outcome(of: files, old)
         guard let patches = report.patches else {

@@ -24,6 +24,8 @@ public struct ProcessReport: Codable, Hashable, Sendable {
     /// For patches that are active: true where a target's file is still the build that was patched, so that what is
     /// started or executed anew runs the old code; false where each is another build; nil where that can't be told.
     public var newProcessesRunOldCode: Bool?
+    /// For `status`, where a patch is active: processes that execute the same file and hold no patch.
+    public var unpatchedProcesses: [Int32]?
     /// From the tracer to its parent, which looks at the files.
     var patchedFiles: [PatchedFile]?
     /// For `status` and `verify`.

@@ -45,12 +45,17 @@ extension Registry {
         return nil
     }
 
+    /// Whether a mapping has the form of a registry's alone.
+    package static func mayLie(in mapping: MemoryMapping) -> Bool {
+        mapping.kind == .anonymous && mapping.isReadable && !mapping.isWritable && !mapping.isExecutable
+            && !mapping.isShared && mapping.range.count % smallestSize == sizeMark
+            && mapping.start.rawValue % smallestSize == 0
+    }
+
     /// A mapping of exactly the form that a registry gets, which was never finished: there is no magic (trap half-made).
     package static func abandonedPlace(of size: UInt64, in view: ProcessView) -> (address: UInt64, size: UInt64)? {
         let found = view.map.mappings.first { mapping in
-            mapping.kind == .anonymous && mapping.isReadable && !mapping.isWritable && !mapping.isExecutable
-                && !mapping.isShared && mapping.range.count >= size && mapping.range.count <= largestSize + sizeMark
-                && mapping.range.count % smallestSize == sizeMark && mapping.start.rawValue % smallestSize == 0
+            mayLie(in: mapping) && mapping.range.count >= size && mapping.range.count <= largestSize + sizeMark
                 && isUnfinished(mapping, view)
         }
         return found.map { ($0.start.rawValue, $0.range.count) }

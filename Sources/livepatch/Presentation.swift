@@ -152,6 +152,7 @@ struct Presentation {
 
     private func showPatches(_ report: ProcessReport, _ patches: [PatchReport]) {
         printLine("pid \(report.pid): \(count(patches.count, "patch", "patches"))")
+        for note in report.notes { printLine("  \(note)") }
         for patch in patches {
             let targets = patch.targets.joined(separator: ", ")
             printLine(

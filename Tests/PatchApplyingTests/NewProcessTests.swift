@@ -40,6 +40,24 @@ import Testing
         }
     }
 
+    @Test("file-on-disk: status names the processes that run the same file without the patch", .needsPatching)
+    func otherProcesses() throws {
+        try withPatched(try Programs.plainPatch()) { process, bundle in
+            try expectStatus(0, try livepatch("apply", bundle, "--pid", process.id, "--allow-unsigned"))
+            let target = try Programs.plainPatch().target
+            try withProcess(target) { other in
+                try other.waitForOutput("ready")
+                let named = try livepatch("status", "--pid", process.id)
+                #expect(named.stdout.contains("without a patch in: ") && named.stdout.contains(other.id), "\(named)")
+                // The remedy, word for word but for the bundle's name.
+                try expectStatus(0, try livepatch("apply", bundle, "--pid", other.id, "--allow-unsigned"))
+                let status = try JSON(try livepatch("status", "--json", "--pid", process.id).stdout)
+                let others = status["processes"][0]["unpatchedProcesses"].elements
+                #expect(!others.contains(.number(Double(other.pid))), "\(status)")
+            }
+        }
+    }
+
     /// The second: a chroot in a mount namespace of its own.
     @Test(
         "file-on-disk: the file is looked for where the process would find it", .needsPatching,
