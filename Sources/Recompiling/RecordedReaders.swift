@@ -45,8 +45,8 @@ struct RecordedReaders {
         guard !database.units.isEmpty, database.units.allSatisfy({ known[$0.place] == $0 }) else { return nil }
         readers = GraphReaders(graph)
         guard readers.unexplained.isEmpty else { return nil }
-        // What has changed since then may read other files.
-        guard readers.sources(below: change.root).allSatisfy({ modificationTime($0).map { $0 < recorded } ?? false })
+        // What has changed since then may read other files. (What is gone was the build's own, or compiles no more.)
+        guard readers.sources(below: change.root).allSatisfy({ modificationTime($0).map { $0 < recorded } ?? true })
         else { return nil }
         self.processes = processes
         var unitOf: [Int: String] = [:]

@@ -129,6 +129,13 @@ private func units(_ tree: SourceTree, _ database: CompileDatabase, _ change: [S
         #expect(try await units(tree, database, ["lone.c": "int lone = 1;\n"]) == ["main.o"])
     }
 
+    @Test func `a file that was there only while the build ran does not matter`() async throws {
+        let (tree, database) = try await recorded()
+        defer { tree.remove() }
+        removeTree(tree.root + "/in.txt")
+        #expect(try await units(tree, database, ["flags": "-DFLAG=2\n"]) == ["main.o"])
+    }
+
     @Test func `objects that come from elsewhere leave the compilers to be asked`() async throws {
         let (tree, database) = try await recorded()
         defer { tree.remove() }
