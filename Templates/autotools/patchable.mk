@@ -2,6 +2,8 @@
 #
 #   include patchable.mk         in a plain Makefile, behind its own flags
 #   patchbuild record -- make
+#
+# The path must have no blanks: make splits it there.
 
 override CFLAGS += -fpatchable-function-entry=5
 override CXXFLAGS += -fpatchable-function-entry=5

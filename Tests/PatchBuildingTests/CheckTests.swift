@@ -51,10 +51,13 @@ struct CheckTests {
 
     @Test("the makefile template gives pads")
     func makefile() throws {
-        let directory = try Fixture.cached(["patchable.mk", Self.source]) { scratch in
+        let template = packageRoot + "/Templates/autotools/patchable.mk"
+        let directory = try Fixture.cached([readText(template), Self.source]) { scratch in
             try writeText(Self.source, to: scratch + "/main.c")
             let rule = "lib.so: main.c\n\tgcc $(CFLAGS) $(LDFLAGS) main.c -o $@\n"
-            try writeText("include \(packageRoot)/Templates/autotools/patchable.mk\n" + rule, to: scratch + "/Makefile")
+            // Make splits what it includes at blanks, which the path of this repository may have.
+            try runOrThrow("cp", [template, scratch])
+            try writeText("include patchable.mk\n" + rule, to: scratch + "/Makefile")
             try runOrThrow("make", ["CFLAGS=-O2 -fPIC -shared -nostartfiles"], in: scratch)
         }
         let report = try checkEntries(of: directory + "/lib.so")

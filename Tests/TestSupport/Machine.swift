@@ -22,6 +22,14 @@ public enum Machine {
         return output?.status == 0 ? nil : "processes may not be traced here"
     }()
 
+    /// Why nobody sees the seccomp filters of other processes here, nil where they are seen.
+    public static let filterObstacle: String? = {
+        if let patchingObstacle { return patchingObstacle }
+        let capabilities = field("CapEff", of: "self").flatMap { UInt64($0, radix: 16) } ?? 0
+        let sysAdmin: UInt64 = 1 << 21
+        return capabilities & sysAdmin != 0 ? nil : "without CAP_SYS_ADMIN no seccomp filters of processes can be read"
+    }()
+
     /// As `/proc` writes it: 0 where this process, and so its children, are under no seccomp filter.
     public static let seccompMode = field("Seccomp", of: "self").flatMap { Int($0) } ?? 0
 

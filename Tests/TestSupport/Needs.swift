@@ -16,6 +16,9 @@ extension Trait where Self == ConditionTrait {
     /// Skipped where no build can be recorded.
     public static var needsTracing: Self { allowed(Machine.tracingObstacle) }
 
+    /// Skipped where the seccomp filters of processes can't be read, so that those that have some are refused.
+    public static var needsFilters: Self { allowed(Machine.filterObstacle) }
+
     /// Skipped where ordinary users can't have namespaces.
     public static var needsUserNamespaces: Self { allowed(Machine.userNamespaceObstacle) }
 
