@@ -16,6 +16,16 @@ struct ProcessorSet: Hashable, Sendable {
         words = Array(buffer[..<((buffer.lastIndex { $0 != 0 } ?? -1) + 1)])
     }
 
+    /// Whether it is what the thread may run on now.
+    func isStill(of tid: Int32) -> Bool {
+        withUnsafeTemporaryAllocation(of: UInt.self, capacity: 128) { buffer in
+            let size = lp_processors_of(tid, buffer.baseAddress, buffer.count * MemoryLayout<UInt>.size)
+            let count = size / MemoryLayout<UInt>.size
+            guard count >= words.count else { return false }
+            return buffer[..<words.count].elementsEqual(words) && buffer[words.count..<count].allSatisfy { $0 == 0 }
+        }
+    }
+
     func union(_ other: ProcessorSet) -> ProcessorSet {
         var result = self
         for (index, word) in other.words.enumerated() {

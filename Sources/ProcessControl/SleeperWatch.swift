@@ -72,7 +72,7 @@ public final class SleeperWatch {
     func isWoken(_ thread: SleepingThread) -> Bool { runs(of: thread.tid) != thread.runs }
 
     /// Whether another thread, or an administrator, has let it run elsewhere since.
-    func hasMoved(_ thread: SleepingThread) -> Bool { ProcessorSet(of: thread.tid) != thread.processors }
+    func hasMoved(_ thread: SleepingThread) -> Bool { !thread.processors.isStill(of: thread.tid) }
 
     /// Prepares to keep the threads from running for a moment.
     /// - Returns: whether the kernel permits that.
