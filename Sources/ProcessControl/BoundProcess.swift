@@ -105,6 +105,9 @@ final class BoundProcess: Sendable {
 
     /// Why the memory is empty: the process has exited, or lives on as another program.
     func ending() -> ProcessError {
+        // Its other threads may have their memory for a moment longer than a process that is being killed.
+        let leader = BoundProcess.state(below: directory, "stat")
+        if leader == nil || leader == UInt8(ascii: "Z") || leader == UInt8(ascii: "X") { return .vanished(pid: pid) }
         do throws(ProcessError) { _ = try map() } catch {
             switch error {
             case .vanished, .noSuchProcess: return .vanished(pid: pid)
