@@ -23,9 +23,9 @@ struct FileReach {
 /// that was linked comes from elsewhere.
 struct RecordedReaders {
     private let readers: GraphReaders
-    /// Compiling processes, by the place of their unit; the processes below them; and back.
+    /// Compiling processes, by the place of their unit; and the places that each process compiles or is part of compiling.
     private let processes: [String: Int]
-    private let unitOf: [Int: String]
+    private let placesOf: [Int: Set<String>]
 
     /// nil where there is no such graph.
     /// - Throws: `Refusal` bad-input where the graph's file is damaged.
@@ -49,11 +49,18 @@ struct RecordedReaders {
         guard readers.sources(below: change.root).allSatisfy({ modificationTime($0).map { $0 < recorded } ?? true })
         else { return nil }
         self.processes = processes
-        var unitOf: [Int: String] = [:]
-        for (place, process) in processes {
-            for member in graph.subtree(of: process) { unitOf[member] = place }
+        placesOf = RecordedReaders.places(processes, in: graph)
+    }
+
+    /// One command may compile several sources, and all of its reads count for each of them.
+    private static func places(_ processes: [String: Int], in graph: RecordedGraph) -> [Int: Set<String>] {
+        var places: [Int: Set<String>] = [:]
+        for (place, process) in processes { places[process, default: []].insert(place) }
+        // Children come after their parents.
+        for (number, process) in graph.processes.enumerated() where places[number] == nil {
+            if let parent = process.parent { places[number] = places[parent] }
         }
-        self.unitOf = unitOf
+        return places
     }
 
     /// SHA-256 of the linked files that the build left.
@@ -85,8 +92,8 @@ struct RecordedReaders {
 
     private func add(_ processes: [Int], _ path: String, _ units: [CompileUnit], to reach: inout FileReach) {
         for process in processes {
-            if let place = unitOf[process] {
-                reach.units.formUnion(units.indices.filter { units[$0].place == place })
+            if let places = placesOf[process] {
+                reach.units.formUnion(units.indices.filter { places.contains(units[$0].place) })
                 continue
             }
             switch readers.role(of: process) {

@@ -54,6 +54,16 @@ private func units(_ tree: SourceTree, _ database: CompileDatabase, _ change: [S
         #expect(try await units(tree, database, ["flags": "-DFLAG=2\n"]) == ["main.o"])
     }
 
+    @Test func `one command that compiles several sources reads for each of them`() async throws {
+        let (tree, database) = try await recorded("cp in.txt made.h; gcc @flags -Ia -I. main.c other.c -o prog")
+        defer { tree.remove() }
+        for source in ["main.c", "other.c"] {
+            let changed = (sources[source] ?? "") + "int more;\n"
+            let affected = try await affectedUnits(of: tree.change([source: changed]), in: database)
+            #expect(affected.units.contains { $0.file.hasSuffix(source) })
+        }
+    }
+
     @Test func `a new file that was looked for in vain is read`() async throws {
         let (tree, database) = try await recorded()
         defer { tree.remove() }
