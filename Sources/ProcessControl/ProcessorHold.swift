@@ -62,9 +62,9 @@ final class ProcessorHold: Sendable {
         original = ProcessorSet(of: 0) ?? ProcessorSet()
         let spinners = processors.numbers.map { Spinner(processor: $0, limit: ProcessorHold.limit) }
         self.spinners = spinners
-        let mayHold = lp_set_realtime(50) == 0
-        if mayHold { _ = lp_set_realtime(0) }
-        isPermitted = mayHold && !spinners.isEmpty && spinners.allSatisfy { $0.start() }
+        let priority = RealtimePriority()
+        priority.restore()
+        isPermitted = priority.isTaken && !spinners.isEmpty && spinners.allSatisfy { $0.start() }
     }
 
     deinit { for spinner in spinners { spinner.end() } }
@@ -172,8 +172,8 @@ private final class Spinner: Sendable {
 
     private func run() {
         thread.store(lp_thread(), ordering: .releasing)
-        // One less than who holds the processors has (`RealtimePriority`).
-        guard lp_set_realtime(49) == 0, lp_set_processor(Int32(processor)) == 0 else {
+        // One less than who holds the processors has.
+        guard lp_set_realtime(RealtimePriority.priority - 1) == 0, lp_set_processor(Int32(processor)) == 0 else {
             return state.store(State.refused, ordering: .releasing)
         }
         while true {

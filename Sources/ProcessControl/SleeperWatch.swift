@@ -13,6 +13,8 @@ public struct SleepingThread: Sendable {
     public let controlBlock: RemoteAddress?
     /// How often the thread had been given a processor before it was looked at.
     fileprivate let runs: UInt64
+    /// Of this thread: the number may be another's later, the descriptor is not.
+    fileprivate let count: RunCount
     fileprivate let processors: ProcessorSet
 }
 
@@ -57,7 +59,7 @@ public final class SleeperWatch {
 
     private func look(_ tid: Int32) -> SleepingThread? {
         // The count comes first: what runs after this line shows.
-        guard let runs = runs(of: tid), runs > 0, let processors = ProcessorSet(of: tid),
+        guard let count = count(of: tid), let runs = count.value, runs > 0, let processors = ProcessorSet(of: tid),
             let call = SleepingCall.read(below: process, tid: tid), let number = call.number,
             !SleepingCall.makesProcess.contains(number), call.arguments.count == 6,
             let stackPointer = call.stackPointer, let instructionPointer = call.instructionPointer
@@ -65,11 +67,11 @@ public final class SleeperWatch {
         return SleepingThread(
             tid: tid, arguments: call.arguments, stackPointer: RemoteAddress(stackPointer),
             instructionPointer: RemoteAddress(instructionPointer), controlBlock: controlBlock(of: tid), runs: runs,
-            processors: processors)
+            count: count, processors: processors)
     }
 
     /// Whether the thread has run since it was looked at, or can't be asked.
-    func isWoken(_ thread: SleepingThread) -> Bool { runs(of: thread.tid) != thread.runs }
+    func isWoken(_ thread: SleepingThread) -> Bool { thread.count.value != thread.runs }
 
     /// Whether another thread, or an administrator, has let it run elsewhere since.
     func hasMoved(_ thread: SleepingThread) -> Bool { !thread.processors.isStill(of: thread.tid) }
@@ -98,11 +100,11 @@ public final class SleeperWatch {
         return lp_robust_list(tid, &head) == 0 && head != 0 ? RemoteAddress(head) : nil
     }
 
-    private func runs(of tid: Int32) -> UInt64? {
-        if let value = counts[tid]?.value { return value }
+    private func count(of tid: Int32) -> RunCount? {
+        if let count = counts[tid], count.value != nil { return count }
         // The first time, or the number of a thread that has ended is another's now.
         counts[tid] = counts.count < largestCount ? RunCount(descriptor: process.open("task/\(tid)/schedstat")) : nil
-        return counts[tid]?.value
+        return counts[tid]
     }
 
     private func forget(except living: Set<Int32>) { counts = counts.filter { living.contains($0.key) } }

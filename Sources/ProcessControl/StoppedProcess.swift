@@ -57,11 +57,6 @@ public struct StoppedProcess: ~Copyable {
         let now = lp_monotonic_ns()
         return now < deadline ? deadline - now : 0
     }
-
-    /// Writes to any page, PTRACE_POKEDATA included where the kernel forbids every other way (trap mdwe).
-    public func write(_ bytes: [UInt8], at address: RemoteAddress) throws(ProcessError) {
-        try memory.write(bytes, at: address, through: threads.first?.tid)
-    }
 }
 
 /// Nothing was changed: these threads have to be stopped first. None: the processors could not be had.
@@ -164,7 +159,8 @@ public func withStoppedProcess<Value>(
 
 /// SCHED_FIFO while the process stands still: without it the tracer waits behind busy threads (Documentation/architecture.md).
 struct RealtimePriority {
-    private let taken: Bool
-    init() { taken = lp_set_realtime(50) == 0 }
-    func restore() { if taken { _ = lp_set_realtime(0) } }
+    static let priority: Int32 = 50
+    let isTaken: Bool
+    init() { isTaken = lp_set_realtime(RealtimePriority.priority) == 0 }
+    func restore() { if isTaken { _ = lp_set_realtime(0) } }
 }
