@@ -55,7 +55,7 @@ package struct Registry: Sendable {
     /// Fills a new mapping of `size` zero bytes at `address`; the magic goes last, so that a half-made one is not found.
     package static func create(memory: RemoteMemory, at address: UInt64, size: UInt64) throws -> Registry {
         let registry = Registry(memory: memory, address: address, size: size, selector: 0, state: RegistryState())
-        try registry.writeSlot(RegistryState(), selector: 0)
+        try registry.writeSlot(encode(RegistryState()), selector: 0)
         let header = [layoutVersion, size, slotSize(size)].flatMap(littleEndian)
         try memory.write(header, at: RemoteAddress(address + 32))
         try memory.write(magic, at: RemoteAddress(address))
@@ -71,28 +71,28 @@ package struct Registry: Sendable {
         }
         var next = state
         try change(&next)
-        try Registry.makeRoom(in: &next, limit: Registry.slotSize(size) - Registry.slotHeader)
         next.generation = state.generation &+ 1
         next.format = RegistryState.currentFormat
+        let bytes = try Registry.makeRoom(in: &next, limit: Registry.slotSize(size) - Registry.slotHeader)
         let nextSelector = next.generation << 1 | (selector & 1 ^ 1)
-        try writeSlot(next, selector: nextSelector)
+        try writeSlot(bytes, selector: nextSelector)
         try memory.write(littleEndian(nextSelector), at: RemoteAddress(address + Registry.selectorOffset))
         selector = nextSelector
         state = next
     }
 
     /// Forgets modules that stayed mapped, the oldest first, as far as it takes: they stay, and are not used again.
-    private static func makeRoom(in state: inout RegistryState, limit: UInt64) throws {
-        // A generation has 20 digits at most.
-        while UInt64(try encode(state).count) + 20 > limit,
-            let oldest = state.patches.firstIndex(where: { $0.state == .resident })
-        {
+    /// - Returns: the state as it is written.
+    private static func makeRoom(in state: inout RegistryState, limit: UInt64) throws -> [UInt8] {
+        while true {
+            let bytes = try encode(state)
+            guard UInt64(bytes.count) > limit, let oldest = state.patches.firstIndex(where: { $0.state == .resident })
+            else { return bytes }
             state.patches.remove(at: oldest)
         }
     }
 
-    private func writeSlot(_ state: RegistryState, selector: UInt64) throws {
-        let bytes = try Registry.encode(state)
+    private func writeSlot(_ bytes: [UInt8], selector: UInt64) throws {
         guard UInt64(bytes.count) <= Registry.slotSize(size) - Registry.slotHeader else {
             throw Refusal(
                 .unsupportedProcess, subject: "pid \(memory.pid)", why: "the registry has no room for another patch",
