@@ -1,4 +1,5 @@
 import Glibc
+import Toolchain
 
 /// All contents that files had in the course of a build.
 struct FileHistory {
@@ -139,7 +140,7 @@ struct FileHistory {
         guard !links.isEmpty else { return [] }
         var found: [Int] = []
         var prefix = ""
-        for part in withoutDots(path).split(separator: "/") {
+        for part in normalized(path, in: "/").split(separator: "/") {
             prefix += "/" + part
             if links.contains(prefix) { found.append(version(at: prefix)) }
         }

@@ -1,4 +1,5 @@
 import Glibc
+import Toolchain
 
 /// Absolute paths of what system calls name, symbolic links of directories resolved.
 struct PathFinder {
@@ -17,20 +18,14 @@ struct PathFinder {
     /// A directory that is not there any more keeps its name.
     mutating func resolved(_ directory: String) -> String {
         if let known = directories[directory] { return known }
-        guard let found = realpath(directory.isEmpty ? "/" : directory, nil) else { return withoutDots(directory) }
+        guard let found = realpath(directory.isEmpty ? "/" : directory, nil) else {
+            return normalized(directory, in: "/")
+        }
         defer { free(found) }
         let path = String(cString: found)
         directories[directory] = path
         return path
     }
-}
-
-func withoutDots(_ path: String) -> String {
-    var parts: [Substring] = []
-    for part in path.split(separator: "/") where part != "." {
-        if part == ".." { parts = parts.dropLast() } else { parts.append(part) }
-    }
-    return "/" + parts.joined(separator: "/")
 }
 
 /// Directories of the system and of installed programs, in which no source tree lies: of them only what was read is kept.

@@ -156,15 +156,6 @@ func absolutePath(_ path: String) -> String {
     normalized(path, in: FileManager.default.currentDirectoryPath)
 }
 
-/// `path` seen from `directory`, absolute, without `.`, `..` and doubled slashes. Symbolic links stay.
-package func normalized(_ path: String, in directory: String) -> String {
-    var parts: [Substring] = []
-    for part in (path.hasPrefix("/") ? path : directory + "/" + path).split(separator: "/") where part != "." {
-        if part == ".." { parts = parts.dropLast() } else { parts.append(part) }
-    }
-    return "/" + parts.joined(separator: "/")
-}
-
 /// Splits a shell command into words as a POSIX shell would: quotes and backslashes, no expansions.
 package func shellWords(_ command: String) -> [String] { quotedWords(command, isShell: true) }
 

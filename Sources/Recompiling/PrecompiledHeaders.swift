@@ -1,6 +1,7 @@
 import Diagnostics
 import FoundationEssentials
 import SourceChanges
+import Toolchain
 
 /// Precompiled headers, which would hide the change of a header: GCC does not compare their times. The changed source is
 /// compiled without them.

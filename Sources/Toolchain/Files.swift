@@ -10,6 +10,15 @@ package func writeWhole(_ bytes: [UInt8], to path: String) throws {
     }
 }
 
+/// `path` seen from `directory`, absolute, without `.`, `..` and doubled slashes. Symbolic links stay.
+package func normalized(_ path: String, in directory: String) -> String {
+    var parts: [Substring] = []
+    for part in (path.hasPrefix("/") ? path : directory + "/" + path).split(separator: "/") where part != "." {
+        if part == ".." { parts = parts.dropLast() } else { parts.append(part) }
+    }
+    return "/" + parts.joined(separator: "/")
+}
+
 /// The last component of a path, without a slash at its end.
 package func baseName(_ path: String) -> String {
     guard path.utf8.last != UInt8(ascii: "/") else { return path.split(separator: "/").last.map(String.init) ?? path }
