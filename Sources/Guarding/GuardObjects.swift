@@ -41,44 +41,6 @@ extension ObjectView {
     }
 }
 
-/// The address of a label inside of a function (`&&label`) that its code takes may have been stored: new code would
-/// jump into the old body. Tables of labels that are data are looked at with the constants.
-func guardLabels(_ unit: MatchedUnit) -> [Finding] {
-    unit.changes.functions.keys.sorted().compactMap { number in
-        guard let old = unit.correlation.originalOf[number], unit.original.takesOwnLabel(old) else { return nil }
-        let name = unit.original.entities[old].name
-        return Finding(
-            subject: "\(name) (\(unit.name))",
-            why:
-                "it takes the address of a label inside of itself, which may have been stored: it leads into the old body",
-            remedy: "restart, or keep the function as it is")
-    }
-}
-
-extension ObjectView {
-    fileprivate func takesOwnLabel(_ number: EntityIndex) -> Bool {
-        let entity = entities[number]
-        guard let bytes = bytes(section: entity.section, from: entity.offset, to: entity.end) else { return false }
-        let section = file.sections[entity.section]
-        let relocations = relocations(section: entity.section, from: entity.offset, to: entity.end)
-        // Absolute fields, of code that is not position-independent.
-        let isNamed = relocations.contains { relocation in
-            guard !relocation.type.isPCRelative, case .entity(number, let delta) = referent(of: relocation, in: section)
-            else { return false }
-            return delta > 0
-        }
-        if isNamed { return true }
-        let relocated = Set(relocations.map(\.offset))
-        var found = false
-        forEachInstruction(bytes, at: entity.offset) { instruction in
-            guard instruction.takesAddress, let target = instruction.ripRelativeTarget else { return }
-            let isField = (instruction.address..<instruction.end).contains { relocated.contains($0) }
-            if !isField, target > entity.offset, target < entity.end { found = true }
-        }
-        return found
-    }
-}
-
 /// Sections that code reads as a whole, by their name or through the linker's `__start_` symbols: what moves into one or
 /// out of it, what an `asm` statement puts there, and what names a place inside of a changed function.
 func guardSections(_ unit: MatchedUnit) -> [Finding] {

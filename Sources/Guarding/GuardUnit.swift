@@ -60,28 +60,32 @@ func guardNamesakes(_ unit: MatchedUnit) -> [Finding] {
 /// A changed constant is safe only where nothing but replaced functions of this unit read it, and never by address
 /// (trap changed-constant-escapes).
 func guardConstants(_ unit: MatchedUnit) -> [Finding] {
-    unit.changes.constants.sorted().compactMap { number in
+    guard !unit.changes.constants.isEmpty else { return [] }
+    let callees = (CalledFunctions(unit.original), CalledFunctions(unit.new))
+    return unit.changes.constants.sorted().compactMap { number in
         let entity = unit.new.entities[number]
-        guard let why = escape(of: number, unit) else { return nil }
+        guard let why = escape(of: number, unit, callees.0, callees.1) else { return nil }
         return Finding(subject: "\(entity.name) (\(unit.name))", why: "the constant changes and \(why)")
     }
 }
 
-private func escape(of number: EntityIndex, _ unit: MatchedUnit) -> String? {
+private func escape(
+    of number: EntityIndex, _ unit: MatchedUnit, _ oldCallees: CalledFunctions, _ callees: CalledFunctions
+) -> String? {
     let view = unit.new
     let constant = view.entities[number]
     if constant.isGlobal { return "other units may read it" }
     let name = view.file.sections[constant.section].name
     if !name.hasPrefix(".") { return "it is in the section \(name), which other code reads as a whole" }
-    // A table of labels is of no use outside of its function.
+    // Whether a table of labels gets out of its function is looked at with the function.
     if view.innerPlaces(of: number).contains(where: { unit.changes.functions[$0] != nil }) { return nil }
     // Old code may have given the address away, too.
-    return addressTaken(of: number, in: view)
-        ?? unit.correlation.originalOf[number].flatMap { addressTaken(of: $0, in: unit.original) }
+    return addressTaken(of: number, in: view, callees)
+        ?? unit.correlation.originalOf[number].flatMap { addressTaken(of: $0, in: unit.original, oldCallees) }
 }
 
 /// Who may have stored a constant's address, or reads it in another way than by direct loads.
-private func addressTaken(of number: EntityIndex, in view: ObjectView) -> String? {
+private func addressTaken(of number: EntityIndex, in view: ObjectView, _ callees: CalledFunctions) -> String? {
     for section in view.file.sections where section.isAllocated {
         let matching = section.relocations.filter { relocation in
             if case .entity(number, _) = view.referent(of: relocation, in: section) { return true }
@@ -90,19 +94,21 @@ private func addressTaken(of number: EntityIndex, in view: ObjectView) -> String
         guard !matching.isEmpty, section.name != ".eh_frame" else { continue }
         guard section.isExecutable else { return "\(section.name) holds its address" }
         for relocation in matching {
-            guard
-                let user = view.entity(section: section.index, offset: Int64(relocation.offset)).map({
-                    view.entities[$0]
-                }),
+            guard let number = view.entity(section: section.index, offset: Int64(relocation.offset)),
+                case let user = view.entities[number],
                 let bytes = view.bytes(section: section.index, from: user.offset, to: user.end)
             else { return "\(section.name) refers to it" }
-            let fields = view.relocations(section: section.index, from: user.offset, to: user.end).map {
-                Int($0.offset - user.offset)
+            let relocations = view.relocations(section: section.index, from: user.offset, to: user.end)
+            let fields = relocations.map { Int($0.offset - user.offset) }
+            let arguments = zip(fields, relocations.map(callees.arguments)).compactMap { field, given in
+                given.map { (field, $0) }
             }
             // A slot holds the address, whatever the instruction does with the slot.
             let use = addressUse(
                 of: Array(bytes), fieldOffset: Int(relocation.offset - user.offset),
-                fieldSize: relocation.type.fieldSize, relocatedFields: Set(fields))
+                fieldSize: relocation.type.fieldSize, relocatedFields: Set(fields),
+                arguments: Dictionary(arguments) { first, _ in first },
+                mayReturnPair: callees.result(of: number) == .pairOfResults)
             if !relocation.type.isDirect || use != .load {
                 return "\(user.name) takes its address, which may have been stored where old code finds it"
             }

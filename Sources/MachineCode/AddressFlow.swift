@@ -8,9 +8,12 @@
 ///   - bytes: one function, from its first byte.
 ///   - fieldOffset: bytes from the first of `bytes`.
 ///   - relocatedFields: offsets of all relocated fields in `bytes`: a jump with one leaves the function.
+///   - arguments: by the offset of a call's relocated field: the registers that may pass arguments to what it calls, where that
+///     is known.
 ///   - mayReturnPair: whether the function's result may be 9 to 16 bytes long, and so partly in rdx.
 public func addressUse(
-    of bytes: [UInt8], fieldOffset: Int, fieldSize: Int = 4, relocatedFields: Set<Int>, mayReturnPair: Bool = true
+    of bytes: [UInt8], fieldOffset: Int, fieldSize: Int = 4, relocatedFields: Set<Int>,
+    arguments: [Int: RegisterSet] = [:], mayReturnPair: Bool = true
 ) -> MemoryUse {
     let instructions = decode(bytes, at: 0, operands: true)
     let use = memoryUse(in: instructions, fieldOffset: fieldOffset, fieldSize: fieldSize)
@@ -18,7 +21,7 @@ public func addressUse(
         let holder = instructions[start].addressHolder
     else { return use }
     let flow = AddressFlow(
-        instructions: instructions, relocatedFields: relocatedFields,
+        instructions: instructions, relocatedFields: relocatedFields, arguments: arguments,
         returning: mayReturnPair ? .pairOfResults : .result)
     return flow.onlyLoads(from: start, register: holder) ? .load : .address
 }
@@ -27,6 +30,7 @@ public func addressUse(
 private struct AddressFlow {
     var instructions: [Instruction]
     var relocatedFields: Set<Int>
+    var arguments: [Int: RegisterSet]
     /// The registers that hold the function's result.
     var returning: RegisterSet
 
@@ -56,8 +60,8 @@ private struct AddressFlow {
             // In the registers of the result it is out. In others it is dead, or they were restored and hold it no more.
             return holders.isDisjoint(with: returning) ? [] : nil
         case .call:
-            guard holders.isDisjoint(with: RegisterSet.arguments.union(instruction.registersRead)) else { return nil }
-            return [(index + 1, holders)]
+            let given = arguments(of: instruction) ?? .arguments
+            return holders.isDisjoint(with: given.union(instruction.registersRead)) ? [(index + 1, holders)] : nil
         case .jump, .conditionalJump: return branch(instruction, index, holders)
         case .other:
             guard let after = instruction.holdersAfter(holders) else { return nil }
@@ -65,9 +69,15 @@ private struct AddressFlow {
         }
     }
 
+    private func arguments(of call: Instruction) -> RegisterSet? {
+        arguments.first { $0.key >= Int(call.address) && $0.key < Int(call.end) }?.value
+    }
+
     private func branch(
         _ jump: Instruction, _ index: Int, _ holders: RegisterSet
     ) -> [(index: Int, holders: RegisterSet)]? {
+        // To another function, in the place of a call.
+        if jump.kind == .jump, let given = arguments(of: jump) { return holders.isDisjoint(with: given) ? [] : nil }
         let isRelocated = (jump.address..<jump.end).contains { relocatedFields.contains(Int($0)) }
         guard let target = jump.target, !isRelocated, jump.registersRead.isDisjoint(with: holders),
             let place = instructions.firstIndex(where: { $0.address == target })
@@ -88,7 +98,8 @@ extension Instruction {
 
     /// What holds the address after an instruction that neither jumps nor calls; nil where the address, or a value made
     /// of it, may get somewhere else than a whole register.
-    fileprivate func holdersAfter(_ holders: RegisterSet) -> RegisterSet? {
+    /// - Parameter followsLoads: whether what is loaded through the address counts as made of it.
+    public func holdersAfter(_ holders: RegisterSet, followsLoads: Bool = false) -> RegisterSet? {
         // Nothing is stored through it: what it leads to is a constant.
         let stores = operands.contains { operand in
             guard let memory = operand.memory, operand.access.contains(.write) else { return false }
@@ -105,10 +116,23 @@ extension Instruction {
             guard let result, result.isWhole else { return nil }
             after.formUnion(RegisterSet(result.register))
         }
+        if followsLoads, loads(through: holders) {
+            guard Operation.moves.contains(operation), let result else { return nil }
+            after.formUnion(RegisterSet(result.register))
+        }
         guard !valuesRead.isDisjoint(with: holders) else { return after }
         if operation == .cmp || operation == .test { return after }
         guard copiesWholeValues, let result else { return nil }
         return after.union(RegisterSet(result.register))
+    }
+
+    private func loads(through holders: RegisterSet) -> Bool {
+        operands.contains { operand in
+            guard let memory = operand.memory, !memory.isAddressOnly, operand.access.contains(.read) else {
+                return false
+            }
+            return !memory.registers.isDisjoint(with: holders)
+        }
     }
 
     /// All it does with the values of registers is to make another one of 64 bits of them, in the register that it names

@@ -40,6 +40,10 @@ extension RegisterSet {
     public static let preserved = RegisterSet([.rbx, .rsp, .rbp] + (12...15).map { Register(number: $0) })
     /// They pass arguments; r10 passes the static chain, and rax the number of vector registers.
     public static let arguments = RegisterSet([.rdi, .rsi, .rdx, .rcx, .r8, .r9, .r10, .rax])
+    /// Those of them that pass the first arguments of integers and pointers, at most six.
+    public static func arguments(first count: Int) -> RegisterSet {
+        RegisterSet(Array([.rdi, .rsi, .rdx, .rcx, .r8, Register(number: 9)].prefix(count)))
+    }
     public static let result = RegisterSet(.rax)
     /// Of a result of 9 to 16 bytes.
     public static let pairOfResults = RegisterSet([.rax, .rdx])
