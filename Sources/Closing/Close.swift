@@ -149,6 +149,8 @@ struct Closure {
         if isNewCommon(relocation.symbol, item) { return refer(relocation.symbol, .here, item) }
         let isWeak = view.file.symbols[relocation.symbol].binding == .weak
         switch resolver.resolve(name, type: relocation.type, isWeak: isWeak, in: units[item.unit].matched) {
+        case .success(let binding) where item.side == 0 && isRemoved(binding, name, item.unit):
+            refuseRemoved(name, item)
         case .success(let binding): refer(relocation.symbol, .outside(binding), item)
         case .failure(let refusal): refuse(refusal)
         }

@@ -13,6 +13,19 @@ package struct ComparedUnit: Sendable {
     }
 }
 
+extension ComparedUnit {
+    /// What the new object lacks and other units may know: globals, those of vague linkage aside, and variables.
+    package var lostDefinitions: [EntityIndex] {
+        unit.original.entities.indices.filter { number in
+            let entity = unit.original.entities[number]
+            // In C++, what is of vague linkage comes along with each user.
+            guard correlation.newOf[number] == nil, entity.coldParent == nil, !(entity.isVague && unit.isCPlusPlus)
+            else { return false }
+            return entity.isGlobal || (entity.isWritable && entity.kind != .function)
+        }
+    }
+}
+
 /// Compares a unit's objects.
 package func compareUnit(_ unit: LoadedUnit) -> ComparedUnit {
     var correlation = correlate(unit.original, unit.new)
@@ -26,9 +39,40 @@ package func compareUnit(_ unit: LoadedUnit) -> ComparedUnit {
 /// - Throws: `Refusals` nothing-to-patch.
 package func requireChange(in units: [ComparedUnit], summary: String) throws {
     guard units.allSatisfy(\.changes.isEmpty) else { return }
+    let renamed = units.flatMap { unit in unit.lostDefinitions.compactMap { unit.refusal(forLost: $0, units) } }
+    if !renamed.isEmpty { throw Refusals(renamed) }
     throw Refusals(
         .nothingToPatch, subject: summary,
         why: units.isEmpty
             ? "no recorded command of a target's units reads any of it"
             : "the units that were compiled again (\(units.count)) have the same code and data as before")
+}
+
+extension ComparedUnit {
+    /// A definition that goes, or moves to another unit and changes: no other code differs, but what it calls does.
+    fileprivate func refusal(forLost number: EntityIndex, _ units: [ComparedUnit]) -> Refusal? {
+        let entity = unit.original.entities[number]
+        let subject = "\(entity.name) (\(unit.name))"
+        guard entity.isGlobal else { return nil }
+        for other in units {
+            guard let moved = other.unit.new.entityNamed[entity.name], other.unit.new.entities[moved].isGlobal else {
+                continue
+            }
+            if unit.original.holdsSame(entity, as: other.unit.new.entities[moved], of: other.unit.new) { return nil }
+            return Refusal(
+                .ambiguousSymbol, subject: subject,
+                why: "it moves to \(other.unit.name) and changes, and what calls it would go on with the target's",
+                remedy: "leave the definition where it was")
+        }
+        let user = units.first { other in
+            other.unit.new.file.symbols.contains { $0.name == entity.name && $0.place == .undefined }
+        }
+        return user.map { user in
+            Refusal(
+                .ambiguousSymbol, subject: subject,
+                why:
+                    "the fix removes this definition, so that \(user.unit.name) means another one of the name, and would go on"
+                    + " with the target's", remedy: "keep the definition and give it the new behaviour")
+        }
+    }
 }

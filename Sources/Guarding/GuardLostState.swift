@@ -4,33 +4,73 @@ import Diagnostics
 import Matching
 import ObjectFiles
 
-/// A variable that is gone, where a new one takes its place: renamed, moved to a structure, or replaced. The new one starts
-/// with its initial value, and what the process has in the old one is lost without a word.
+/// A variable that is gone, where a new one takes its place: renamed, moved to a structure or to another unit, or replaced.
+/// The new one starts with its initial value, and what the process has in the old one is lost without a word.
 ///
-/// Nothing in the objects tells a renamed variable from one that has nothing to do with it, so that using both in one
-/// function is enough to ask.
-func guardLostState(_ unit: MatchedUnit) -> [Finding] {
-    let gone = unit.original.entities.indices.filter { number in
-        unit.original.entities[number].holdsState && unit.correlation.newOf[number] == nil
+/// Nothing in the objects tells a renamed variable from one that has nothing to do with it. So it is enough to ask that
+/// both have one name, or that one function uses both (trap state-moves-units).
+func guardLostState(_ units: [MatchedUnit]) -> [Finding] {
+    let gone = units.flatMap { unit in
+        unit.original.entities.indices.filter {
+            unit.original.entities[$0].holdsState && unit.correlation.newOf[$0] == nil
+        }.map { Variable($0, of: unit.original, unit.name) }
     }
-    let fresh = unit.new.entities.indices.filter { number in
-        unit.new.entities[number].holdsState && unit.correlation.originalOf[number] == nil
-            && !unit.correlation.ambiguous.contains(unit.new.entities[number].name)
+    let fresh = units.flatMap { unit in
+        unit.new.entities.indices.filter {
+            let entity = unit.new.entities[$0]
+            return entity.holdsState && unit.correlation.originalOf[$0] == nil
+                && !unit.correlation.ambiguous.contains(entity.name)
+        }.map { Variable($0, of: unit.new, unit.name) }
     }
     guard !gone.isEmpty, !fresh.isEmpty else { return [] }
-    let (users, newUsers) = (unit.original.referrers(), unit.new.referrers())
-    return gone.compactMap { number in
-        let names = users[number, default: []]
-        let successor = fresh.first { candidate in
-            let others = newUsers[candidate, default: []]
-            return !names.isDisjoint(with: others) || unit.areSuccessors(others, of: names)
+    let before = Users(of: gone, in: units.map { ($0.name, $0.original) })
+    let after = Users(of: fresh, in: units.map { ($0.name, $0.new) })
+    let vanished = Vanished(units)
+    return gone.compactMap { old in
+        let names = before[old]
+        // What called a function that is gone may do itself what that did.
+        let heirs = names.union(vanished.callers(of: names))
+        let successor = fresh.first { new in
+            let others = after[new]
+            return old.stem == new.stem && old.unit != new.unit || !heirs.isDisjoint(with: others)
+                || vanished.areSuccessors(others, of: names)
         }
         guard let successor else { return nil }
-        let (old, new) = (unit.original.entities[number], unit.new.entities[successor])
+        let place = successor.unit == old.unit ? "in the same code" : "in \(successor.unit)"
         return Finding(
-            subject: "\(stem(old.name)) (\(unit.name))",
-            why: "the fix has no such variable any more, and \(stem(new.name)) is new in the same code: "
+            subject: "\(old.stem) (\(old.unit))",
+            why: "the fix has no such variable any more, and \(successor.stem) is new \(place): "
                 + "if it takes its place, what the process has stored is lost")
+    }
+}
+
+/// Functions that the fix has no more, and that it adds, by name.
+private struct Vanished {
+    let units: [MatchedUnit]
+
+    init(_ units: [MatchedUnit]) { self.units = units }
+
+    private func isGone(_ name: String) -> Bool { units.allSatisfy { $0.new.entityNamed[name] == nil } }
+
+    private func isAdded(_ name: String) -> Bool { units.allSatisfy { $0.original.entityNamed[name] == nil } }
+
+    /// The users of the old variable are gone too, and those of the new one are new: a function was renamed with it.
+    func areSuccessors(_ new: Set<String>, of old: Set<String>) -> Bool {
+        !new.isEmpty && new.allSatisfy(isAdded) && old.contains(where: isGone)
+    }
+
+    /// Of those that are gone: who called them in the original.
+    func callers(of names: Set<String>) -> Set<String> {
+        let gone = names.filter(isGone)
+        guard !gone.isEmpty else { return [] }
+        return units.reduce(into: []) { callers, unit in
+            let own = unit.original.referrers()
+            let others = unit.original.usersOfOthers()
+            for name in gone {
+                if let number = unit.original.entityNamed[name] { callers.formUnion(own[number, default: []]) }
+                callers.formUnion(others[name, default: []])
+            }
+        }
     }
 }
 
@@ -38,10 +78,54 @@ extension Entity {
     fileprivate var holdsState: Bool { isWritable && kind != .function }
 }
 
-extension MatchedUnit {
-    /// The users of the old variable are gone too, and those of the new one are new: a function was renamed with it.
-    fileprivate func areSuccessors(_ new: Set<String>, of old: Set<String>) -> Bool {
-        !new.isEmpty && new.allSatisfy { original.entityNamed[$0] == nil }
-            && old.contains { self.new.entityNamed[$0] == nil }
+private struct Variable: Hashable {
+    var unit: String
+    var number: EntityIndex
+    var stem: String
+    /// By which other units know it.
+    var global: String?
+
+    init(_ number: EntityIndex, of view: ObjectView, _ unit: String) {
+        let entity = view.entities[number]
+        (self.unit, self.number) = (unit, number)
+        stem = Comparing.stem(entity.name)
+        global = entity.isGlobal ? entity.name : nil
+    }
+}
+
+/// Names of the functions that use variables, in whatever unit.
+private struct Users {
+    private var found: [Variable: Set<String>] = [:]
+
+    init(of variables: [Variable], in units: [(name: String, view: ObjectView)]) {
+        let globals = Dictionary(grouping: variables.filter { $0.global != nil }, by: { $0.global ?? "" })
+        for (name, view) in units {
+            let own = view.referrers()
+            for variable in variables where variable.unit == name {
+                found[variable, default: []].formUnion(own[variable.number, default: []])
+            }
+            guard !globals.isEmpty else { continue }
+            for (symbol, users) in view.usersOfOthers() {
+                for variable in globals[symbol, default: []] { found[variable, default: []].formUnion(users) }
+            }
+        }
+    }
+
+    subscript(variable: Variable) -> Set<String> { found[variable, default: []] }
+}
+
+extension ObjectView {
+    /// By the name of what the object lacks: the functions that refer to it.
+    fileprivate func usersOfOthers() -> [String: Set<String>] {
+        var users: [String: Set<String>] = [:]
+        for entity in entities where entity.kind == .function {
+            let section = file.sections[entity.section]
+            let function = entity.name.prefix { $0 != "." }
+            for relocation in relocations(section: entity.section, from: entity.offset, to: entity.end) {
+                guard case .undefined(let name, _) = referent(of: relocation, in: section) else { continue }
+                users[name, default: []].insert(String(function))
+            }
+        }
+        return users
     }
 }

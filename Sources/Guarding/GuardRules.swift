@@ -34,7 +34,7 @@ package let guardRules: [GuardRule] = [
     GuardRule(.dataInitialValue, .unit { guardStatics($0.unit) }),
     GuardRule(.dataInitialValue, .target { guardValueCount($0) }),
     GuardRule(.ambiguousSymbol, .unit { guardNamesakes($0.unit) }),
-    GuardRule(.lostState, .unit { guardLostState($0.unit) }),
+    GuardRule(.lostState, .target { guardLostState($0.units) }),
     GuardRule(.readOnlyData, .unit { guardReadOnly($0.unit) }),
     GuardRule(.changedConstant, .unit { guardConstants($0.unit) }),
     GuardRule(.changedConstant, .unit { guardLabels($0.unit) }),

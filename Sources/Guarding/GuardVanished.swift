@@ -60,7 +60,8 @@ extension MatchedUnit {
     fileprivate func vanishedGlobals(among units: [MatchedUnit]) -> [VanishedGlobal] {
         original.entities.indices.compactMap { number in
             let entity = original.entities[number]
-            guard entity.isGlobal, !entity.isVague, entity.kind != .threadLocal, entity.coldParent == nil,
+            guard entity.isGlobal, !(entity.isVague && isCPlusPlus), entity.kind != .threadLocal,
+                entity.coldParent == nil,
                 correlation.newOf[number] == nil, let address = matched.addresses[entity.name],
                 !units.contains(where: { $0.new.entityNamed[entity.name] != nil })
             else { return nil }

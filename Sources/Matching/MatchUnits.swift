@@ -112,7 +112,7 @@ extension ComparedUnit {
         }
     }
 
-    fileprivate var mayMatter: Bool { !changes.isEmpty || addsGlobals || losesVague }
+    fileprivate var mayMatter: Bool { !changes.isEmpty || addsGlobals || losesVague || !lostDefinitions.isEmpty }
 
     /// A definition of vague linkage is gone, which another unit may bring in another form.
     fileprivate var losesVague: Bool {
