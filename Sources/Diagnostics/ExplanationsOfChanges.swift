@@ -57,6 +57,21 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
             decision: "what the old variable holds does not matter to the new code.")
     ),
     (
+        .initialiserHasRun,
+        RuleExplanation(
+            "A variable is set up only by code that has run in the process and does not run again: the start of main, a constructor, and what only they call. New code would use it as it is: a new variable is zero, a table empty, a limit refuses everything.",
+            example: """
+                +static size_t limit;
+                 static void read_options(void) { … limit = 4096; }      // main called it when the program started
+                 static int receive(size_t n) { if (n > limit) return -1; … }
+                """,
+            remedy: "restart, or set the variable up where it is used",
+            wayOut:
+                "Give the variable its value in its definition, or set it up in the function that uses it, when it finds it unset.",
+            decision:
+                "new code does what it should with the value that the process has: zero where the variable is new.")
+    ),
+    (
         .readOnlyData,
         RuleExplanation(
             "A constant becomes a variable. The process has it in memory that can't be written, and storing into it would end the process.",

@@ -22,6 +22,7 @@ public enum Rule: String, CaseIterable, Sendable {
     case dataInitialValue = "data-initial-value"
     case dataSize = "data-size"
     case lostState = "lost-state"
+    case initialiserHasRun = "initialiser-has-run"
     case readOnlyData = "read-only-data"
     case meaning = "meaning-without-layout"
     case changedSignature = "changed-signature"

@@ -46,6 +46,8 @@ package let guardRules: [GuardRule] = [
     GuardRule(.constructors, .unit { guardNewInSections($0.unit) }),
     GuardRule(.constructors, .unit { guardSections($0.unit) }),
 
+    GuardRule(.initialiserHasRun, .target { guardStartUp($0) }),
+
     // Names and addresses that other code has.
     GuardRule(.aliases, .unit { guardNames($0.unit) }),
     GuardRule(.vanishedFunction, .unit { guardVanished($0.unit) }),
