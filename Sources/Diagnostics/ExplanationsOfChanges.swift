@@ -99,13 +99,17 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
     (
         .changedSignature,
         RuleExplanation(
-            "A function takes other parameters, or gives another result, and a unit that changes with it, but is in none of the given targets, calls it. That program or library would go on calling it in the old way.",
+            "A function takes other parameters, or gives another result, and somebody goes on calling it in the old way: a unit that changes with it, but is in none of the given targets; or whoever was given its address before, as a callback, a handler or an entry of a table.",
             example: """
                 -int parse(const char *text);                  // in the library, which is the --target
                 +int parse(const char *text, size_t length);   // the program calls it, and is not
                 """,
             remedy: "give every program and library that the change reaches, each with a --target of its own",
-            wayOut: "Give both with a --target each: they are patched in one switch.")
+            wayOut:
+                "Give both with a --target each: they are patched in one switch. Give the new form of a callback another name, and leave the old one for the registrations that have been made.",
+            decision:
+                "nobody who has been given the function's address calls it any more. What a unit outside of the given targets calls can't be decided."
+        )
     ),
     (
         .changedConstant,

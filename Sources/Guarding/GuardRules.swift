@@ -59,10 +59,12 @@ package let guardRules: [GuardRule] = [
     GuardRule(.typeLayout, .patch { $0.debug.layoutFindings() }),
     GuardRule(.typeLayout, .patch { $0.debug.newTypeFindings($0.sources) }),
     GuardRule(.typeLayout, .patch { $0.debug.closureFindings() }),
+    GuardRule(.typeLayout, .patch { $0.debug.renamedTypeFindings($0.sources) }),
     GuardRule(.changedSignature, .patch { $0.debug.signatureFindings(homeless: $0.homeless, exported: $0.exported) }),
     GuardRule(
         .changedSignature,
         .patch { $0.debug.callbackFindings(homeless: $0.homeless, exported: $0.exported, imported: $0.imported) }),
+    GuardRule(.changedSignature, .patch { guardCallbacks($0) }),
     GuardRule(.meaning, .patch { guardMeaning($0.constants) }),
 
     // Code of the target that was not compiled again.

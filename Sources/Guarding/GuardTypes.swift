@@ -108,7 +108,8 @@ package struct DebugFacts {
             callers[change.linkageName].map { caller in
                 Finding(
                     subject: change.subject,
-                    why: "\(change.words), and \(caller), which is in none of the given targets, calls it")
+                    why: "\(change.words), and \(caller), which is in none of the given targets, calls it",
+                    isFinal: true)
             }
         }
     }
@@ -131,7 +132,7 @@ package struct DebugFacts {
                 subject: change.subject,
                 why:
                     "\(change.words), its address is handed on, and \(partner.unit.name), which changes too and is in none of the given targets, may call it",
-                remedy: "give the library that the unit is linked into as a --target, too")
+                remedy: "give the library that the unit is linked into as a --target, too", isFinal: true)
         }
     }
 
@@ -145,7 +146,7 @@ package struct DebugFacts {
         }
     }
 
-    private struct ChangedSignature {
+    struct ChangedSignature {
         var linkageName: String
         var unit: String
         var subject: String
@@ -153,7 +154,7 @@ package struct DebugFacts {
     }
 
     /// Functions that can't be called any more as they were.
-    private func changedSignatures() -> [ChangedSignature] {
+    func changedSignatures() -> [ChangedSignature] {
         pairs.flatMap { pair -> [ChangedSignature] in
             guard let original = pair.original, let new = pair.new else { return [] }
             let after = Dictionary(

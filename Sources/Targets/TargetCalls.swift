@@ -30,6 +30,10 @@ package struct TargetCalls {
             }
         }
         taken.formUnion(target.relativeValueAt.values)
+        // A slot that PLT entries jump through is no value.
+        for (place, name) in target.symbolicNameAt where target.slotNames[place] == nil {
+            taken.formUnion(target.exports[name].map { [$0.value] } ?? [])
+        }
         if target.isFixed { addWords() }
     }
 
@@ -61,6 +65,9 @@ package struct TargetCalls {
     }
 
     package func callers(of entry: UInt64) -> [Site] { sites[entry, default: []] }
+
+    /// Code or data of the target has it as a value.
+    package func isValue(_ entry: UInt64) -> Bool { taken.contains(entry) }
 
     /// It may be called in other ways than by direct calls of the target.
     package func isHandedOn(_ entry: UInt64) -> Bool {
