@@ -28,11 +28,13 @@ struct AffectedUnits: Sendable {
 /// unless it is the unit's own file or a fresh dependency file of its own command answers. What the assembler reads
 /// (`.incbin`) no compiler tells: there the text decides.
 ///
-/// - Parameter newBuild: how the tree was built with the change in it, where that is known.
+/// - Parameters:
+///   - newBuild: how the tree was built with the change in it, where that is known.
+///   - settled: touched files from which the recorded commands make what they made before.
 /// - Throws: `Refusals` unread-source, source-and-generator, no-compile-command: a touched file whose effect on the
 ///   program can't be had by compiling it; `Refusal` bad-input when the commands belong to another tree.
 func affectedUnits(
-    of change: SourceChange, in database: CompileDatabase, newBuild: NewBuild? = nil
+    of change: SourceChange, in database: CompileDatabase, newBuild: NewBuild? = nil, settled: Set<String> = []
 ) async throws -> AffectedUnits {
     let start = ContinuousClock.now
     let units = database.units + (newBuild?.units ?? [])
@@ -46,7 +48,7 @@ func affectedUnits(
             remedy: "give --source as the directory in which the build was recorded")
     }
     if let recorded = try RecordedReaders(database: database, change: change) {
-        return try affectedUnits(of: change, by: recorded, units: units, newBuild: newBuild, since: start)
+        return try affectedUnits(of: change, by: recorded, units: units, newBuild: newBuild, settled, since: start)
     }
     let graph = try IncludeGraph(units: units, change: change)
     let (readers, answers) = try await readingUnits(of: change, units: units, graph)
@@ -69,7 +71,7 @@ func affectedUnits(
 /// By what the recorded build itself has read.
 private func affectedUnits(
     of change: SourceChange, by recorded: RecordedReaders, units: [CompileUnit], newBuild: NewBuild?,
-    since start: ContinuousClock.Instant
+    _ settled: Set<String>, since start: ContinuousClock.Instant
 ) throws -> AffectedUnits {
     var verdict = GraphVerdict(
         change: change, scripts: try BuildScripts(root: change.root), newBuild: newBuild,
@@ -77,6 +79,7 @@ private func affectedUnits(
     var reading: Set<Int> = []
     for file in change.files {
         var reach = recorded.reach(of: file, in: change, units)
+        if settled.contains(file.path) { reach.makers = [] }
         // Of a new tree's record: it compiles what the change adds.
         reach.units.formUnion(units.indices.filter { units[$0].isNew && units[$0].file == change.path(of: file) })
         verdict.judge(file, reach, readers: reach.units.sorted().map { units[$0] })

@@ -75,9 +75,11 @@ private func compile(
     }
     let database = try CompileDatabase.read(commands ?? root + "/compile_commands.json")
     let newBuild = try newRoot.flatMap { try NewBuild.read(newRoot: $0, database: database, change: change) }
-    let source = Source(
+    var source = Source(
         change: change, root: root, database: database, newBuild: newBuild, launcher: launcher, scratch: scratch)
     do {
+        source.settled = try await settledFiles(change, database: database, scratch: scratch)
+        clock.lap("replay")
         let input = try await compile(source, &clock)
         guard !input.broken.isEmpty, mayBeGenerated(input.broken.map(\.refusal), change) else { return input }
         return try await regenerated(source, whatBreaksIn: input, &clock)
@@ -94,6 +96,8 @@ private struct Source {
     var newBuild: NewBuild?
     var launcher: [String]
     var scratch: String
+    /// Touched files from which the recorded commands make what they made before.
+    var settled: Set<String> = []
 }
 
 /// Compiles again with what the recorded build makes of the change.
@@ -104,7 +108,7 @@ private func regenerated(_ source: Source, _ refusals: Refusals, _ clock: inout 
         source.change, database: source.database, scratch: source.scratch, refusals: refusals)
     clock.lap("repeat the build")
     var source = source
-    source.change = whole.change
+    (source.change, source.settled) = (whole.change, [])
     var input = try await compile(source, &clock)
     input.notes.insert(
         "the recorded build was repeated with the change, in a private view of the tree; it made anew: "
@@ -130,7 +134,8 @@ private func regenerated(
 
 private func compile(_ source: Source, _ clock: inout StageClock) async throws -> CompiledInput {
     let (change, root) = (source.change, source.root)
-    let affected = try await affectedUnits(of: change, in: source.database, newBuild: source.newBuild)
+    let affected = try await affectedUnits(
+        of: change, in: source.database, newBuild: source.newBuild, settled: source.settled)
     clock.lap("affected units")
     let compiled = try await compileTwice(
         affected.units, change: change, scratch: source.scratch, database: source.database,

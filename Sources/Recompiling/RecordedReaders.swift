@@ -9,7 +9,7 @@ struct FileReach {
     /// Indices of units whose command read it.
     var units: Set<Int> = []
     /// Other commands, by what they have to do with the linked files.
-    var makers: [(program: String, product: String)] = []
+    var makers: [(process: Int, program: String, product: String)] = []
     var deciders: [String] = []
     /// A shell may have asked them something, and decided by the answer.
     var asked: [String] = []
@@ -113,7 +113,24 @@ struct RecordedReaders {
         if !precompiled.isEmpty {
             for product in precompiled { add(readers.readers(of: product), product, units, to: &reach) }
         } else {
-            reach.makers.append((readers.program(process), products.first ?? "a part of a linked file"))
+            reach.makers.append((process, readers.program(process), products.first ?? "a part of a linked file"))
+        }
+    }
+
+    /// The last program that a process ran, and all that the process wrote; nil where it ran none, or wrote nothing.
+    func command(of process: Int) -> (run: ProgramRun, products: [String])? {
+        let products = readers.products(of: process)
+        guard let run = readers.graph.processes[process].runs.last, !products.isEmpty else { return nil }
+        return (run, products)
+    }
+
+    /// Both ran the same command with the same products, but for the sources that there were.
+    func isRepeated(_ process: Int, by later: Int) -> Bool {
+        guard let (run, products) = command(of: process), let (again, made) = command(of: later),
+            run.program == again.program, run.directory == again.directory, Set(products).isSubset(of: made)
+        else { return false }
+        return Set(run.arguments).symmetricDifference(again.arguments).allSatisfy { word in
+            !word.hasPrefix("-") && Language(file: word, arguments: []) != nil
         }
     }
 

@@ -109,7 +109,7 @@ private func combine(_ change: SourceChange, with generated: [ChangedFile]) -> R
 }
 
 /// The changed files with the modes of the original ones: scripts among them may be run.
-private func writeLayer(_ change: SourceChange, directory: String) throws -> SourceLayer {
+func writeLayer(_ change: SourceChange, directory: String) throws -> SourceLayer {
     try createDirectory(directory)
     for file in change.files {
         guard let new = file.new else { continue }

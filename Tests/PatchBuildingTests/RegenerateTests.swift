@@ -82,6 +82,35 @@ private let newFunction = """
         #expect(readText(tree.root + "/table.txt") == "17\n")
     }
 
+    @Test(.needsOverlay, .needsTracing)
+    func `trap source-and-generator: a generator of a recorded build that finds nothing new has run`() async throws {
+        let tree = try SourceTree([
+            "main.c":
+                "#include \"proto.h\"\n/* code */\nint half(int x) { return x / 2; }\nint main(void) { return half(7); }\n",
+            "proto.awk": """
+            BEGIN { while ((getline line < "proto.h") > 0) old = old line "\\n" }
+            /^int .*{/ { sub(/ {.*/, ";"); new = new $0 "\\n" }
+            END { if (old != new) printf "%s", new > "proto.h"; system("touch stamp") }
+            """ + "\n",
+            "Makefile": """
+            prog: main.o
+            \tgcc -o prog main.o
+            main.o: main.c proto.h
+            \tgcc -O2 -g -c -o main.o main.c
+            proto.h: stamp ;
+            stamp: main.c
+            \tawk -f proto.awk main.c
+            """ + "\n",
+        ])
+        defer { tree.remove() }
+        _ = try await record(
+            command: ["make", "-s", "-C", tree.root], output: tree.root + "/compile_commands.json")
+        let body =
+            "@@ -2,2 +2,2 @@\n /* code */\n-int half(int x) { return x / 2; }\n+int half(int x) { return x / 3; }\n"
+        #expect(try changes(try await compile(tree, "--- a/main.c\n+++ b/main.c\n" + body)).contains("half"))
+        #expect(readText(tree.root + "/proto.h") == "int half(int x);\nint main(void);\n")
+    }
+
     @Test func `trap source-and-generator: without a recorded build command it is refused`() async throws {
         let tree = try generatedTree(command: nil)
         defer { tree.remove() }
