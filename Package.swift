@@ -105,10 +105,18 @@ let package = Package(
         room(
             "Reproducing",
             ["PatchBuilding", "Recompiling", "Guarding", "ObjectFiles", "Disassembly", "PatchFormat", "Diagnostics"]),
+        // A package of the distribution in one call: its source, its build, its files, the fixes of a newer version.
+        room(
+            "Packaging",
+            [
+                "PatchBuilding", "Guarding", "Recompiling", "BuildGraph", "Targets", "ObjectFiles", "SourceChanges",
+                "Toolchain", "PatchFormat", "Diagnostics",
+            ]),
         .executableTarget(
             name: "patchbuild",
             dependencies: [
-                "PatchBuilding", "Releasing", "Guarding", "Comparing", "Targets", "Recompiling", "Toolchain",
+                "Packaging", "PatchBuilding", "Releasing", "Guarding", "Comparing", "Targets", "Recompiling",
+                "Toolchain",
                 "Reporting",
                 "Reproducing", "Documents", "Signatures", "PatchFormat", "Diagnostics", argumentParser,
             ],
@@ -151,6 +159,7 @@ let package = Package(
         tests("MachineCodeTests", ["MachineCode", "Disassembly", "ObjectFiles", "TestSupport"]),
         tests("ProcessControlTests", ["ProcessControl", "TestSupport"]),
         tests("BuildGraphTests", ["BuildGraph", "Diagnostics", "TestSupport"]),
+        tests("PackagingTests", ["Packaging", "PatchBuilding", "PatchFormat", "Diagnostics", "TestSupport"]),
         tests("ToolchainTests", ["Toolchain", "TestSupport"]),
         tests("SourceChangesTests", ["SourceChanges"]),
         tests("ReportingTests", ["Reporting", "Reviewing", "PatchFormat", "TestSupport"]),

@@ -90,7 +90,7 @@ extension RecordedGraph {
 
     fileprivate var coneOfAll: Set<Int> { behind(versions.indices.filter { versions[$0].kind != nil }).processes }
 
-    func ancestors(of some: Set<Int>) -> Set<Int> {
+    package func ancestors(of some: Set<Int>) -> Set<Int> {
         var found: Set<Int> = []
         for process in some {
             var at = processes[process].parent

@@ -17,11 +17,14 @@ package struct TracedBuild: Sendable {
 /// Runs a build command under strace, on this process's own standard input, output and error, and follows what it does.
 ///
 /// - Parameters:
+///   - environment: variables to set, or with nil to unset, for the build.
+///   - log: a file that takes what the build says, in the place of standard output and error.
 ///   - earlier: the graph of earlier builds of the same tree: what they left and this one does not make again stays.
 ///   - progress: called about twice a second with the compilers started so far, and the seconds since the start.
 /// - Throws: `Failure` where the system lets nobody trace processes.
 package func traceBuild(
-    _ command: [String], directory: String, earlier: RecordedGraph? = nil,
+    _ command: [String], directory: String, environment: [String: String?] = [:], log: String? = nil,
+    earlier: RecordedGraph? = nil,
     progress: (@Sendable (Int, Double) -> Void)? = nil
 ) async throws -> TracedBuild {
     try await requireTracing()
@@ -34,14 +37,18 @@ package func traceBuild(
         }
     }
     let observer = BuildObserver(
-        directory: resolvedPath(directory), searchPath: getenv("PATH").map { String(cString: $0) } ?? "",
+        directory: resolvedPath(directory),
+        searchPath: environment["PATH"].flatMap { $0 } ?? getenv("PATH").map { String(cString: $0) } ?? "",
         history: history ?? FileHistory(), earlier: earlier?.processes.count ?? 0)
     let job = Job(
-        "strace", straceOptions + ["-o", pipe.path, "--"] + command, directory: directory, title: "record the build")
+        "strace", straceOptions + ["-o", pipe.path, "--"] + command, directory: directory, environment: environment,
+        title: "record the build")
     let isDone = Flag()
     let follower = Task { await follow(pipe, observer, isDone, progress) }
     let status: Int32
-    do { status = try await runInForeground(job) } catch {
+    do {
+        status = if let log { try await run(job, log: log) } else { try await runInForeground(job) }
+    } catch {
         isDone.set()
         _ = await follower.value
         throw error

@@ -49,6 +49,17 @@ let explanationsOfSources: [(rule: Rule, text: RuleExplanation)] = [
                 "Make the tree as it was when the build was recorded: generated headers, installed packages, the compiler."
         )
     ),
+    (
+        .packageSource,
+        RuleExplanation(
+            "`patchbuild package` can't have what it takes: the package, its source or its build dependencies. The archive keeps old versions for a short time only.",
+            example:
+                "patchbuild package redis-server=5:7.0.11-1      // the archive has 5:7.0.15-1~deb12u7 and later ones",
+            remedy: "add a package source that has the version (a snapshot of the archive)",
+            wayOut:
+                "Add a package source that has the version, such as a snapshot of the archive, to those of the machine. Let root install what is missing for the build; the refusal has the command."
+        )
+    ),
 ]
 
 let explanationsOfTargets: [(rule: Rule, text: RuleExplanation)] = [

@@ -8,6 +8,7 @@ public enum Rule: String, CaseIterable, Sendable {
     case sourceAndGenerator = "source-and-generator"
     case noCompileCommand = "no-compile-command"
     case compileFailed = "compile-failed"
+    case packageSource = "package-source"
 
     // The target and its objects.
     case badInput = "bad-input"

@@ -22,6 +22,8 @@ package struct BuildOptions: Sendable {
     package var created: String?
     /// RFC 3339: livepatch does not apply the bundle any more after it.
     package var expires: String?
+    /// What a reviewer should know besides, such as where the diffs come from.
+    package var remarks: [String] = []
     /// A bundle with a lower one than was applied on a host is refused there.
     package var sequence = 0
 

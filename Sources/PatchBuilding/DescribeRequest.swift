@@ -19,7 +19,8 @@ func describePatch(
         to: &metadata.provenance, targets: targets, compilers: planned.debug.producers,
         root: compiled.change?.root)
     metadata.review =
-        reviewNotes(planned.matched.flatMap { $0 }, constants: planned.constants) + planned.debug.layoutRemarks
+        options.remarks + reviewNotes(planned.matched.flatMap { $0 }, constants: planned.constants)
+        + planned.debug.layoutRemarks
     // A process takes each group of targets that it maps as a whole.
     metadata.groups = groupTargets(
         groupMembers(

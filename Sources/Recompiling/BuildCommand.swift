@@ -8,15 +8,17 @@ struct BuildCommand: Codable, Hashable {
     /// Variables that builds commonly listen to, as they were set.
     var environment: [String: String]
 
-    /// The command of this process's directory and environment.
-    init(_ arguments: [String]) {
+    init(_ arguments: [String], _ place: BuildPlace = BuildPlace()) {
         self.arguments = arguments
-        directory = FileManager.default.currentDirectoryPath
+        directory = place.directory
         let names = [
             "CC", "CXX", "CPP", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "DEB_BUILD_OPTIONS", "DEB_BUILD_PROFILES",
             "SOURCE_DATE_EPOCH",
         ]
-        let values = names.compactMap { name in getenv(name).map { (name, String(cString: $0)) } }
+        let values = names.compactMap { name -> (String, String)? in
+            let value = place.environment[name] ?? getenv(name).map { String(cString: $0) }
+            return value.map { (name, $0) }
+        }
         environment = Dictionary(values) { first, _ in first }
     }
 

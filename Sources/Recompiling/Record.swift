@@ -4,6 +4,23 @@ import FoundationEssentials
 import Glibc
 import Toolchain
 
+/// Where and how a build command is run.
+package struct BuildPlace: Sendable {
+    /// Absolute.
+    package var directory = FileManager.default.currentDirectoryPath
+    /// Variables to set, or with nil to unset, on top of this process's environment.
+    package var environment: [String: String?] = [:]
+    /// A file for what the build says; nil: this process's own output.
+    package var log: String?
+
+    package init() {}
+    package init(directory: String, environment: [String: String?], log: String?) {
+        self.directory = directory
+        self.environment = environment
+        self.log = log
+    }
+}
+
 /// How a recorded build ended.
 package struct RecordedBuild: Sendable, Hashable {
     /// The build's own exit status.
@@ -23,9 +40,11 @@ package struct RecordedBuild: Sendable, Hashable {
 /// - Parameters:
 ///   - progress: called about twice a second with the units compiled so far, those of the earlier record (nil: none),
 ///     and the seconds since the start.
+///   - place: where and how the command is run.
 /// - Throws: `Failure` where nothing can be traced; `Refusal` no-compile-command when the build compiled nothing.
 package func record(
-    command: [String], output: String, progress: (@Sendable (Int, Int?, Double) -> Void)? = nil
+    command: [String], output: String, place: BuildPlace = BuildPlace(),
+    progress: (@Sendable (Int, Int?, Double) -> Void)? = nil
 ) async throws -> RecordedBuild {
     guard !command.isEmpty else { throw UsageError("record needs a build command after --") }
     // The build may change or clean directories, so everything is named absolutely.
@@ -34,7 +53,8 @@ package func record(
     let earlier = readEntries(output)
     let total = earlier?.count
     let build = try await traceBuild(
-        command, directory: FileManager.default.currentDirectoryPath, earlier: try? RecordedGraph.read(graphFile),
+        command, directory: place.directory, environment: place.environment, log: place.log,
+        earlier: try? RecordedGraph.read(graphFile),
         progress: { done, seconds in progress?(done, total, seconds) })
     guard build.status == 0 else { return RecordedBuild(status: build.status, units: nil, kept: 0) }
     let compilations = build.graph.compilations { Language(file: $0, arguments: $1) != nil }
@@ -48,8 +68,42 @@ package func record(
     let kept = (earlier ?? []).filter { old in old.isCurrent && !entries.contains { $0.key == old.key } }
     try build.graph.write(to: graphFile)
     try write(kept + entries, to: output)
-    BuildCommand(command).write(besides: output)
+    BuildCommand(command, place).write(besides: output)
     return RecordedBuild(status: 0, units: kept.count + entries.count, kept: kept.count)
+}
+
+/// Writes a part of an earlier record as a record of its own: the graph beside `output`, and the compile commands of what lies
+/// behind that graph's linked files to `output`.
+///
+/// - Parameters:
+///   - graph: the earlier record's, in which only some linked files are called so.
+///   - earlier: the file of compile commands of the whole record.
+/// - Throws: `Failure`.
+package func writeRecord(_ graph: RecordedGraph, of earlier: String, to output: String) throws {
+    try graph.write(to: graphPath(besides: output))
+    try write(linkedCompilations(graph).map(RecordedEntry.init), to: output)
+    BuildCommand.read(besides: earlier)?.write(besides: output)
+}
+
+/// The files that compilers have read for what lies behind a record's linked files, absolute.
+package func filesReadByCompilers(_ graph: RecordedGraph) -> Set<String> {
+    let compilers = Set(linkedCompilations(graph).map(\.process))
+    var inside = [Bool](repeating: false, count: graph.processes.count)
+    var files: Set<Int> = []
+    // Parents come before their children.
+    for (number, process) in graph.processes.enumerated() {
+        inside[number] = compilers.contains(number) || (process.parent.map { $0 < number && inside[$0] } ?? false)
+        if inside[number] { files.formUnion(process.reads.map { graph.versions[$0].path }) }
+    }
+    return Set(files.map { graph.paths[$0] })
+}
+
+/// The compile commands behind the linked files alone: those of static libraries are left out.
+private func linkedCompilations(_ graph: RecordedGraph) -> [Compilation] {
+    let behind = graph.behind(graph.versions.indices.filter { graph.versions[$0].kind == .linked }).processes
+    // A compiler's parts are children of the command.
+    let making = behind.union(graph.ancestors(of: behind))
+    return graph.compilations { Language(file: $0, arguments: $1) != nil }.filter { making.contains($0.process) }
 }
 
 /// Says on a terminal's standard error how far the build is; nil when it is no terminal.

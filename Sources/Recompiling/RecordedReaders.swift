@@ -15,6 +15,8 @@ struct FileReach {
     var asked: [String] = []
     /// Commands that decide about others and have looked at the file without reading it.
     var onlookers: [String] = []
+    /// A unit read it that the compile commands leave out, though the graph has it.
+    var isOfOtherUnit = false
     /// A link read it, as a list of what is exported.
     var isExportList = false
 }
@@ -84,7 +86,7 @@ struct RecordedReaders {
             add(readers.listers(of: String(path[..<slash])), path, units, to: &reach)
         }
         // Make has looked at its time, and might run a command for it that it had no need to run.
-        if reach.units.isEmpty || kind == .generatorInput || kind == .buildScript {
+        if (reach.units.isEmpty && !reach.isOfOtherUnit) || kind == .generatorInput || kind == .buildScript {
             reach.onlookers += readers.onlookers(of: path).map { readers.program($0) }
         }
         return reach
@@ -93,7 +95,9 @@ struct RecordedReaders {
     private func add(_ processes: [Int], _ path: String, _ units: [CompileUnit], to reach: inout FileReach) {
         for process in processes {
             if let places = placesOf[process] {
-                reach.units.formUnion(units.indices.filter { places.contains(units[$0].place) })
+                let compiled = units.indices.filter { places.contains(units[$0].place) }
+                reach.units.formUnion(compiled)
+                if compiled.isEmpty { reach.isOfOtherUnit = true }
                 continue
             }
             switch readers.role(of: process) {

@@ -23,6 +23,18 @@ public func applyDiffs(_ diffs: [NamedBytes], root: String, read: @escaping (Str
         diffs: diffs)
 }
 
+/// The files that a diff touches, relative to the tree's root, each once; of one that is renamed, both names.
+/// - Throws: `Refusal` diff-does-not-apply where the diff is malformed.
+public func touchedFiles(of diff: NamedBytes) throws -> [String] {
+    var paths: [String] = []
+    for file in try DiffParser.parse(diff) {
+        for name in [file.oldName, file.newName] {
+            if let path = stripped(name), !path.isEmpty, !paths.contains(path) { paths.append(path) }
+        }
+    }
+    return paths
+}
+
 /// Reads the diffs and the files they touch from disk; nothing is written.
 /// - Throws: `Refusal` bad-input when a diff can't be read; `Refusals` diff-does-not-apply.
 public func applyDiffs(at paths: [String], root: String) throws -> SourceChange {
@@ -106,13 +118,13 @@ private struct DiffApplication {
     private mutating func refuse(_ path: String, _ diff: String, _ why: String) {
         refusals.append(Refusal(.diffDoesNotApply, subject: path, why: "\(diff): \(why)"))
     }
+}
 
-    /// `-p1`: without the first component; empty for /dev/null; nil for a name that leads out of the tree.
-    private func stripped(_ name: String?) -> String? {
-        guard let name else { return "" }
-        let parts = name.split(separator: "/").filter { $0 != "." }.dropFirst()
-        return parts.isEmpty || parts.contains("..") ? nil : parts.joined(separator: "/")
-    }
+/// `-p1`: without the first component; empty for /dev/null; nil for a name that leads out of the tree.
+private func stripped(_ name: String?) -> String? {
+    guard let name else { return "" }
+    let parts = name.split(separator: "/").filter { $0 != "." }.dropFirst()
+    return parts.isEmpty || parts.contains("..") ? nil : parts.joined(separator: "/")
 }
 
 struct HunkFailure: Error {

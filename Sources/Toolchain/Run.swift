@@ -65,6 +65,27 @@ public func runInForeground(_ job: Job) async throws -> Int32 {
     }
 }
 
+/// Runs one job whose output and errors go to the file `log`, which is made anew, and returns its exit status.
+/// - Throws: `JobFailure` when it can't be started, or when the file can't be made.
+public func run(_ job: Job, log: String) async throws -> Int32 {
+    do {
+        let file = try FileDescriptor.open(
+            FilePath(log), .writeOnly, options: [.create, .truncate, .closeOnExec],
+            permissions: [.ownerReadWrite, .groupRead, .otherRead])
+        defer { try? file.close() }
+        let result = try await Subprocess.run(
+            executable(of: job), arguments: Arguments(job.arguments), environment: environment(of: job),
+            workingDirectory: job.directory.map { FilePath($0) },
+            output: .fileDescriptor(file, closeAfterSpawningProcess: false),
+            error: .fileDescriptor(file, closeAfterSpawningProcess: false))
+        return status(of: result.terminationStatus)
+    } catch let error as SubprocessError {
+        throw JobFailure(job: job, status: nil, message: "\(error)")
+    } catch let error as Errno {
+        throw JobFailure(job: job, status: nil, message: "can't make \(log): \(error)")
+    }
+}
+
 /// Runs one job that may ask its user something: on this process's own standard input, and on its standard error, for
 /// both of the job's outputs. Standard output stays free for an answer.
 ///

@@ -72,13 +72,7 @@ struct Build: AsyncParsableCommand {
     /// Before anything is compiled.
     private func requirePlace() throws {
         let folder = output.lastIndex(of: "/").map { String(output[...$0]) } ?? "."
-        var status = stat()
-        guard stat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
-            throw UsageError("-o \(output): there is no folder \(folder)")
-        }
-        guard access(folder, W_OK) == 0 else {
-            throw UsageError("-o \(output): \(folder) can't be written: \(String(cString: strerror(errno)))")
-        }
+        try requireFolder(folder, option: "-o \(output)")
     }
 
     private func endOfLife(_ text: String) throws -> String {
@@ -87,5 +81,16 @@ struct Build: AsyncParsableCommand {
             throw UsageError("--expires is a day, 2026-12-31, or a time in UTC, 2026-12-31T12:00:00Z: \(text)")
         }
         return time
+    }
+}
+
+/// - Throws: `UsageError` where nothing can be written there.
+func requireFolder(_ folder: String, option: String) throws {
+    var status = stat()
+    guard stat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
+        throw UsageError("\(option): there is no folder \(folder)")
+    }
+    guard access(folder, W_OK) == 0 else {
+        throw UsageError("\(option): \(folder) can't be written: \(String(cString: strerror(errno)))")
     }
 }

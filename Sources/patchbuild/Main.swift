@@ -21,7 +21,8 @@ struct Patchbuild: AsyncParsableCommand {
             """,
         version: patchbuildVersion,
         subcommands: [
-            Record.self, Build.self, Diff.self, Check.self, Show.self, Report.self, Sign.self, Verify.self, Pack.self,
+            Record.self, Build.self, MakePackage.self, Diff.self, Check.self, Show.self, Report.self, Sign.self,
+            Verify.self, Pack.self,
             Explain.self,
         ])
 

@@ -6,6 +6,8 @@ import FoundationEssentials
 func reporting(json: Bool, _ work: () async throws -> Void) async throws {
     do { try await work() } catch let error as UsageError { throw error } catch let code as ExitCode {
         throw code
+    } catch let reported as Reported {
+        throw reported
     } catch {
         if json, let refusals = refusals(in: error) {
             print(try encoded(["refused": refusals]))

@@ -1,0 +1,121 @@
+import BuildGraph
+import Diagnostics
+import FoundationEssentials
+import Guarding
+import PatchBuilding
+import PatchFormat
+import Recompiling
+import SourceChanges
+import Targets
+import Toolchain
+
+/// Builds bundles of a recorded package's fixes.
+struct PackagePatch: Sendable {
+    /// What bundles are made of but the fixes.
+    var package: RecordedPackage
+    var shipped: ShippedFiles
+    var root: String
+    var official: [OfficialPackage]
+    /// Where the bundle goes.
+    var output: String
+    var allowed: [AllowedRule]
+    /// Said in each bundle.
+    var remark: String
+
+    /// What a bundle says of its fixes.
+    struct Claims: Sendable, Hashable {
+        var cves: [String] = []
+        var remarks: [String] = []
+    }
+
+    /// Absolute paths of the files that a fix touches.
+    func touched(by fix: Fix) throws -> [String] {
+        try touchedPaths(of: fix).map { root + "/" + $0 }
+    }
+
+    /// The official files that fixes reach, each with the file that has its symbols.
+    func targets(of fixes: [Fix]) throws -> [TargetFiles] {
+        try shipped.reached(by: fixes.flatMap(touched)).compactMap { file in
+            officialFile(of: file, in: official).map { TargetFiles(path: $0.path, symbols: file.symbols) }
+        }
+    }
+
+    /// - Throws: what is no verdict about the fixes: `Failure`, `JobFailure`.
+    func attempt(_ fixes: [Fix], _ claims: Claims) async throws -> Attempt {
+        do {
+            let targets = try targets(of: fixes)
+            guard !targets.isEmpty else { return .nothing([unread(fixes)]) }
+            let input = PatchInput.diffs(source: root, compileCommands: package.shipped, diffs: fixes.map(\.path))
+            var options = BuildOptions(input: input, targets: targets, output: output)
+            options.allowed = allowed
+            options.cves = claims.cves
+            options.remarks = [remark] + claims.remarks
+            return .built(try await buildBundle(options))
+        } catch {
+            let refusals: [Refusal]
+            switch error {
+            case let error as Refusal: refusals = [error]
+            case let error as Refusals: refusals = error.refusals
+            default: throw error
+            }
+            let isIdle = refusals.allSatisfy { $0.rule == Rule.nothingToPatch.rawValue }
+            return isIdle ? .nothing(refusals) : .refused(refusals)
+        }
+    }
+
+    private func unread(_ fixes: [Fix]) -> Refusal {
+        Refusal(
+            .nothingToPatch, subject: fixes.map(\.name).joined(separator: ", "),
+            why: "nothing that the package ships was made of the files that it touches")
+    }
+
+    /// What became of each fix, in their order.
+    func verdicts(_ settlement: Settlement, _ fixes: [Fix]) throws -> [FixVerdict] {
+        let behind = settlement.bundle.map { shipped.filesBehind(objectsOf: $0.manifest, root: root) } ?? []
+        return try fixes.map { fix in
+            if let refused = settlement.refused.first(where: { $0.fix == fix }) {
+                return FixVerdict(name: fix.name, cves: fix.cves, verdict: .refused, refused: refused.refusals)
+            }
+            let paths = try touched(by: fix)
+            if shipped.reached(by: paths).isEmpty { return idle(fix, unread([fix]).why) }
+            if let why = settlement.idle[fix.name] { return idle(fix, why) }
+            if behind.isDisjoint(with: paths) {
+                return idle(fix, "what it touches compiles to the same code as before")
+            }
+            return FixVerdict(name: fix.name, cves: fix.cves, verdict: .patched, refused: [])
+        }
+    }
+
+    /// Those of the official files that the bundle patches.
+    func packagedTargets(of fixes: [Fix], in bundle: BuiltBundle?) throws -> [PackagedTarget] {
+        let patched = Set(bundle?.manifest.targets.map(\.buildID) ?? [])
+        return try shipped.reached(by: fixes.flatMap(touched)).compactMap { officialFile(of: $0, in: official)?.target }
+            .filter { patched.contains($0.buildID) }
+    }
+
+    private func idle(_ fix: Fix, _ why: String) -> FixVerdict {
+        FixVerdict(name: fix.name, cves: fix.cves, verdict: .nothingToPatch, refused: [], why: why)
+    }
+}
+
+/// Relative to the root of the source.
+func touchedPaths(of fix: Fix) throws -> [String] {
+    guard let data = FileManager.default.contents(atPath: fix.path) else {
+        throw Refusal(.badInput, subject: fix.path, why: "the diff can't be read")
+    }
+    return try touchedFiles(of: NamedBytes(name: fix.name, bytes: [UInt8](data)))
+}
+
+extension ShippedFiles {
+    /// All files that the objects were made of in which a bundle replaces or adds something.
+    fileprivate func filesBehind(objectsOf manifest: Manifest, root: String) -> Set<String> {
+        let names = manifest.targets.flatMap { $0.functions.map(\.object) + $0.data.map(\.object) }
+        let objects = Set(names.map { normalized($0, in: root) })
+        // Values that are written into the target's own data name no object: then any may be meant.
+        let isOpen = manifest.targets.contains { !$0.values.isEmpty }
+        let versions = graph.versions.indices.filter {
+            isOpen ? graph.versions[$0].kind == .object : objects.contains(graph.paths[graph.versions[$0].path])
+        }
+        return Set(graph.behind(versions).versions.map { graph.paths[graph.versions[$0].path] })
+    }
+}
