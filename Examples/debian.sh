@@ -78,17 +78,14 @@ need_pair() {
     done
 }
 
-# need_source_and_binaries SOURCE OLD NEW BINARY...: the archive has the newer version of the source, and both of the binaries.
-need_source_and_binaries() {
-    local source=$1 old=$2 new=$3 name
-    shift 3
+# need_binaries VERSION NAME...: the archive has that version of the binary packages.
+need_binaries() {
+    local version=$1 name
+    shift
     private_apt
-    say "looking for $source $old and $new in the archive"
+    say "looking for $1 $version in the archive"
     quietly apt-get "${apt_options[@]}" update || skip "the package archive can't be reached"
-    in_archive Sources "$new" "$source" || skip "the archive no longer has the source of $source $new"
-    for name; do
-        in_archive Packages "$old" "$name" || skip "the archive no longer has $name $old"
-    done
+    for name; do in_archive Packages "$version" "$name" || skip "the archive no longer has $name $version"; done
 }
 
 # unpack_binaries DIRECTORY VERSION NAME...: the official packages, unpacked, not installed.
@@ -106,85 +103,28 @@ unpack_binaries() {
     echo "$version" >"$directory/.done"
 }
 
-# recorded_build SOURCE VERSION [PATCH...]: sets $tree to a built tree of the source package; $work/compile_commands.json says
-# how. The last patches of the version's series that are given are taken off before, and then are $patches.
-recorded_build() {
-    local source=$1 version=$2 name
-    shift 2
-    if [ ! -f "$work/built/.done" ]; then
-        rm -rf "$work/built"
-        mkdir -p "$work/built"
-        say "what $source needs to be built"
-        can_be_root || skip "only root can install what $source needs to be built"
-        apt_get "${apt_options[@]}" -y --no-install-recommends build-dep "$source=$version" ||
-            die "apt-get build-dep $source"
-        say "building $source $version as the distribution does, recorded (some minutes)"
-        # An archive may list versions whose files are gone.
-        (cd "$work/built" && quietly apt-get "${apt_options[@]}" source --download-only "$source=$version") ||
-            skip "the archive lists the source of $source $version, but did not give it"
-        (cd "$work/built" && quietly apt-get "${apt_options[@]}" source "$source=$version") || die "apt-get source"
-        for name in $(printf '%s\n' "$@" | tac); do
-            (cd "$work"/built/*/ && quietly patch -R -p1 -i "debian/patches/$name") || die "taking off $name"
-        done
-        (
-            cd "$work"/built/*/
-            export DEB_BUILD_OPTIONS="nocheck parallel=$(nproc)"
-            # The distribution's own tools, not those of somebody's home.
-            export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-            quietly patchbuild record -o "$work/compile_commands.json" -- dpkg-buildpackage -b -uc -us
-        ) || die "the build of $source"
-        touch "$work/built/.done"
-    fi
-    tree=$(echo "$work"/built/*/)
-    tree=${tree%/}
-    patches=()
-    for name; do patches+=("$tree/debian/patches/$name"); done
+# refused_package RULE NAME=VERSION: `patchbuild package` refuses, by that rule.
+refused_package() {
+    local status=0
+    say "patchbuild package $2: refused"
+    patchbuild package "$2" -o "$work" --json >"$scratch/package.json" || status=$?
+    [ "$status" = 1 ] || die "expected a refusal, got status $status"
+    if grep -q '"package-source"' "$scratch/package.json"; then skip "the archive does not give what this needs: $2"; fi
+    grep -q "\"$1\"" "$scratch/package.json" || die "expected the rule $1"
 }
 
-# added_patches SOURCE NEW: sets patches to the files that the new version's series adds, in its order.
-added_patches() {
-    local name
-    if [ ! -f "$work/new/.done" ] || [ "$(cat "$work/new/.done")" != "$2" ]; then
-        rm -rf "$work/new"
-        mkdir -p "$work/new"
-        (cd "$work/new" && quietly apt-get "${apt_options[@]}" source --download-only "$1=$2") ||
-            skip "the archive lists the source of $1 $2, but did not give it"
-        tar -xf "$work"/new/*.debian.tar.* -C "$work/new" debian/patches
-        echo "$2" >"$work/new/.done"
+# package_bundle NAME=VERSION [OPTION...]: sets $bundle to the patch that `patchbuild package` makes in $work; what it printed
+# is in $scratch/package.json.
+package_bundle() {
+    local status=0
+    say "patchbuild package $*"
+    time patchbuild package "$@" -o "$work" --json >"$scratch/package.json" || status=$?
+    if [ "$status" = 1 ] && grep -q '"package-source"' "$scratch/package.json"; then
+        skip "the archive does not give what this needs: $1"
     fi
-    patches=()
-    for name in $(grep -vxFf "$tree/debian/patches/series" "$work/new/debian/patches/series"); do
-        patches+=("$work/new/debian/patches/$name")
-    done
-    [ ${#patches[@]} -gt 0 ] || die "the new version's series adds nothing"
-}
-
-# diffs_of PATTERN...: sets diffs and cves to the options for those of $patches whose names match.
-diffs_of() {
-    local file pattern name
-    diffs=() cves=()
-    for file in "${patches[@]}"; do
-        for pattern; do
-            # shellcheck disable=SC2053
-            [[ $(basename "$file") == $pattern ]] || continue
-            diffs+=(--diff "$file")
-            for name in $(basename "$file" | grep -oE 'CVE-[0-9]+-[0-9]+'); do cves+=(--cve "$name"); done
-            echo "  $(basename "$file")"
-            break
-        done
-    done
-    [ ${#diffs[@]} -gt 0 ] || skip "the new version has none of the patches $*"
-}
-
-# same_build OFFICIAL REBUILT: says how close the rebuild came.
-same_build() {
-    local official rebuilt
-    official=$(readelf -n "$1" | awk '/Build ID/ {print $3}') rebuilt=$(readelf -n "$2" | awk '/Build ID/ {print $3}')
-    if [ "$official" = "$rebuilt" ]; then
-        echo "the rebuild is the official file (build-id $official)"
-    else
-        echo "the rebuild is not the official file (build-ids $official and $rebuilt)"
-    fi
+    [ "$status" = 0 ] || die "patchbuild package: status $status"
+    bundle=$(sed -n 's/^  "bundle" : "\(.*\)",$/\1/p' "$scratch/package.json")
+    show_functions "$bundle"
 }
 
 # patch_live BUNDLE FILE-NAME PID...: applies to all of the processes, runs the function while_patched if there is one,

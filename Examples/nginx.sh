@@ -2,27 +2,16 @@
 # examples that patch it.
 
 # nginx_bundle: sets $target to the official nginx of the older version, and $bundle to the patch, built from the newer one's
-# diffs.
+# fixes.
 nginx_bundle() {
-    local old=1.22.1-9+deb12u9 tree diffs cves
+    local old=1.22.1-9+deb12u9
     new=1.22.1-9+deb12u10
     need_pair nginx "$old" "$new" nginx
     unpack_binaries "$work/stock" "$old" nginx
-    recorded_build nginx "$old"
-    added_patches nginx "$new"
-    # The package builds in a copy of its tree.
-    tree=$tree/debian/build-bin
     target=$work/stock/usr/sbin/nginx
-    bundle=$work/nginx.lpatch
-    same_build "$target" "$tree/objs/nginx"
-
-    say "the patch"
     # The third fix, CVE-2026-42533, gives functions that the configuration in memory points to another type: refused
     # (type-layout), since a configuration that was read before would call them the old way.
-    diffs_of '*CVE-2026-56434*' '*CVE-2026-60005*'
-    time patchbuild build --source "$tree" --compile-commands "$work/compile_commands.json" "${diffs[@]}" \
-        --target "$target" --symbols "$tree/objs/nginx" --id nginx-deb12u10 "${cves[@]}" -o "$bundle"
-    show_functions "$bundle"
+    package_bundle "nginx=$old" --to "$new" --partial
 }
 
 # start_nginx: a master with two workers that answers on $port; sets $master and $workers.
