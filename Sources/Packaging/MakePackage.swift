@@ -107,7 +107,8 @@ private struct PackageWork: Sendable {
         var outcome = PackageOutcome(name: asked.name, from: from.version, to: to?.version, settled)
         outcome.path = output
         outcome.notes =
-            official.notes + shipped.unknown.map { "\($0): the build here left no symbols for it, so it is left out" }
+            official.notes
+            + shipped.unknown.map { "\($0): the build here did not link it, so that nothing is known of it" }
             + outcome.targets.compactMap { noteInstalled($0, official.packages, installed) } + outcome.notes
         return outcome
     }
@@ -152,14 +153,17 @@ private struct PackageWork: Sendable {
         }
         var result = SettledFixes(verdicts: try patch.verdicts(settlement, selected))
         (result.closed, result.open) = closedAndOpen(result.verdicts, others: others)
-        guard let bundle = settlement.bundle, settlement.refused.isEmpty || request.partial else { return result }
+        guard var bundle = settlement.bundle, settlement.refused.isEmpty || request.partial else { return result }
         let earned = PackagePatch.Claims(cves: result.closed, remarks: remarks(result))
-        result.bundle = bundle
-        // What it says of itself is known only now.
-        if earned != claims, case .built(let again) = try await patch.attempt(settlement.accepted, earned) {
-            result.bundle = again
+        if earned != claims {
+            // What it may say of itself is known only now.
+            guard case .built(let again) = try await patch.attempt(settlement.accepted, earned) else {
+                throw Failure("the bundle that was built just now can't be built again; is the cache being changed?")
+            }
+            bundle = again
         }
-        result.targets = try patch.packagedTargets(of: settlement.accepted, in: result.bundle)
+        result.bundle = bundle
+        result.targets = patch.packagedTargets(in: bundle)
         return result
     }
 

@@ -82,8 +82,14 @@ extension PackageOutcome {
                 verdict.cves.isEmpty || verdict.name.contains(verdict.cves[0])
                 ? "" : " (\(verdict.cves.joined(separator: ", ")))"
             lines.append("  \(verdict.verdict.words)  \(verdict.name)\(cves)" + (verdict.why.map { ": \($0)" } ?? ""))
-            for refusal in verdict.refused {
-                lines += refusal.description.split(separator: "\n").map { "      " + $0 }
+            if let first = verdicts.first(where: { $0.refused == verdict.refused }), first != verdict,
+                !first.refused.isEmpty
+            {
+                lines.append("      with \(first.name), as a fix of the same CVE")
+            } else {
+                for refusal in verdict.refused {
+                    lines += refusal.description.split(separator: "\n").map { "      " + $0 }
+                }
             }
         }
         lines += targets.map { "target: \($0.file) of \($0.package) (build-id \($0.buildID))" }

@@ -33,24 +33,37 @@ struct PackagePatch: Sendable {
         try touchedPaths(of: fix).map { root + "/" + $0 }
     }
 
-    /// The official files that fixes reach, each with the file that has its symbols.
-    func targets(of fixes: [Fix]) throws -> [TargetFiles] {
-        try shipped.reached(by: fixes.flatMap(touched)).compactMap { file in
-            officialFile(of: file, in: official).map { TargetFiles(path: $0.path, symbols: file.symbols) }
+    /// The official files of some that the build here made, each with the file that has its symbols.
+    /// - Throws: `Refusals` package-source where one can't be had: it would stay as it is.
+    private func targets(_ files: [ShippedFile]) throws -> [TargetFiles] {
+        var refusals: [Refusal] = []
+        var targets: [TargetFiles] = []
+        for file in files {
+            guard let symbols = file.symbols, let path = officialFile(of: file, in: official)?.path else {
+                let why =
+                    file.symbols == nil ? "the build here left no symbols of it" : "its official build can't be had"
+                refusals.append(
+                    Refusal(
+                        .packageSource, subject: "\(file.path) of \(file.package)",
+                        why: "it was made of what the fix touches, but \(why), so that it would stay without the fix"))
+                continue
+            }
+            targets.append(TargetFiles(path: path, symbols: symbols))
         }
+        guard refusals.isEmpty else { throw Refusals(refusals) }
+        return targets
     }
 
     /// - Throws: what is no verdict about the fixes: `Failure`, `JobFailure`.
     func attempt(_ fixes: [Fix], _ claims: Claims) async throws -> Attempt {
         do {
-            let targets = try targets(of: fixes)
-            guard !targets.isEmpty else { return .nothing([unread(fixes)]) }
-            let input = PatchInput.diffs(source: root, compileCommands: package.shipped, diffs: fixes.map(\.path))
-            var options = BuildOptions(input: input, targets: targets, output: output)
-            options.allowed = allowed
-            options.cves = claims.cves
-            options.remarks = [remark] + claims.remarks
-            return .built(try await buildBundle(options))
+            let reached = shipped.reached(by: try fixes.flatMap(touched))
+            // Where no file is reached, it is for the build to say why nothing has to be done.
+            let whole = reached.isEmpty
+            let bundle = try await build(fixes, for: whole ? usable : targets(reached), claims)
+            // A unit of no target may be one of a file that only a repeated build has reached.
+            guard !whole, !bundle.homeless.isEmpty else { return .built(bundle) }
+            return .built(try await build(fixes, for: usable, claims))
         } catch {
             let refusals: [Refusal]
             switch error {
@@ -63,10 +76,16 @@ struct PackagePatch: Sendable {
         }
     }
 
-    private func unread(_ fixes: [Fix]) -> Refusal {
-        Refusal(
-            .nothingToPatch, subject: fixes.map(\.name).joined(separator: ", "),
-            why: "nothing that the package ships was made of the files that it touches")
+    /// All targets that can be had.
+    private var usable: [TargetFiles] { shipped.files.compactMap { try? targets([$0]).first } }
+
+    private func build(_ fixes: [Fix], for targets: [TargetFiles], _ claims: Claims) async throws -> BuiltBundle {
+        let input = PatchInput.diffs(source: root, compileCommands: package.shipped, diffs: fixes.map(\.path))
+        var options = BuildOptions(input: input, targets: targets, output: output)
+        options.allowed = allowed
+        options.cves = claims.cves
+        options.remarks = [remark] + claims.remarks
+        return try await buildBundle(options)
     }
 
     /// What became of each fix, in their order.
@@ -77,7 +96,9 @@ struct PackagePatch: Sendable {
                 return FixVerdict(name: fix.name, cves: fix.cves, verdict: .refused, refused: refused.refusals)
             }
             let paths = try touched(by: fix)
-            if shipped.reached(by: paths).isEmpty { return idle(fix, unread([fix]).why) }
+            if shipped.reached(by: paths).isEmpty {
+                return idle(fix, "nothing that the package ships was made of the files that it touches")
+            }
             if let why = settlement.idle[fix.name] { return idle(fix, why) }
             if behind.isDisjoint(with: paths) {
                 return idle(fix, "what it touches compiles to the same code as before")
@@ -87,9 +108,9 @@ struct PackagePatch: Sendable {
     }
 
     /// Those of the official files that the bundle patches.
-    func packagedTargets(of fixes: [Fix], in bundle: BuiltBundle?) throws -> [PackagedTarget] {
-        let patched = Set(bundle?.manifest.targets.map(\.buildID) ?? [])
-        return try shipped.reached(by: fixes.flatMap(touched)).compactMap { officialFile(of: $0, in: official)?.target }
+    func packagedTargets(in bundle: BuiltBundle) -> [PackagedTarget] {
+        let patched = Set(bundle.manifest.targets.map(\.buildID))
+        return shipped.files.compactMap { officialFile(of: $0, in: official)?.target }
             .filter { patched.contains($0.buildID) }
     }
 

@@ -59,11 +59,12 @@ struct PrivateApt: Sendable {
     /// Fetches the lists, unless that was done within the last hour.
     ///
     /// A package source that can't be reached does not matter as long as others have the package.
-    func update(again: Bool = false) async throws {
+    func update() async throws {
         try await folder.locked(waits: true) {
             var status = stat()
-            if !again, stat(updated, &status) == 0, time(nil) - status.st_mtim.tv_sec < 3600 { return }
-            let result = try await run(job("apt-get", options + ["-o", "Acquire::http::Timeout=30", "update"]))
+            if stat(updated, &status) == 0, time(nil) - status.st_mtim.tv_sec < 3600 { return }
+            let result = try await run(
+                job("apt-get", options + ["-o", "Acquire::http::Timeout=30", "-o", "Acquire::Retries=1", "update"]))
             let lists = names(in: folder.path + "/lists").contains {
                 $0.hasSuffix("Sources") || $0.contains("_Sources")
             }

@@ -35,10 +35,14 @@ func recordedPackage(_ version: SourceVersion, apt: PrivateApt, folder: CacheFol
         try await build(tree, directory: directory, say: say)
         try await unpackBuilt(in: directory)
         let package = try package(in: directory, of: version)
-        try writeRecord(ShippedFiles(package).graphOfShipped, of: package.database, to: package.shipped)
+        // Packages would be written outside of the tree, which a repeated build must not do.
+        try writeRecord(
+            ShippedFiles(package).graphOfShipped, of: package.database, to: package.shipped,
+            rebuild: ["dpkg-buildpackage", "--rules-target=clean,build"])
         return true
     }
-    return try package(in: directory ?? folder.path, of: version)
+    guard let directory else { throw Failure("nothing was built in \(folder.path)") }
+    return try package(in: directory, of: version)
 }
 
 private func package(in directory: String, of version: SourceVersion) throws -> RecordedPackage {

@@ -10,9 +10,9 @@ struct ShippedFile: Sendable {
     var package: String
     /// Relative to the root of the file system: `usr/bin/redis-server`.
     var path: String
-    /// The file with symbols that it was made from.
-    var symbols: String
-    /// Numbers of the files, in the graph, that the link and all behind it have read.
+    /// The file with symbols that it was made from; nil where the build left none.
+    var symbols: String?
+    /// Numbers of the files, in the graph, that the link and all behind it have read, or looked for in vain.
     fileprivate var sources: Set<Int>
 }
 
@@ -20,7 +20,7 @@ struct ShippedFile: Sendable {
 struct ShippedFiles: Sendable {
     let graph: RecordedGraph
     let files: [ShippedFile]
-    /// Programs and libraries of the binary packages of which the build left no file with symbols.
+    /// Programs and libraries of the binary packages that the build did not link.
     let unknown: [String]
     private let numbers: [String: Int]
 
@@ -38,13 +38,17 @@ struct ShippedFiles: Sendable {
             let root = package.packages + "/" + name
             for path in try SourceChanges.files(below: root).sorted()
             where linkKind(ofFile: root + "/" + path) == .linked {
-                guard let version = links.withSymbols(of: root + "/" + path) else {
+                guard let link = links.origin(of: root + "/" + path) else {
                     unknown.append(path)
                     continue
                 }
-                let sources = Set(graph.behind([version]).versions.map { graph.versions[$0].path })
-                let symbols = graph.paths[graph.versions[version].path]
-                files.append(ShippedFile(package: name, path: path, symbols: symbols, sources: sources))
+                let behind = graph.behind([link.version])
+                let read = behind.versions.map { graph.versions[$0].path }
+                let missed = behind.processes.flatMap { graph.processes[$0].missed }
+                files.append(
+                    ShippedFile(
+                        package: name, path: path, symbols: link.hasSymbols ? link.path : nil,
+                        sources: Set(read + missed)))
             }
         }
         self.files = files
@@ -59,7 +63,7 @@ struct ShippedFiles: Sendable {
 
     /// The graph in which these files alone are linked: what only tests and other programs of the tree read has no say.
     var graphOfShipped: RecordedGraph {
-        let paths = Set(files.map(\.symbols))
+        let paths = Set(files.compactMap(\.symbols))
         var part = graph
         for (number, version) in graph.versions.enumerated() where version.kind == .linked {
             if !paths.contains(graph.paths[version.path]) { part.versions[number].kind = nil }
@@ -68,15 +72,16 @@ struct ShippedFiles: Sendable {
     }
 }
 
+/// A file that the build linked.
+private struct Link {
+    var version: Int
+    var path: String
+    var buildID: String?
+    var hasSymbols: Bool
+}
+
 /// The files that the build linked, by their build-id.
 private struct LinkedFiles {
-    private struct Link {
-        var version: Int
-        var path: String
-        var buildID: String?
-        var hasSymbols: Bool
-    }
-
     private let links: [Link]
 
     init(_ graph: RecordedGraph) {
@@ -91,14 +96,15 @@ private struct LinkedFiles {
         }
     }
 
-    /// The link that a stripped file was copied from; else, where the link was repeated when it was installed (libtool), one of
-    /// the same name.
-    func withSymbols(of path: String) -> Int? {
+    /// The link that a file of a package was copied from: with symbols if there is one. Else, where the link was repeated when
+    /// it was installed (libtool), one of the same name.
+    func origin(of path: String) -> Link? {
         guard let file = try? ObjectFile.read(path: path) else { return nil }
-        let usable = links.filter(\.hasSymbols)
-        let same = usable.filter { $0.buildID != nil && $0.buildID == file.buildID }
-        let alike = usable.filter { baseName($0.path) == baseName(path) }
+        let same = links.filter { $0.buildID != nil && $0.buildID == file.buildID }
+        let alike = links.filter { $0.hasSymbols && baseName($0.path) == baseName(path) }
         // What was linked first has no copying command behind it.
-        return (same.isEmpty ? alike : same).min { $0.version < $1.version }?.version
+        return first(same.filter(\.hasSymbols)) ?? first(alike) ?? first(same)
     }
+
+    private func first(_ some: [Link]) -> Link? { some.min { $0.version < $1.version } }
 }

@@ -17,6 +17,8 @@ package struct BuiltBundle: Sendable {
     package var stages: [StageClock.Stage]
     /// What the reader should know, though nothing was refused.
     package var notes: [String]
+    /// Units that change and are not part of any given target.
+    package var homeless: [String] = []
 }
 
 /// Builds a bundle, by the stages of the design in their order; each takes the values of those before it.
@@ -51,7 +53,8 @@ package func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     let (manifest, bytes) = try makeBundle(id: options.bundleID, modules: modules, metadata: metadata, review: review)
     clock.lap("pack")
     let notes = compiled.notes + planned.notes + describeGroups(manifest) + metadata.review
-    return BuiltBundle(manifest: manifest, bytes: bytes, stages: clock.stages, notes: notes)
+    return BuiltBundle(
+        manifest: manifest, bytes: bytes, stages: clock.stages, notes: notes, homeless: planned.homeless)
 }
 
 /// A patch that the guard has let pass, before anything of it is linked.
@@ -67,6 +70,7 @@ struct PlannedPatch {
     var decisions: [Decision]
     var debug: DebugFacts
     var constants: [ConstantChange]
+    var homeless: [String]
     var notes: [String]
 }
 
@@ -115,6 +119,7 @@ func planPatch(
     return PlannedPatch(
         compared: compared, matched: matched, targets: patched.map { held[$0] },
         values: patched.map { verdict.values[$0] }, decisions: verdict.decisions, debug: debug, constants: constants,
+        homeless: homeless.map(\.unit.name),
         notes: foreign + homeless.map { "\($0.unit.name): changes, but is not part of any given target" }
             + noteTargets(held.map(\.target.image), patched: patched) + verdict.notes)
 }

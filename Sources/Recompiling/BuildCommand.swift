@@ -12,7 +12,8 @@ struct BuildCommand: Codable, Hashable {
         self.arguments = arguments
         directory = place.directory
         let names = [
-            "CC", "CXX", "CPP", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "DEB_BUILD_OPTIONS", "DEB_BUILD_PROFILES",
+            "PATH", "CC", "CXX", "CPP", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "DEB_BUILD_OPTIONS",
+            "DEB_BUILD_PROFILES",
             "SOURCE_DATE_EPOCH",
         ]
         let values = names.compactMap { name -> (String, String)? in

@@ -78,11 +78,16 @@ package func record(
 /// - Parameters:
 ///   - graph: the earlier record's, in which only some linked files are called so.
 ///   - earlier: the file of compile commands of the whole record.
+///   - rebuild: what repeats as much of the build as generators need.
 /// - Throws: `Failure`.
-package func writeRecord(_ graph: RecordedGraph, of earlier: String, to output: String) throws {
+package func writeRecord(
+    _ graph: RecordedGraph, of earlier: String, to output: String, rebuild: [String]
+) throws {
     try graph.write(to: graphPath(besides: output))
     try write(linkedCompilations(graph).map(RecordedEntry.init), to: output)
-    BuildCommand.read(besides: earlier)?.write(besides: output)
+    var command = BuildCommand.read(besides: earlier)
+    command?.arguments = rebuild
+    command?.write(besides: output)
 }
 
 /// The files that compilers have read for what lies behind a record's linked files, absolute.

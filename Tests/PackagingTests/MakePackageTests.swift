@@ -37,12 +37,14 @@ private func bundle(_ outcome: PackageOutcome) throws -> Bundle {
     .needs("apt-get", "dpkg-buildpackage", "dpkg-scanpackages", "dpkg-checkbuilddeps", "fakeroot", "patch"),
     .serialized)
 struct MakePackageTests {
-    /// The fix is patched, a changed start value is refused, and for a text and an unshipped program there is nothing to do.
+    /// The fix is patched, a changed start value and other flags are refused, and for a text and an unshipped program there is
+    /// nothing to do.
     private let patches = [
         ("CVE-2031-0001.patch", "greet.c", "s/count > 100/count > 10/"),
         ("readme.patch", "README", "s/nothing/something/"),
         ("0003-limit.patch", "greet.c", "s/limit = 50/limit = 60/"),
         ("CVE-2031-0004.patch", "probe.c", "s/return 0/return 1/"),
+        ("0005-flags.patch", "Makefile", "s/-O2/-O1/"),
     ].map { (name: $0.0, file: $0.1, edit: $0.2) }
 
     @Test func `from a version to a bundle for its official program, and what can't be patched is said for each fix`()
@@ -53,10 +55,11 @@ struct MakePackageTests {
         try archive.addVersion("1.0-2", says: "0003-limit.patch: CVE-2031-0003", patches: patches)
 
         let refused = try await archive.package("hello-mini=1.0-1")
-        let verdicts: [FixVerdict.Verdict] = [.patched, .nothingToPatch, .refused, .nothingToPatch]
+        let verdicts: [FixVerdict.Verdict] = [.patched, .nothingToPatch, .refused, .nothingToPatch, .refused]
         #expect(refused.verdicts.map(\.verdict) == verdicts)
         #expect(refused.bytes == nil && refused.from == "1.0-1" && refused.to == "1.0-2")
-        #expect(refused.verdicts.map { $0.refused.map(\.rule) } == [[], [], ["data-initial-value"], []])
+        #expect(
+            refused.verdicts.map { $0.refused.map(\.rule) } == [[], [], ["data-initial-value"], [], ["unread-source"]])
         #expect(refused.open == ["CVE-2031-0003"], "\(refused.text)")
 
         let remarks = Remarks()
