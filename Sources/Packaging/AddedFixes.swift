@@ -56,7 +56,7 @@ private func addedPatches(from old: SourceTree, to new: SourceTree) -> [String]?
 
 /// What a patch changes, without its header and the places and times that a refresh moves.
 private func patchBody(_ text: String) -> [Substring] {
-    text.dropFirst(diffHeader(text).count).split(separator: "\n").filter { line in
+    diffParts(text).body.filter { line in
         !["@@", "--- ", "+++ ", "diff ", "index ", "Index: ", "==="].contains(where: line.hasPrefix)
     }
 }

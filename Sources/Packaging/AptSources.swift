@@ -5,7 +5,7 @@ enum AptSources {
     /// Comments and discs are left out. Options stand.
     static func withSourcePackages(lines text: String) -> String {
         var result: [String] = []
-        for line in text.split(separator: "\n") {
+        for line in text.split(whereSeparator: \.isNewline) {
             let entry = trimmed(line.prefix { $0 != "#" })
             guard let type = entry.split(whereSeparator: \.isWhitespace).first, !entry.contains("cdrom:"),
                 type == "deb" || type == "deb-src"

@@ -10,7 +10,7 @@ struct ChangelogEntry: Sendable, Hashable {
 /// The entries of `debian/changelog`, the newest first.
 func changelogEntries(_ text: String) -> [ChangelogEntry] {
     var entries: [ChangelogEntry] = []
-    for line in text.split(separator: "\n") {
+    for line in text.split(whereSeparator: \.isNewline) {
         if let version = headingVersion(line) {
             entries.append(ChangelogEntry(version: version, items: []))
         } else if let last = entries.indices.last, !line.hasPrefix(" -- ") {
@@ -55,7 +55,7 @@ func vulnerabilities(in text: String) -> [String] {
 /// The CVEs that a fix is for: what its file's name and the text above it (DEP-3) say; where they say nothing, what items of
 /// the changelog say that name its file. (An item may name several fixes.)
 func vulnerabilities(ofFix name: String, text: String, changelog: [ChangelogEntry]) -> [String] {
-    let own = vulnerabilities(in: name + "\n" + diffHeader(text))
+    let own = vulnerabilities(in: name + "\n" + diffParts(text).header)
     guard own.isEmpty else { return own }
     let file = name.split(separator: "/").last.map(String.init) ?? name
     let items = changelog.flatMap(\.items).filter { names($0, file: file) }
@@ -71,12 +71,10 @@ private func names(_ item: String, file: String) -> Bool {
     }
 }
 
-/// What stands above the first file of a diff.
-func diffHeader(_ text: String) -> String {
-    var header: [Substring] = []
-    for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
-        if line.hasPrefix("--- ") || line.hasPrefix("diff ") || line.hasPrefix("Index: ") { break }
-        header.append(line)
-    }
-    return header.joined(separator: "\n")
+/// What stands above the first file of a diff, and the rest of its lines.
+func diffParts(_ text: String) -> (header: String, body: ArraySlice<Substring>) {
+    let lines = text.split(whereSeparator: \.isNewline)
+    let start =
+        lines.firstIndex { line in ["--- ", "diff ", "Index: "].contains(where: line.hasPrefix) } ?? lines.endIndex
+    return (lines[..<start].joined(separator: "\n"), lines[start...])
 }

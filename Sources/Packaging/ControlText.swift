@@ -25,7 +25,7 @@ struct Stanza: Sendable, Hashable {
 func stanzas(of text: String) -> [Stanza] {
     var result: [Stanza] = []
     var stanza = Stanza()
-    for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+    for line in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline) {
         if line.hasPrefix("#") { continue }
         if line.allSatisfy({ $0 == " " || $0 == "\t" || $0 == "\r" }) {
             if !stanza.fields.isEmpty { result.append(stanza) }

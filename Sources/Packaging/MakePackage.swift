@@ -139,7 +139,8 @@ private struct PackageWork: Sendable {
     private var output: String {
         let end = to?.fileVersion ?? request.diffs.first.map { String(baseName($0).prefix { $0 != "." }) } ?? "patch"
         let name = "\(asked.name)_\(from.fileVersion)_\(end)"
-        let plain = String(name.map { $0.isASCII && ($0.isLetter || $0.isNumber || "._+-~".contains($0)) ? $0 : "-" })
+        let plain = String(
+            name.map { $0.isASCII && ($0.isLetter || $0.isNumber || "._+-~".contains($0)) ? $0 : "-" }.prefix(120))
         return (request.directory.hasSuffix("/") ? request.directory : request.directory + "/") + plain + ".lpatch"
     }
 

@@ -77,21 +77,7 @@ extension PackageOutcome {
     /// Made for reading.
     package var text: String {
         var lines = ["\(name) \(from)" + (to.map { ", fixes of \($0)" } ?? "")]
-        for verdict in verdicts {
-            let cves =
-                verdict.cves.isEmpty || verdict.name.contains(verdict.cves[0])
-                ? "" : " (\(verdict.cves.joined(separator: ", ")))"
-            lines.append("  \(verdict.verdict.words)  \(verdict.name)\(cves)" + (verdict.why.map { ": \($0)" } ?? ""))
-            if let first = verdicts.first(where: { $0.refused == verdict.refused }), first != verdict,
-                !first.refused.isEmpty
-            {
-                lines.append("      with \(first.name), as a fix of the same CVE")
-            } else {
-                for refusal in verdict.refused {
-                    lines += refusal.description.split(separator: "\n").map { "      " + $0 }
-                }
-            }
-        }
+        lines += verdicts.flatMap(lines(of:))
         lines += targets.map { "target: \($0.file) of \($0.package) (build-id \($0.buildID))" }
         if !closed.isEmpty, bytes != nil { lines.append("closes: " + closed.joined(separator: ", ")) }
         if !open.isEmpty { lines.append("stays open: " + open.joined(separator: ", ")) }
@@ -99,6 +85,20 @@ extension PackageOutcome {
         lines += notes.filter { !$0.hasSuffix(Self.notPart) }.map { "note: \($0)" }
         if !unread.isEmpty { lines.append("note: \(unread.count) of the touched files have no part in what was built") }
         return lines.joined(separator: "\n")
+    }
+
+    private func lines(of verdict: FixVerdict) -> [String] {
+        let isNamed = verdict.cves.first.map(verdict.name.contains) ?? true
+        let cves = isNamed ? "" : " (\(verdict.cves.joined(separator: ", ")))"
+        let line = "  \(verdict.verdict.words)  \(verdict.name)\(cves)" + (verdict.why.map { ": \($0)" } ?? "")
+        if let first = verdicts.first(where: { $0.refused == verdict.refused }), first != verdict,
+            !first.refused.isEmpty
+        {
+            return [line, "      with \(first.name), as a fix of the same CVE"]
+        }
+        let shown = verdict.refused.prefix(4).flatMap { $0.description.split(separator: "\n").map { "      " + $0 } }
+        let more = verdict.refused.count - 4
+        return [line] + shown + (more > 0 ? ["      and \(more) more findings; --json has them all"] : [])
     }
 
     /// The ending of a note on test data and the like, of which a fix may have many.

@@ -34,7 +34,7 @@ struct SourceTree: Sendable {
 
 /// The names in a series of patches, as quilt reads it: options and comments stand behind them.
 func patchNames(series text: String) -> [String] {
-    text.split(separator: "\n").compactMap { line in
+    text.split(whereSeparator: \.isNewline).compactMap { line in
         line.prefix { $0 != "#" }.split(whereSeparator: \.isWhitespace).first.map(String.init)
     }
 }

@@ -9,14 +9,14 @@ struct MakePackage: AsyncParsableCommand {
         commandName: "package",
         abstract: "Make a patch bundle for a package of the distribution.",
         discussion: """
-            NAME is a binary package, such as redis-server, or a source package, such as redis. Without a version the
+            NAME is a binary package, such as redis-server, or a source package, such as redis. Without a version, the \
             installed one is meant.
 
-            The source of that version is fetched from the machine's own package sources and built as the distribution
-            builds it, and the build is recorded. The fixes are the patches that a newer version adds. The bundle is for the
+            The source of that version is fetched from the machine's own package sources and built as the distribution \
+            builds it, and the build is recorded. The fixes are the patches that a newer version adds. The bundle is for the \
             official programs and libraries that they reach. Builds are kept in $XDG_CACHE_HOME/patchbuild/packages.
 
-            Root installs what the build needs (apt-get build-dep). Another user needs sudo without a password, or is told
+            Root installs what the build needs (apt-get build-dep). Another user needs sudo without a password, or is told \
             what root has to install. /etc/apt is only read.
             """)
 

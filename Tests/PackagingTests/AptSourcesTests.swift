@@ -89,6 +89,16 @@ import Testing
             AptSources.withSourcePackages(stanzas: text) == "Types: deb-src\nURIs: http://deb.example/\nSuites: x\n")
     }
 
+    @Test func `lines may end as on other systems`() {
+        #expect(
+            AptSources.withSourcePackages(
+                lines: "deb http://deb.example x main\r\ndeb-src http://two.example y main\r\n")
+                == "deb http://deb.example x main\ndeb-src http://deb.example x main\ndeb-src http://two.example y main\n"
+        )
+        let stanza = "Types: deb\r\nURIs: http://deb.example\r\n\r\nTypes: deb\r\nURIs: http://two.example\r\n"
+        #expect(stanzas(of: stanza).map { $0["URIs"] } == ["http://deb.example", "http://two.example"])
+    }
+
     @Test func `texts that are no package sources give nothing`() {
         for text in ["", "\n\n", ":", ": :\n :", " deb", "#", "Types deb", "[deb] x", "\u{0}\u{FF}: x\n"] {
             #expect(AptSources.withSourcePackages(stanzas: text) == "")
