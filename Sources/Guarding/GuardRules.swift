@@ -66,6 +66,8 @@ package let guardRules: [GuardRule] = [
         .patch { $0.debug.callbackFindings(homeless: $0.homeless, exported: $0.exported, imported: $0.imported) }),
     GuardRule(.changedSignature, .patch { guardCallbacks($0) }),
     GuardRule(.meaning, .patch { guardMeaning($0.constants) }),
+    GuardRule(
+        .meaning, .patch { patch in patch.targets.flatMap { guardAllocations($0, constants: patch.constants) } }),
 
     // Code of the target that was not compiled again.
     GuardRule(.unmatchedFunction, .target { guardCoverage($0.compared, held: $0.units, in: $0.target) }),

@@ -1,0 +1,121 @@
+import CodeModel
+import Comparing
+import ElfFormat
+import MachineCode
+import Matching
+import ObjectFiles
+
+/// A size that grows in an allocation, and that another changed function relies on: what was allocated before the switch has
+/// room for the old one. Whatever spelled it, literals too, the code shows it (trap literal-allocation).
+func guardAllocations(_ target: GuardedTarget, constants: [ConstantChange]) -> [Finding] {
+    let functions = target.units.flatMap { unit in
+        unit.changes.functions.keys.sorted().compactMap { ChangedNumbers(of: $0, in: unit) }
+    }
+    return functions.enumerated().flatMap { index, allocator in
+        allocator.grownAllocations.compactMap { change -> Finding? in
+            // A constant with a name is asked about by its name.
+            let isNamed = constants.contains {
+                $0.finding != nil && $0.old == String(change.old) && $0.new == String(change.new)
+            }
+            let user = functions.enumerated().first { $0.offset != index && $0.element.relies(on: change.new) }
+            guard !isNamed, let user else { return nil }
+            return Finding(
+                subject: "\(allocator.name) (\(allocator.unit))",
+                why:
+                    "it allocates by \(change.new) instead of \(change.old), and \(user.element.name) relies on the same"
+                    + " number; what was allocated before has the old size")
+        }
+    }
+}
+
+/// The numbers in the code of a changed function, as they were and as they are.
+private struct ChangedNumbers {
+    let name: String
+    let unit: String
+    private let before: NumberedCode
+    private let after: NumberedCode
+
+    init?(of function: EntityIndex, in unit: MatchedUnit) {
+        guard let original = unit.correlation.originalOf[function] else { return nil }
+        name = unit.new.entities[function].name
+        self.unit = unit.name
+        before = NumberedCode(unit.original, original)
+        after = NumberedCode(unit.new, function)
+    }
+
+    /// Arguments of allocating calls that are new, each with a lesser one that is gone.
+    var grownAllocations: [(old: Int64, new: Int64)] {
+        let gone = before.allocated.subtracting(after.allocated).sorted()
+        return after.allocated.subtracting(before.allocated).sorted().compactMap { new in
+            gone.last { $0 > 0 && $0 < new }.map { ($0, new) }
+        }
+    }
+
+    /// Its code has the number, the last one below it, or a count of words of that size, and had not.
+    func relies(on number: Int64) -> Bool {
+        let forms = [number, number - 1] + [2, 4, 8, 16].filter { number % $0 == 0 }.map { number / $0 }
+        return forms.contains { $0 > 1 && after.numbers.contains($0) && !before.numbers.contains($0) }
+    }
+}
+
+/// What a function's code says in numbers.
+private struct NumberedCode {
+    /// Immediate values and distances of addresses.
+    private(set) var numbers: Set<Int64> = []
+    /// Those that are an argument of a call that allocates.
+    private(set) var allocated: Set<Int64> = []
+
+    init(_ view: ObjectView, _ function: EntityIndex) {
+        let flow = FunctionFlow(view, of: function)
+        var arguments: [Register: Int64] = [:]
+        for place in flow.order {
+            guard let node = flow.nodes[place] else { continue }
+            let instruction = node.instruction
+            let isTailCall = instruction.kind == .jump && !node.relocations.isEmpty
+            if instruction.kind == .call || isTailCall {
+                if let call = node.relocations.first, view.allocates(call, in: place.section) {
+                    allocated.formUnion(arguments.values)
+                }
+                arguments = [:]
+                continue
+            }
+            for register in instruction.registersWritten.registers { arguments[register] = nil }
+            guard node.relocations.isEmpty, instruction.target == nil else { continue }
+            let found = instruction.numbers
+            numbers.formUnion(found)
+            if instruction.operation == .mov, let register = instruction.explicitOperands.first?.register?.register,
+                RegisterSet.arguments(first: 6).contains(register), let number = found.first
+            {
+                arguments[register] = number
+            }
+        }
+        numbers.formUnion(allocated)
+    }
+}
+
+extension Instruction {
+    /// None for what makes room on the stack or reads there.
+    fileprivate var numbers: [Int64] {
+        if explicitOperands.first?.register?.register == .rsp { return [] }
+        return explicitOperands.compactMap { operand in
+            if let memory = operand.memory {
+                return memory.registers.contains(.rsp) || memory.displacement == 0 ? nil : memory.displacement
+            }
+            return operand.immediate
+        }
+    }
+}
+
+extension ObjectView {
+    fileprivate func allocates(_ call: Relocation, in section: SectionIndex) -> Bool {
+        let name: String
+        switch referent(of: call, in: file.sections[section]) {
+        case .undefined(let symbol, _): name = symbol
+        case .entity(let number, _): name = entities[number].name
+        default: return false
+        }
+        // `operator new`, and what containers of C++ make room by.
+        let marks = ["alloc", "_Znw", "_Zna", "memalign", "mmap", "sbrk", "6resize", "7reserve", "_new"]
+        return marks.contains { name.contains($0) }
+    }
+}
