@@ -145,7 +145,11 @@ extension EndToEnd {
             ]
             try expectRefusal("changed-signature", try program.build(edits, target: main))
             let both = try program.build(
-                edits, ["--target", program.directory + "/lib.so", "--allow", "type-layout=kept"], target: main)
+                edits,
+                [
+                    "--target", program.directory + "/lib.so", "--allow", "type-layout=kept",
+                    "--allow", "changed-signature=happen",
+                ], target: main)
             #expect(both.status == 0, "\(both)")
             let own = try program.build(
                 [body, .init(file: "lib.c", old: "+ 1", new: "+ 2")], target: main)
