@@ -8,7 +8,7 @@ import Toolchain
 func requireBuildDependencies(of tree: SourceTree, source: SourceVersion, apt: PrivateApt, say: Say) async throws {
     let check = try await run(job("dpkg-checkbuilddeps", [], in: tree.path))
     if check.status == 0 { return }
-    let missing = trimmed(check.errorText.split(separator: "\n").last?.split(separator: ":").last ?? "")
+    let missing = unmetDependencies(check.errorText)
     let command = apt.buildDependencies(of: source)
     guard let asRoot = try await rootCommand() else {
         throw Refusal(
@@ -24,6 +24,11 @@ func requireBuildDependencies(of tree: SourceTree, source: SourceVersion, apt: P
         .packageSource, subject: source.source,
         why: "what it needs to be built can't be installed: \(reason(result))",
         remedy: "install it by hand, then try again: " + missing)
+}
+
+/// What dpkg-checkbuilddeps lists: `… Unmet build dependencies: debhelper (>= 13) libx-dev:any`.
+func unmetDependencies(_ text: String) -> String {
+    text.firstRange(of: "dependencies:").map { trimmed(text[$0.upperBound...]) } ?? trimmed(text)
 }
 
 /// apt's own words for what went wrong.

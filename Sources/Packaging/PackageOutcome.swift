@@ -88,7 +88,7 @@ extension PackageOutcome {
     }
 
     private func lines(of verdict: FixVerdict) -> [String] {
-        let isNamed = verdict.cves.first.map(verdict.name.contains) ?? true
+        let isNamed = verdict.cves.allSatisfy(verdict.name.contains)
         let cves = isNamed ? "" : " (\(verdict.cves.joined(separator: ", ")))"
         let line = "  \(verdict.verdict.words)  \(verdict.name)\(cves)" + (verdict.why.map { ": \($0)" } ?? "")
         if let first = verdicts.first(where: { $0.refused == verdict.refused }), first != verdict,

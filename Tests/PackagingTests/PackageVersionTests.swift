@@ -61,6 +61,13 @@ import Testing
             ])
     }
 
+    @Test func `what a build misses is told as dpkg lists it`() {
+        let text =
+            "dpkg-checkbuilddeps: error: Unmet build dependencies: libx-dev:any (>= 3.5) debhelper-compat (= 13)\n"
+        #expect(unmetDependencies(text) == "libx-dev:any (>= 3.5) debhelper-compat (= 13)")
+        #expect(unmetDependencies("dpkg-checkbuilddeps: error: no control file\n").contains("no control file"))
+    }
+
     @Test(.needs("dpkg")) func `versions are sorted as dpkg does`() async throws {
         let versions = ["1.0-1+deb12u10", "1.0-1+deb12u9", "1:0.1-1", "1.0-1~bpo1", "1.0-1+deb12u9", "1.0-1"]
         #expect(
