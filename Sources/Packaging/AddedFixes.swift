@@ -10,48 +10,56 @@ struct Fix: Sendable, Hashable {
     var cves: [String]
 }
 
-/// The fixes that a newer version has over an older one.
+/// The fixes that a newer version has over an older one: the patches that the newer series adds, and where earlier patches were
+/// revised, what else differs between the trees, as one more diff in `directory`.
 ///
-/// Where the newer series of patches only adds to the older one, these are the added patches. Where it does not, or the original
-/// program is another version, or there is no series, it is the difference between the two trees, as one diff in `directory`.
+/// Where the original program is another version, or there is no series, or patches have gone, it is the whole difference.
 ///
 /// - Throws: `Refusal` nothing-to-patch.
 func addedFixes(from old: SourceTree, to new: SourceTree, directory: String) async throws -> [Fix] {
     let changelog = entries(new.changelog, after: old.version.version)
-    if let added = addedPatches(from: old, to: new) {
-        guard !added.isEmpty else {
-            throw Refusal(
-                .nothingToPatch, subject: "\(new.version.source) \(new.version.version)",
-                why: "its series of patches adds nothing to that of \(old.version.version)",
-                remedy: "nothing is to be done; or name another version with --to, or give fixes with --diff")
-        }
-        return added.map { name in
+    let path = "\(directory)/\(new.version.source)_\(new.version.fileVersion).diff"
+    if let change = seriesChange(from: old, to: new) {
+        let added = change.added.map { name in
             let text = text(ofFile: new.patch(name)) ?? ""
             return Fix(
                 name: name, path: new.patch(name), cves: vulnerabilities(ofFix: name, text: text, changelog: changelog))
         }
+        if change.revised.isEmpty, !added.isEmpty { return added }
+        let cves = vulnerabilities(in: change.revised.joined(separator: "\n"))
+        let rest = Fix(name: "revised: " + change.revised.joined(separator: ", "), path: path, cves: cves)
+        switch try await writeDifference(from: old, to: new, after: change.added, path: path) {
+        case .some(true): return added + [rest]
+        case .some(false) where !added.isEmpty: return added
+        case .some(false): throw nothingNew(old, new)
+        case nil: break
+        }
     }
-    let path = "\(directory)/\(new.version.source)_\(new.version.fileVersion).diff"
-    guard try await writeDifference(from: old, to: new, path: path) else {
-        throw Refusal(
-            .nothingToPatch, subject: "\(new.version.source) \(new.version.version)",
-            why: "its source is that of \(old.version.version), the packaging aside")
+    guard try await writeDifference(from: old, to: new, after: [], path: path) == true else {
+        throw nothingNew(old, new)
     }
-    let name = path.split(separator: "/").last.map(String.init) ?? path
-    return [Fix(name: name, path: path, cves: vulnerabilities(in: changelog.map(\.text).joined(separator: "\n")))]
+    return [
+        Fix(name: baseName(path), path: path, cves: vulnerabilities(in: changelog.map(\.text).joined(separator: "\n")))
+    ]
 }
 
-/// nil where the newer series is not the older one with more patches behind or between.
-private func addedPatches(from old: SourceTree, to new: SourceTree) -> [String]? {
-    guard old.version.upstream == new.version.upstream, let before = old.series, let after = new.series else {
-        return nil
+private func nothingNew(_ old: SourceTree, _ new: SourceTree) -> Refusal {
+    Refusal(
+        .nothingToPatch, subject: "\(new.version.source) \(new.version.version)",
+        why: "its source is that of \(old.version.version), the packaging aside",
+        remedy: "nothing is to be done; or name another version with --to, or give fixes with --diff")
+}
+
+/// The patches that a newer series adds, and those of the older one that have other contents now; nil where the newer series is
+/// not the older one with more patches behind or between.
+private func seriesChange(from old: SourceTree, to new: SourceTree) -> (added: [String], revised: [String])? {
+    guard old.version.upstream == new.version.upstream, let before = old.series, let after = new.series,
+        after.filter(before.contains) == before
+    else { return nil }
+    let revised = before.filter { name in
+        text(ofFile: old.patch(name)).map(patchBody) != text(ofFile: new.patch(name)).map(patchBody)
     }
-    let kept = after.filter(before.contains)
-    let isSame = { (name: String) in
-        text(ofFile: old.patch(name)).map(patchBody) == text(ofFile: new.patch(name)).map(patchBody)
-    }
-    guard kept == before, kept.allSatisfy(isSame) else { return nil }
-    return after.filter { !before.contains($0) }
+    return (after.filter { !before.contains($0) }, revised)
 }
 
 /// What a patch changes, without its header and the places and times that a refresh moves.
@@ -61,13 +69,29 @@ private func patchBody(_ text: String) -> [Substring] {
     }
 }
 
-/// - Returns: whether there is a difference.
-private func writeDifference(from old: SourceTree, to new: SourceTree, path: String) async throws -> Bool {
+/// Writes the difference between two trees, as they were before any build.
+///
+/// - Parameter added: patches of the newer tree that are applied to the older one before.
+/// - Returns: whether there is a difference; nil where one of the patches does not apply.
+private func writeDifference(
+    from old: SourceTree, to new: SourceTree, after added: [String], path: String
+) async throws -> Bool? {
     let scratch = try ScratchDirectory()
     defer { scratch.remove() }
-    // As it was before the build. Names as -p1 takes them.
-    let description = "\(old.path)/../\(old.unpacked.source)_\(old.unpacked.fileVersion).dsc"
-    try await run(job("dpkg-source", ["--no-check", "-x", description, "a"], in: scratch.path)).checked()
+    let folder = old.path + "/.."
+    guard let description = names(in: folder).last(where: { $0.hasSuffix(".dsc") }) else {
+        throw Failure("\(folder) has no source package any more; remove it")
+    }
+    // Names as -p1 takes them.
+    let tree = scratch.path + "/a"
+    try await run(job("dpkg-source", ["--no-check", "-x", folder + "/" + description, tree])).checked()
+    for name in old.removed.reversed() {
+        try await run(job("patch", ["-R", "-p1", "-s", "-i", "debian/patches/" + name], in: tree)).checked()
+    }
+    for name in added {
+        let apply = job("patch", ["-p1", "-s", "--no-backup-if-mismatch", "-i", new.patch(name)], in: tree)
+        guard try await run(apply).status == 0 else { return nil }
+    }
     try FileManager.default.createSymbolicLink(atPath: scratch.path + "/b", withDestinationPath: new.path)
     let arguments = ["-r", "-u", "-N", "--exclude=debian", "--exclude=.pc", "--exclude=.git", "a/", "b/"]
     let result = try await run(job("diff", arguments, in: scratch.path))

@@ -100,6 +100,18 @@ struct MakePackageTests {
         #expect(outcome.verdicts.map(\.cves) == [["CVE-2031-0001"]] && outcome.bytes != nil)
     }
 
+    @Test func `what a newer version changes in an earlier patch is a fix, too`() async throws {
+        let archive = try MiniArchive()
+        defer { archive.remove() }
+        try archive.addVersion("1.0-2", says: "First", patches: [patches[1]])
+        try archive.revise("readme.patch", edit: "s/+something/+something else/")
+        try archive.addVersion("1.0-3", says: "CVE-2031-0001", patches: [patches[0]])
+        let outcome = try await archive.package("hello-mini=1.0-2")
+        #expect(outcome.verdicts.map(\.name) == ["CVE-2031-0001.patch", "revised: readme.patch"])
+        #expect(outcome.verdicts.map(\.verdict) == [.patched, .nothingToPatch])
+        #expect(outcome.closed == ["CVE-2031-0001"])
+    }
+
     @Test func `what the archive does not have is refused by the rule package-source`() async throws {
         let archive = try MiniArchive()
         defer { archive.remove() }

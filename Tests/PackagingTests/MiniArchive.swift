@@ -75,6 +75,11 @@ struct MiniArchive {
         try list()
     }
 
+    /// A patch of the series has other contents from the next version on.
+    func revise(_ patch: String, edit: String) throws {
+        try shell("sed -i '\(edit)' hello-1.0/debian/patches/\(patch)")
+    }
+
     /// The original program has another version: with an edit, and no patches of the distribution.
     func newOriginal(_ version: String, edit: String, of file: String) throws {
         try shell(
