@@ -2,8 +2,8 @@ import Diagnostics
 
 /// `--allow RULE=SUBJECT`: an engineer's decision that a rule does not apply to a subject.
 package struct AllowedRule: Sendable, Hashable {
-    var rule: Rule
-    var subject: String
+    package var rule: Rule
+    package var subject: String
 
     /// - Throws: `UsageError` for an unknown rule, or one that can't be overridden.
     package init(_ argument: String) throws {

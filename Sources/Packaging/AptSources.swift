@@ -32,6 +32,35 @@ enum AptSources {
         return kept.map(\.text).joined(separator: "\n")
     }
 
+    /// Where a release is fetched from: the first address that the machine's package sources have for it.
+    static func address(of release: String, in configuration: String) -> String? {
+        let parts = names(in: configuration + "/sources.list.d").map { configuration + "/sources.list.d/" + $0 }
+        let files =
+            [configuration + "/sources.list"] + parts.filter { $0.hasSuffix(".list") || $0.hasSuffix(".sources") }
+        return files.lazy.compactMap { file in
+            text(ofFile: file).flatMap {
+                file.hasSuffix(".sources") ? address(of: release, stanzas: $0) : address(of: release, lines: $0)
+            }
+        }.first
+    }
+
+    static func address(of release: String, stanzas text: String) -> String? {
+        let ours = stanzas(of: withSourcePackages(stanzas: text)).first { stanza in
+            (stanza["Suites"] ?? "").split(whereSeparator: \.isWhitespace).contains { $0 == release }
+        }
+        return ours?["URIs"]?.split(whereSeparator: \.isWhitespace).first.map(String.init)
+    }
+
+    static func address(of release: String, lines text: String) -> String? {
+        for line in withSourcePackages(lines: text).split(separator: "\n") {
+            let words = line.split(separator: " ").drop { !$0.contains("://") }
+            if let address = words.first, words.dropFirst().first.map({ $0 == release }) == true {
+                return String(address)
+            }
+        }
+        return nil
+    }
+
     /// The words by which apt says no.
     private static func isEnabled(_ stanza: Stanza) -> Bool {
         guard let value = stanza["Enabled"] else { return true }

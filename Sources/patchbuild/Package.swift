@@ -17,7 +17,7 @@ struct MakePackage: AsyncParsableCommand {
             official programs and libraries that they reach. Builds are kept in $XDG_CACHE_HOME/patchbuild/packages.
 
             Root installs what the build needs (apt-get build-dep). Another user needs sudo without a password, or is told \
-            what root has to install. /etc/apt is only read.
+            what root has to install. /etc/apt is only read. With --chroot all of it happens in a root directory of its own.
             """)
 
     @Argument(help: "The package: NAME or NAME=VERSION.")
@@ -33,6 +33,8 @@ struct MakePackage: AsyncParsableCommand {
     var diff: [String] = []
     @Option(help: "RULE=SUBJECT: record the decision that a refusal does not apply.")
     var allow: [String] = []
+    @Flag(help: "Build in a clean root (mmdebstrap or debootstrap), so that nothing is installed on this machine.")
+    var chroot = false
     @Flag(help: "Leave refused fixes out. The bundle says which CVEs it closes and which it does not.")
     var partial = false
     @Option(name: .shortAndLong, help: "The directory for the bundle, NAME_FROM_TO.lpatch.")
@@ -43,6 +45,10 @@ struct MakePackage: AsyncParsableCommand {
     func run() async throws {
         let request = try request()
         try await reporting(json: json) {
+            if chroot {
+                let status = try await makePackageInCleanRoot(request, json: json) { printError("patchbuild: \($0)") }
+                throw ExitCode(status)
+            }
             let outcome = try await makePackage(request) { printError("patchbuild: \($0)") }
             if let bytes = outcome.bytes { try writeWhole(bytes, to: outcome.path) }
             if json {

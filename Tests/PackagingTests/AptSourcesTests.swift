@@ -89,6 +89,28 @@ import Testing
             AptSources.withSourcePackages(stanzas: text) == "Types: deb-src\nURIs: http://deb.example/\nSuites: x\n")
     }
 
+    @Test func `a release is fetched from the first address that names it`() {
+        let lines =
+            "deb [arch=amd64] http://one.example/debian bookworm-updates main\ndeb http://two.example bookworm main\n"
+        #expect(AptSources.address(of: "bookworm", lines: lines) == "http://two.example")
+        #expect(AptSources.address(of: "trixie", lines: lines) == nil)
+        let stanzas = "Types: deb\nURIs: http://a.example http://b.example\nSuites: bookworm-security bookworm\n"
+        #expect(AptSources.address(of: "bookworm", stanzas: stanzas) == "http://a.example")
+        #expect(AptSources.address(of: "book", stanzas: stanzas) == nil)
+        #expect(AptSources.address(of: "bookworm", stanzas: stanzas + "Enabled: no\n") == nil)
+    }
+
+    @Test func `libraries of a program are those that ldd found, but for the C library's`() {
+        let text = """
+            \tlinux-vdso.so.1 (0x00007ffd)
+            \tlibelf.so.1 => /lib/x86_64-linux-gnu/libelf.so.1 (0x00007f)
+            \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)
+            \tlibgone.so.1 => not found
+            \t/lib64/ld-linux-x86-64.so.2 (0x00007f)
+            """
+        #expect(libraries(ldd: text) == ["/lib/x86_64-linux-gnu/libelf.so.1"])
+    }
+
     @Test func `lines may end as on other systems`() {
         #expect(
             AptSources.withSourcePackages(
