@@ -1,5 +1,4 @@
 import Diagnostics
-import FoundationEssentials
 import Guarding
 import Recompiling
 import Toolchain
