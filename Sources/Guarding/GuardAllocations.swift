@@ -7,7 +7,10 @@ import ObjectFiles
 
 /// A size that grows in an allocation, and that another changed function relies on: what was allocated before the switch has
 /// room for the old one. Whatever spelled it, literals too, the code shows it (trap literal-allocation).
-func guardAllocations(_ target: GuardedTarget, constants: [ConstantChange]) -> [Finding] {
+///
+/// A type that gets another size is refused by itself (`type-layout`).
+func guardAllocations(_ target: GuardedTarget, constants: [ConstantChange], debug: DebugFacts) -> [Finding] {
+    let sizes = debug.changedSizes
     let functions = target.units.flatMap { unit in
         unit.changes.functions.keys.sorted().compactMap { ChangedNumbers(of: $0, in: unit) }
     }
@@ -18,13 +21,29 @@ func guardAllocations(_ target: GuardedTarget, constants: [ConstantChange]) -> [
                 $0.finding != nil && $0.old == String(change.old) && $0.new == String(change.new)
             }
             let user = functions.enumerated().first { $0.offset != index && $0.element.relies(on: change.new) }
-            guard !isNamed, let user else { return nil }
+            guard !isNamed, sizes[change.new]?.contains(change.old) != true, let user else { return nil }
             return Finding(
                 subject: "\(allocator.name) (\(allocator.unit))",
                 why:
                     "it allocates by \(change.new) instead of \(change.old), and \(user.element.name) relies on the same"
                     + " number; what was allocated before has the old size")
         }
+    }
+}
+
+extension DebugFacts {
+    /// By the new size of a type in bytes: sizes that it may have had, under its name or under that of a type that is gone.
+    fileprivate var changedSizes: [Int64: Set<Int64>] {
+        var sizes: [Int64: Set<Int64>] = [:]
+        for pair in pairs {
+            guard let original = pair.original, let new = pair.new else { continue }
+            let gone = original.types.filter { new.types[$0.key] == nil }.map { Int64(clamping: $0.value.size) }
+            for (key, type) in new.types {
+                let before = original.types[key].map { [Int64(clamping: $0.size)] } ?? gone
+                sizes[Int64(clamping: type.size), default: []].formUnion(before)
+            }
+        }
+        return sizes
     }
 }
 

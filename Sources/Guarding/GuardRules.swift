@@ -67,7 +67,9 @@ package let guardRules: [GuardRule] = [
     GuardRule(.changedSignature, .patch { guardCallbacks($0) }),
     GuardRule(.meaning, .patch { guardMeaning($0.constants) }),
     GuardRule(
-        .meaning, .patch { patch in patch.targets.flatMap { guardAllocations($0, constants: patch.constants) } }),
+        .meaning,
+        .patch { patch in patch.targets.flatMap { guardAllocations($0, constants: patch.constants, debug: patch.debug) }
+        }),
 
     // Code of the target that was not compiled again.
     GuardRule(.unmatchedFunction, .target { guardCoverage($0.compared, held: $0.units, in: $0.target) }),

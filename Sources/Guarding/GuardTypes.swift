@@ -157,14 +157,16 @@ package struct DebugFacts {
     func changedSignatures() -> [ChangedSignature] {
         pairs.flatMap { pair -> [ChangedSignature] in
             guard let original = pair.original, let new = pair.new else { return [] }
-            let after = Dictionary(
-                new.functions.map { ($0.name, $0.signature) }, uniquingKeysWith: { first, _ in first })
+            let (before, after) = (original.signatures, new.signatures)
+            var seen: Set<String> = []
             return original.functions.compactMap { function in
-                guard let old = function.signature, let signature = after[function.name] ?? nil,
-                    !original.acceptsCalls(old, from: signature, in: new)
+                // Lambdas share a name. Clones of a function share its type as well.
+                guard seen.insert(function.symbolName).inserted, let all = before[function.symbolName], all.count == 1,
+                    let old = all.first, let found = after[function.symbolName], found.count == 1,
+                    let signature = found.first, !original.acceptsCalls(old, from: signature, in: new)
                 else { return nil }
                 return ChangedSignature(
-                    linkageName: function.linkageName ?? function.name, unit: pair.unit.name,
+                    linkageName: function.symbolName, unit: pair.unit.name,
                     subject: "\(function.name) (\(pair.unit.name))", words: "it changes from `\(old)` to `\(signature)`"
                 )
             }
@@ -174,6 +176,16 @@ package struct DebugFacts {
     /// Constants that only debug information tells, before and after.
     package var constants: [(unit: String, before: [String: Int64], after: [String: Int64])] {
         pairs.map { ($0.unit.name, $0.original?.constants ?? [:], $0.new?.constants ?? [:]) }
+    }
+}
+
+extension DebugFunction {
+    fileprivate var symbolName: String { linkageName ?? name }
+}
+
+extension DebugUnit {
+    fileprivate var signatures: [String: Set<TypeShape>] {
+        Dictionary(grouping: functions, by: \.symbolName).mapValues { Set($0.compactMap(\.signature)) }
     }
 }
 

@@ -33,6 +33,10 @@ extension EndToEnd {
                     n++;
                 return check(text[0], n) < 0 ? -1 : n;
             }
+            const int *table(void)
+            {
+                return limits;
+            }
             """,
         ]
 

@@ -53,7 +53,7 @@ import Testing
                 "a.c": [("int used", "int spent"), ("used += x; return used", "spent += x; return spent")],
                 "b.c": [("extern int used", "extern int spent"), ("+ used", "+ spent")],
             ])
-        #expect(patching.rules == ["lost-state"])
+        #expect(patching.rules.contains("lost-state"))
     }
 
     @Test func `new state in one unit has nothing to do with what goes in another`() throws {

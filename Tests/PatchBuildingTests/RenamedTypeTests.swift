@@ -55,7 +55,7 @@ import Testing
             ),
         ],
     ])
-    func `type-layout: the structure behind a void pointer`(_ edits: [(String, String)]) throws {
+    func `trap renamed-type: the structure behind a void pointer`(_ edits: [(String, String)]) throws {
         #expect(try rules(edits) == ["type-layout"])
     }
 
