@@ -103,7 +103,8 @@ private struct NumberedCode {
             let found = instruction.numbers
             numbers.formUnion(found)
             if instruction.operation == .mov, let register = instruction.explicitOperands.first?.register?.register,
-                RegisterSet.arguments(first: 6).contains(register), let number = found.first
+                RegisterSet.arguments(first: 6).contains(register),
+                let number = instruction.explicitOperands.last?.immediate
             {
                 arguments[register] = number
             }

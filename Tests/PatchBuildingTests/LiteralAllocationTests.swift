@@ -56,6 +56,20 @@ import Testing
         #expect(try Patching(sources, ["a.cc": [("cap = 64", "cap = 256")]]).rules.contains("meaning-without-layout"))
     }
 
+    @Test func `where an argument lies is no size`() throws {
+        let sources = [
+            "a.c": """
+            #include <stdlib.h>
+            struct box { char more[64]; long size; char *room; };
+            void open_box(struct box *b) { b->room = malloc(b->size); }
+            void close_box(struct box *b) { b->size = 7; free(b->room); }
+            """,
+            "m.c": "#include <stdlib.h>\nvoid open_box(void *); void close_box(void *); "
+                + "int main(void) { char b[512] = {0}; open_box(b); close_box(b); return 0; }",
+        ]
+        #expect(try Patching(sources, ["a.c": [("more[64]", "more[72]")]]).rules.allSatisfy { $0 == "type-layout" })
+    }
+
     @Test(arguments: [
         // Only the allocation grows; only the loop changes; it shrinks; another number grows elsewhere.
         [("malloc(64)", "malloc(256)")],
