@@ -29,12 +29,14 @@ struct AffectedUnits: Sendable {
 /// (`.incbin`) no compiler tells: there the text decides.
 ///
 /// - Parameters:
+///   - recorded: what the recorded build did; nil where that is not known.
 ///   - newBuild: how the tree was built with the change in it, where that is known.
 ///   - settled: touched files from which the recorded commands make what they made before.
 /// - Throws: `Refusals` unread-source, source-and-generator, no-compile-command: a touched file whose effect on the
 ///   program can't be had by compiling it; `Refusal` bad-input when the commands belong to another tree.
 func affectedUnits(
-    of change: SourceChange, in database: CompileDatabase, newBuild: NewBuild? = nil, settled: Set<String> = []
+    of change: SourceChange, in database: CompileDatabase, by recorded: RecordedReaders?, newBuild: NewBuild? = nil,
+    settled: Set<String> = []
 ) async throws -> AffectedUnits {
     let start = ContinuousClock.now
     let units = database.units + (newBuild?.units ?? [])
@@ -47,7 +49,7 @@ func affectedUnits(
             .badInput, subject: database.path, why: "none of its \(units.count) units lies in \(change.root)",
             remedy: "give --source as the directory in which the build was recorded")
     }
-    if let recorded = try RecordedReaders(database: database, change: change) {
+    if let recorded {
         return try affectedUnits(of: change, by: recorded, units: units, newBuild: newBuild, settled, since: start)
     }
     let graph = try IncludeGraph(units: units, change: change)

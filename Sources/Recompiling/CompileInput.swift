@@ -78,8 +78,11 @@ private func compile(
     var source = Source(
         change: change, root: root, database: database, newBuild: newBuild, launcher: launcher, scratch: scratch)
     do {
-        source.settled = try await settledFiles(change, database: database, scratch: scratch)
-        clock.lap("replay")
+        source.recorded = try RecordedReaders(database: database, root: root)
+        if let recorded = source.recorded {
+            source.settled = try await settledFiles(change, by: recorded, database: database, scratch: scratch)
+            clock.lap("replay")
+        }
         let input = try await compile(source, &clock)
         guard !input.broken.isEmpty, mayBeGenerated(input.broken.map(\.refusal), change) else { return input }
         return try await regenerated(source, whatBreaksIn: input, &clock)
@@ -96,6 +99,8 @@ private struct Source {
     var newBuild: NewBuild?
     var launcher: [String]
     var scratch: String
+    /// What the recorded build did, where that is known.
+    var recorded: RecordedReaders?
     /// Touched files from which the recorded commands make what they made before.
     var settled: Set<String> = []
 }
@@ -135,7 +140,7 @@ private func regenerated(
 private func compile(_ source: Source, _ clock: inout StageClock) async throws -> CompiledInput {
     let (change, root) = (source.change, source.root)
     let affected = try await affectedUnits(
-        of: change, in: source.database, newBuild: source.newBuild, settled: source.settled)
+        of: change, in: source.database, by: source.recorded, newBuild: source.newBuild, settled: source.settled)
     clock.lap("affected units")
     let compiled = try await compileTwice(
         affected.units, change: change, scratch: source.scratch, database: source.database,

@@ -31,7 +31,7 @@ struct RecordedReaders {
 
     /// nil where there is no such graph.
     /// - Throws: `Refusal` bad-input where the graph's file is damaged.
-    init?(database: CompileDatabase, change: SourceChange) throws {
+    init?(database: CompileDatabase, root: String) throws {
         let path = graphPath(besides: database.path)
         guard let graph = try RecordedGraph.read(path), let recorded = modificationTime(path) else { return nil }
         var processes: [String: Int] = [:]
@@ -48,7 +48,7 @@ struct RecordedReaders {
         readers = GraphReaders(graph)
         guard readers.unexplained.isEmpty else { return nil }
         // What has changed since then may read other files. (What is gone was the build's own, or compiles no more.)
-        guard readers.sources(below: change.root).allSatisfy({ modificationTime($0).map { $0 < recorded } ?? true })
+        guard readers.sources(below: root).allSatisfy({ modificationTime($0).map { $0 < recorded } ?? true })
         else { return nil }
         self.processes = processes
         placesOf = RecordedReaders.places(processes, in: graph)

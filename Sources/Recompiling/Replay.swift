@@ -9,10 +9,10 @@ import Toolchain
 /// Each command runs by itself in a private view of the tree, from which what it made is taken away. First it runs over
 /// the tree as it is, and has to make what the build left; else nothing is known. Then it runs over the changed one.
 /// - Returns: paths of touched files of which all such commands make the same.
-func settledFiles(_ change: SourceChange, database: CompileDatabase, scratch: String) async throws -> Set<String> {
-    guard change.origin == .diffs, let recorded = try RecordedReaders(database: database, change: change) else {
-        return []
-    }
+func settledFiles(
+    _ change: SourceChange, by recorded: RecordedReaders, database: CompileDatabase, scratch: String
+) async throws -> Set<String> {
+    guard change.origin == .diffs else { return [] }
     var open: [(file: String, makers: [Int])] = []
     for file in change.files {
         let reach = recorded.reach(of: file, in: change, database.units)
