@@ -105,19 +105,12 @@ private struct UserSearch {
     func users() -> [Int: String] {
         var found: [Int: String] = [:]
         let symbols = target.code.symbols
-        for section in target.file.sections where section.isAllocated && section.isExecutable {
-            guard !section.name.hasPrefix(".plt") else { continue }
-            let end = section.address &+ UInt64(section.data.count)
-            let starts = symbols.map(\.address).filter { $0 >= section.address && $0 < end }
-            let bounds = [section.address] + starts + [end]
-            for (low, high) in zip(bounds, bounds.dropFirst()) where low < high {
-                if leaving.contains(where: { $0.contains(low) }) { continue }
-                let code = section.data[Int(low - section.address)..<Int(high - section.address)]
-                forEachInstruction(code, at: low) { instruction in
-                    guard let place = instruction.target ?? instruction.ripRelativeTarget, let index = index(of: place)
-                    else { return }
-                    found[index] = found[index] ?? symbols.last { $0.address <= low }?.name ?? "code"
-                }
+        target.code.forEachPiece { section, low, code in
+            if section.name.hasPrefix(".plt") || leaving.contains(where: { $0.contains(low) }) { return }
+            forEachInstruction(code, at: low) { instruction in
+                guard let place = instruction.target ?? instruction.ripRelativeTarget, let index = index(of: place)
+                else { return }
+                found[index] = found[index] ?? symbols.last { $0.address <= low }?.name ?? "code"
             }
         }
         for (place, value) in target.relativeValueAt where !gone.contains(where: { $0.range.contains(place) }) {

@@ -19,25 +19,16 @@ package struct TargetCalls {
 
     package init(_ target: TargetImage) {
         self.target = target
-        let symbols = target.code.symbols
-        for section in target.file.sections where section.isAllocated && section.isExecutable {
-            let end = section.address &+ UInt64(section.data.count)
-            var starts = symbols.map(\.address).filter { $0 >= section.address && $0 < end }
-            starts = [section.address] + starts.filter { $0 != section.address } + [end]
-            for (low, high) in zip(starts, starts.dropFirst()) where low < high {
-                let code = section.data[Int(low - section.address)..<Int(high - section.address)]
-                add(code, at: low, isFixed: target.isFixed)
-            }
-        }
+        target.code.forEachPiece { section, low, code in add(code, at: low, of: section) }
         taken.formUnion(target.relativeValueAt.values)
         // A slot that PLT entries jump through is no value.
         for (place, name) in target.symbolicNameAt where target.slotNames[place] == nil {
             taken.formUnion(target.exports[name].map { [$0.value] } ?? [])
         }
-        if target.isFixed { addWords() }
+        if target.isFixed { taken.formUnion(target.code.codePointers) }
     }
 
-    private mutating func add(_ code: ArraySlice<UInt8>, at low: UInt64, isFixed: Bool) {
+    private mutating func add(_ code: ArraySlice<UInt8>, at low: UInt64, of section: Section) {
         forEachInstruction(code, at: low) { instruction in
             if let callee = instruction.target {
                 // A branch to its own entry is a loop.
@@ -46,20 +37,11 @@ package struct TargetCalls {
                 }
             } else if let place = instruction.ripRelativeTarget, instruction.takesAddress {
                 taken.insert(place)
-            } else if isFixed, instruction.immediate.size == 4,
+            } else if target.isFixed, instruction.immediate.size == 4,
                 let value: UInt32 = word(
-                    Array(code), Int(instruction.address - low) + instruction.immediate.offset)
+                    section.data, Int(instruction.address - section.address) + instruction.immediate.offset)
             {
                 taken.insert(UInt64(value))
-            }
-        }
-    }
-
-    /// Of a file that is linked to a fixed address, every word of data may be a pointer.
-    private mutating func addWords() {
-        for section in target.file.sections where section.isAllocated && !section.isExecutable {
-            for offset in stride(from: 0, to: max(0, section.data.count - 7), by: 8) {
-                if let value: UInt64 = word(section.data, offset) { taken.insert(value) }
             }
         }
     }

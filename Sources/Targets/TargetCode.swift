@@ -68,25 +68,31 @@ package struct TargetCode: Sendable {
 // MARK: Where code is entered
 
 extension TargetCode {
+    /// Hands each piece of code, from symbol to symbol, to `body`: its section, its address and its bytes.
+    package func forEachPiece(_ body: (Section, UInt64, ArraySlice<UInt8>) -> Void) {
+        for section in codeSections {
+            let end = section.address &+ UInt64(section.data.count)
+            let starts = slice(of: symbols, from: section.address, to: end, by: \.address).map(\.address)
+            let bounds = [section.address] + starts + [end]
+            for (low, high) in zip(bounds, bounds.dropFirst()) where low < high {
+                body(section, low, section.data[Int(low - section.address)..<Int(high - section.address)])
+            }
+        }
+    }
+
     /// Adds what the instructions of each piece of code, from symbol to symbol, name outside of it.
     private func sweep(_ targets: inout Set<UInt64>) {
         var tables = Set<UInt64>()
         var named = Set<UInt64>()
-        for section in codeSections {
-            let end = section.address &+ UInt64(section.data.count)
-            let starts = slice(of: symbols, from: section.address, to: end, by: \.address).map(\.address)
-            var bounds = [section.address] + starts + [end]
-            bounds = bounds.enumerated().filter { $0.offset == 0 || bounds[$0.offset - 1] != $0.element }.map(\.element)
-            for (low, high) in zip(bounds, bounds.dropFirst()) {
-                let bytes = section.data[Int(low - section.address)..<Int(high - section.address)]
-                forEachInstruction(bytes, at: low) { instruction in
-                    if let data = instruction.ripRelativeTarget {
-                        named.insert(data)
-                        if instruction.takesAddress { tables.insert(data) }
-                    }
-                    guard let target = instruction.target ?? instruction.ripRelativeTarget else { return }
-                    if target < low || target >= high { targets.insert(target) }
+        forEachPiece { _, low, bytes in
+            let range = low..<low &+ UInt64(bytes.count)
+            forEachInstruction(bytes, at: low) { instruction in
+                if let data = instruction.ripRelativeTarget {
+                    named.insert(data)
+                    if instruction.takesAddress { tables.insert(data) }
                 }
+                guard let target = instruction.target ?? instruction.ripRelativeTarget else { return }
+                if !range.contains(target) { targets.insert(target) }
             }
         }
         let bounds = named.sorted()
@@ -124,7 +130,13 @@ extension TargetCode {
             }
             found.insert(address)
         }
-        guard file.kind == .executable else { return found }
+        if file.kind == .executable { found.formUnion(codePointers) }
+        return found
+    }
+
+    /// Of a file that is linked to a fixed address: aligned words of data that look like addresses of code.
+    var codePointers: Set<UInt64> {
+        var found = Set<UInt64>()
         for section in file.sections where section.isAllocated && !section.isExecutable {
             for offset in stride(from: 0, to: section.data.count, by: 8) {
                 if let value: UInt64 = word(section.data, offset), self.section(at: value) != nil {
