@@ -70,8 +70,12 @@ extension RecordedGraph {
         var cone = Cone(graph: self)
         cone.reach(outputs)
         var leaders = ancestors(of: cone.processes)
-        // A build that was repeated as a whole has nothing to say any more, nor have commands that were repeated.
-        let gone = (0..<(earlier?.count ?? 0)).filter { !leaders.contains(root(of: $0)) }
+        // An earlier command told its nearest leader something. Once a later build repeated all that this one led, that has
+        // nothing to say any more (`cc -MM *.c >Makefile.dep`, whose make runs again), nor have commands that were repeated.
+        let earlierLeaders = ancestors(of: earlier?.cone ?? [])
+        let gone = (0..<(earlier?.count ?? 0)).filter { process in
+            !leaders.contains(nearest(of: earlierLeaders, above: process) ?? root(of: process))
+        }
         let known = leaders.union(cone.processes).union(gone).union(earlier?.cone ?? [])
         cone.processes.formUnion(witnesses(besides: known, system))
         leaders.formUnion(ancestors(of: cone.processes))
@@ -80,6 +84,12 @@ extension RecordedGraph {
         // Origins of what is read may be of others.
         cone.reach(Array(cone.versions), followingReads: false)
         return (cone.processes, cone.versions)
+    }
+
+    private func nearest(of some: Set<Int>, above process: Int) -> Int? {
+        var at = processes[process].parent
+        while let parent = at, !some.contains(parent) { at = processes[parent].parent }
+        return at
     }
 
     private func root(of process: Int) -> Int {

@@ -132,6 +132,21 @@ private func units(_ tree: SourceTree, _ database: CompileDatabase, _ change: [S
         #expect(try await units(tree, database, ["one.h": "#define ONE 2\n"]) == ["main.o"])
     }
 
+    @Test func `what an earlier make asked about says nothing once all that it made is made again`() async throws {
+        let make =
+            "prog: main.o other.o lone.o\\n\\tgcc -o $@ $^\\n%%.o: %%.c | Makefile.dep\\n\\tgcc -I. -c $<\\n"
+            + "Makefile.dep:\\n\\tgcc -I. -MM main.c other.c >$@\\n-include Makefile.dep\\n"
+        let script = "cp in.txt made.h; printf '\(make)' > Makefile; [ -e lone.o ] || gcc -c lone.c; make"
+        let (tree, _) = try await recorded(script)
+        defer { tree.remove() }
+        for file in ["main.o", "other.o", "Makefile.dep"] { removeTree(tree.root + "/" + file) }
+        let output = tree.root + "/compile_commands.json"
+        let again = try await record(command: ["sh", "-c", "cd \(tree.root) && sh build.sh"], output: output)
+        #expect(again.kept == 1)
+        let database = try CompileDatabase.read(output)
+        #expect(try await units(tree, database, ["one.h": "#define ONE 2\n"]) == ["main.o"])
+    }
+
     @Test func `a tree that was edited since it was recorded is asked anew`() async throws {
         let (tree, database) = try await recorded()
         defer { tree.remove() }
