@@ -101,8 +101,8 @@ extension TargetImage {
     func chosenAs(_ names: [String], at address: UInt64) -> ProcessSymbol? {
         guard !isExecutable, !isSymbolic else { return nil }
         let own = file.dynamicSymbols.first { symbol in
-            symbol.isDefined && symbol.value == address && symbol.visibility == .default && names.contains(symbol.name)
-                && symbolicNames.contains(symbol.name)
+            symbol.isDefined && symbol.value == address && symbol.visibility == .default
+                && VersionedName(symbol).isShown(of: names) && symbolicNames.contains(symbol.name)
         }
         return own.map { ProcessSymbol(name: $0.name, version: $0.version) }
     }

@@ -29,10 +29,11 @@ func describeOriginal(
         bytes += code.after.prefix(missing)
         range.size = UInt64(Entry.jumpLength)
     }
-    let aliases = target.symbolFile.symbols.filter {
+    let shown = target.symbolFile.symbols.filter {
         $0.kind == .function && $0.value == range.address && $0.sectionIndex != nil
-    }.map { TargetImage.unversioned($0.name) }.filter { $0 != names[0] }
-    if let stranger = aliases.first(where: { !names.contains($0) }) {
+    }.map { VersionedName($0) }
+    let aliases = shown.map(\.base).filter { $0 != names[0] }
+    if let stranger = shown.first(where: { !$0.isShown(of: names) })?.base {
         return .failure(
             Refusal(
                 .aliases, subject: names[0],

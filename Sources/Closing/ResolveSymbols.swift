@@ -53,7 +53,9 @@ struct SymbolResolver {
 
     /// A library's own symbol goes through its slot when the library's code does.
     private func ownSlot(_ name: String, _ type: RelocationType) -> Binding? {
-        guard !target.isExecutable, type.mayBePreempted, let slot = target.slots[name] else { return nil }
+        guard !target.isExecutable, type.mayBePreempted, let slot = target.slots[VersionedName(name).base],
+            VersionedName(name).version.map({ $0 == target.slotVersions[slot] }) ?? true
+        else { return nil }
         return Binding(kind: .slot, symbol: name, address: slot)
     }
 
@@ -61,6 +63,7 @@ struct SymbolResolver {
     /// name, or its copy of the variable (`R_X86_64_COPY`). New code may be the first of the library that uses it, so that
     /// there is no slot yet.
     private func preempted(_ name: String, _ address: UInt64, _ type: RelocationType) -> Binding? {
+        let name = VersionedName(name).base
         guard !target.isExecutable, !target.isSymbolic, type.mayBePreempted, let own = target.export(name, at: address),
             own.visibility == .default, own.kind == .object || bindsOwnFunctions != true
         else { return nil }
@@ -86,7 +89,9 @@ struct SymbolResolver {
         if let known, !target.definitions(of: name).contains(where: { $0.value == known }) {
             return .success(Binding(kind: .target, symbol: name, address: known))
         }
-        if let other = unit.imports[name], other != name { return imported(other, type: type, isWeak: isWeak) }
+        if let other = unit.imports[name], other != name {
+            return imported(other, VersionedName(name).version, type: type, isWeak: isWeak)
+        }
         if known == nil, unit.imports[name] == nil, let refusal = wrapped(name) { return .failure(refusal) }
         if let definition = definition(of: name, known: known) {
             switch definition {
@@ -108,7 +113,8 @@ struct SymbolResolver {
             }
         }
         if target.isUnproved(name) { return .failure(unproved(name)) }
-        return imported(name, type: type, isWeak: isWeak)
+        let asked = VersionedName(name)
+        return imported(asked.base, asked.version, type: type, isWeak: isWeak)
     }
 
     private func unproved(_ name: String) -> Refusal {
@@ -148,8 +154,20 @@ struct SymbolResolver {
         return .success(first)
     }
 
-    private func imported(_ name: String, type: RelocationType, isWeak: Bool) -> Result<Binding, Refusal> {
-        if let symbol = target.imports[name] {
+    /// - Parameter version: what the reference asks for by `.symver`; nil where it means the default one.
+    private func imported(
+        _ name: String, _ version: String?, type: RelocationType, isWeak: Bool
+    ) -> Result<Binding, Refusal> {
+        if target.imports[name] != nil {
+            guard let symbol = importedSymbol(name, version) else {
+                return .failure(
+                    Refusal(
+                        .ambiguousSymbol, subject: name,
+                        why: "the target takes several versions of it from libraries, or another than the new code"
+                            + " means, and nothing tells which is meant",
+                        remedy: "call it in a function of the unit that calls it already, or ask for a version that the"
+                            + " target takes (.symver)"))
+            }
             // The program's PLT entry is the function's address for everybody (psABI, 5.2).
             if target.isExecutable, symbol.value != 0, type.isDirect {
                 return .success(Binding(kind: .target, symbol: name, address: symbol.value))
@@ -159,7 +177,7 @@ struct SymbolResolver {
                     kind: .imported, symbol: name, version: symbol.version, library: symbol.versionLibrary,
                     weak: isWeak && symbol.binding == .weak))
         }
-        if let found = libraries.definition(of: name) {
+        if version == nil, let found = libraries.definition(of: name) {
             return .success(
                 Binding(kind: .imported, symbol: name, version: found.version, library: found.library, weak: isWeak))
         }
@@ -170,6 +188,17 @@ struct SymbolResolver {
                 why:
                     "neither the target, nor a new definition of this patch, nor a library that the target needs defines it"
             ))
+    }
+}
+
+extension SymbolResolver {
+    /// Of the versions that the target takes, the one that is meant; nil where that can't be told.
+    private func importedSymbol(_ name: String, _ version: String?) -> Symbol? {
+        let all = target.file.dynamicSymbols.filter { !$0.isDefined && $0.name == name }
+        if let version { return all.first { $0.version == version } }
+        guard Set(all.map(\.version)).count > 1 else { return all.first }
+        let current = libraries.definition(of: name)
+        return all.first { $0.version != nil && $0.version == current?.version }
     }
 }
 

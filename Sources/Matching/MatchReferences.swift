@@ -63,7 +63,9 @@ extension Matcher {
         // preempted, a PLT entry of the linker's making. A slot without a name is relocated to the target's definition.
         if let slot = reading.slot ?? reading.symbolAddress.flatMap({ target.slotOfPLTEntry(at: $0) }) {
             guard let name = target.slotNames[slot] else { return true }
-            return [name, "__real_" + name].contains(symbol.name) || name == "__wrap_" + symbol.name
+            let meant = VersionedName(symbol)
+            if let version = meant.version, version != target.slotVersions[slot] { return false }
+            return [name, "__real_" + name].contains(meant.base) || name == "__wrap_" + meant.base
         }
         if let (section, place) = sectionPlace(reading) {
             if let exact = reading.exact, let address = moved[exact.entity] { return exact.address == address }

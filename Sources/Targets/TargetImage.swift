@@ -17,12 +17,14 @@ package struct TargetImage: Sendable {
     package let buildID: String
     /// Where the file's code is entered, for entry kinds.
     package let code: TargetCode
+    /// Every name that the symbol table defines, its address proved or not.
+    private let knownNames: Set<String>
     /// Defined symbols by name, a version suffix (`stdout@GLIBC_2.2.5`) taken off.
     let named: [String: [Symbol]]
     /// By index of a local symbol: the source file that the symbol table tells; none for a global that the link made
     /// local.
     package let sourceFiles: [SymbolIndex: String]
-    /// Undefined dynamic symbols by name: what the target takes from libraries, at which version.
+    /// Undefined dynamic symbols by name: what the target takes from libraries, at which version; the first of several.
     package let imports: [String: Symbol]
     /// Dynamic symbols that the target defines.
     package let exports: [String: Symbol]
@@ -33,6 +35,8 @@ package struct TargetImage: Sendable {
     package let threadDescriptors: [UInt64: UInt64]
     /// By address: the GOT slot's symbol name.
     package let slotNames: [UInt64: String]
+    /// By address: the version of the GOT slot's symbol, where it has one.
+    package let slotVersions: [UInt64: String]
     /// What dynamic relocations name.
     package let symbolicNames: Set<String>
     /// By the address that a dynamic relocation fills: the name of the symbol, or the address in the file.
@@ -124,6 +128,7 @@ package struct TargetImage: Sendable {
     private init(file: ObjectFile, symbolFile: ObjectFile, buildID: String, translated: TranslatedSymbols? = nil) {
         var symbolFile = symbolFile
         sourceFiles = Self.sourceFiles(symbolFile)
+        knownNames = Set(Self.definitions(in: symbolFile.symbols).keys)
         if let translated { symbolFile.symbols = Indexed(translated.proved) }
         self.file = file
         self.symbolFile = symbolFile
@@ -136,12 +141,15 @@ package struct TargetImage: Sendable {
         exports = Self.byName(file.dynamicSymbols.filter(\.isDefined))
         var slots: [String: UInt64] = [:]
         var slotNamesByAddress: [UInt64: String] = [:]
+        var slotVersions: [UInt64: String] = [:]
         for relocation in file.dynamicRelocations where relocation.symbol > 0 {
             guard relocation.type.isFilledSlot,
                 file.dynamicSymbols.indices.contains(relocation.symbol)
             else { continue }
-            let name = file.dynamicSymbols[relocation.symbol].name
+            let symbol = file.dynamicSymbols[relocation.symbol]
+            let name = symbol.name
             slotNamesByAddress[relocation.offset] = name
+            slotVersions[relocation.offset] = symbol.version
             // A GLOB_DAT slot is resolved before the program starts, a lazy JUMP_SLOT perhaps never.
             if relocation.type == .globDat || slots[name] == nil { slots[name] = relocation.offset }
         }
@@ -149,6 +157,7 @@ package struct TargetImage: Sendable {
         threadLocals = ThreadLocals(file)
         threadDescriptors = Self.threadDescriptors(file)
         slotNames = slotNamesByAddress
+        self.slotVersions = slotVersions
         let symbolic = file.dynamicRelocations.filter {
             $0.symbol > 0 && file.dynamicSymbols.indices.contains($0.symbol)
         }.map { ($0.offset, file.dynamicSymbols[$0.symbol].name) }
@@ -169,7 +178,7 @@ package struct TargetImage: Sendable {
         var named: [String: [Symbol]] = [:]
         for symbol in symbols where symbol.sectionIndex != nil && !symbol.name.isEmpty {
             guard symbol.kind != .section, symbol.kind != .file else { continue }
-            named[unversioned(symbol.name), default: []].append(symbol)
+            named[VersionedName(symbol.name).base, default: []].append(symbol)
         }
         return named
     }
@@ -203,11 +212,6 @@ package struct TargetImage: Sendable {
         Dictionary(symbols.filter { !$0.name.isEmpty }.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     }
 
-    package static func unversioned(_ name: String) -> String {
-        guard let at = name.firstIndex(of: "@") else { return name }
-        return String(name[..<at])
-    }
-
     /// Bytes of the file at an address; nil when they are not all in one segment's file part.
     package func bytes(at address: UInt64, size: UInt64) -> ArraySlice<UInt8>? {
         for segment in loaded where address >= segment.start {
@@ -234,6 +238,12 @@ package struct TargetImage: Sendable {
     /// `ld -x`), which takes out what the link made local, too.
     package var namesLocals: Bool { symbolFile.symbols.contains { $0.binding == .local && $0.kind == .function } }
 
+    /// The link left out what has this name: the symbol table names locals, and not this one.
+    package func lacks(_ name: String) -> Bool {
+        let base = VersionedName(name).base
+        return namesLocals && !knownNames.contains(base) && imports[base] == nil && exports[base] == nil
+    }
+
     /// The target defines a global of this name at an address that is not proved.
     package func isUnproved(_ name: String) -> Bool {
         definitions(of: name).isEmpty
@@ -241,7 +251,23 @@ package struct TargetImage: Sendable {
     }
 
     /// Everything that the symbol table says of a name; several when statics share it.
-    package func definitions(of name: String) -> [Symbol] { named[name] ?? [] }
+    ///
+    /// A name without a version means the default one, as for the linker; an old version is meant only by its full name
+    /// (`api@V1`), or where there is nothing else, as for what a program has copied from a library (`stdout@GLIBC_2.2.5`).
+    package func definitions(of name: String) -> [Symbol] {
+        let asked = VersionedName(name)
+        guard let all = named[asked.base] else { return [] }
+        if let version = asked.version {
+            let versions = all.map { VersionedName($0).version }
+            // Not every linker writes versions into the symbol table.
+            if versions.allSatisfy({ $0 == nil }) { return all }
+            return zip(all, versions).filter { $1 == version }.map(\.0)
+        }
+        // Nearly all names have one definition.
+        guard all.count > 1 else { return all }
+        let visible = all.filter { !VersionedName($0).isOld }
+        return visible.isEmpty ? all : visible
+    }
 
     /// What a reference from another unit may mean: no static of some unit.
     package func globalDefinitions(of name: String) -> [Symbol] {

@@ -40,7 +40,7 @@ struct CallerSearch {
             let (end, overflow) = symbol.value.addingReportingOverflow(symbol.size)
             guard !overflow, known[symbol.value].map({ symbol.name < $0.name }) ?? true else { continue }
             known[symbol.value] = Holder(
-                name: TargetImage.unversioned(symbol.name), start: symbol.value, end: end)
+                name: VersionedName(symbol.name).base, start: symbol.value, end: end)
         }
         holders = known.values.sorted { $0.start < $1.start }
     }

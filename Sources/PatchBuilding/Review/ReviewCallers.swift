@@ -57,7 +57,7 @@ extension ReviewWriter {
                 $0.isAllocated && place >= $0.address && place - $0.address < $0.size
             }
             found[entry, default: []].insert(
-                "data: " + (holder.map { TargetImage.unversioned($0.name) } ?? section?.name ?? "unknown"))
+                "data: " + (holder.map { VersionedName($0.name).base } ?? section?.name ?? "unknown"))
         }
         return found.mapValues { $0.sorted() }
     }
