@@ -268,7 +268,17 @@ struct Closure {
         guard item.side == 0 else { return false }
         let unit = units[item.unit]
         if unit.changes.constants.contains(number) { return true }
-        return unit.correlation.originalOf[number] == nil
+        return isNew(number, unit)
+    }
+
+    /// The target has it neither under its name nor another: the fix brings it, or the link left it out.
+    func isNew(_ number: EntityIndex, _ unit: MatchedUnit) -> Bool {
+        unit.correlation.originalOf[number].map { isDropped($0, unit) } ?? true
+    }
+
+    /// The link left the original's static definition out, since nothing used it (`--gc-sections`).
+    func isDropped(_ original: EntityIndex, _ unit: MatchedUnit) -> Bool {
+        unit.original.entities[original].names.allSatisfy(unit.matched.dropped.contains)
     }
 
     mutating func refer(_ symbol: SymbolIndex, _ reference: Reference, _ item: Work) {
@@ -292,9 +302,7 @@ struct Closure {
         let unit = units[index]
         for number in sides[index][0].entities.sorted() {
             let entity = unit.new.entities[number]
-            guard entity.kind == .function, entity.coldParent == nil, unit.correlation.originalOf[number] == nil else {
-                continue
-            }
+            guard entity.kind == .function, entity.coldParent == nil, isNew(number, unit) else { continue }
             let parts = [number] + unit.new.coldHalves[entity.name, default: []]
             functions.append(
                 FunctionPlan(

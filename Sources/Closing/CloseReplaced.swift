@@ -23,6 +23,7 @@ extension Closure {
         let (entity, old) = (unit.new.entities[new], unit.original.entities[original])
         guard unit.matched.matched.contains(old.name), let address = unit.matched.addresses[old.name] else {
             if old.isVague, isElsewhere(old, index) { return }
+            if isDropped(original, unit) { return }
             let why = unit.matched.mismatches[old.name] ?? "the target has no function of that name"
             refusals.append(
                 Refusal(

@@ -19,6 +19,8 @@ package struct UnitMatch: Sendable {
     package var mismatches: [String: String] = [:]
     /// Of those, functions with the right bytes where only their neighbours say that they lie.
     package var unproved: Set<String> = []
+    /// Definitions that the link left out of the target (`--gc-sections`).
+    package var dropped: Set<String> = []
     /// What the differences say of their cause, in words; empty when nothing can be told.
     package var likelyCause = ""
 

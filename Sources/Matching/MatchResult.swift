@@ -55,9 +55,48 @@ extension Matcher {
             if entity.kind == .function { for name in entity.names { unit.sizes[name] = entity.size } }
         }
         addUndefined(to: &unit)
+        unit.dropped = dropped()
         unit.likelyCause = likelyCause(
             mismatches.values, matched: verified.count, object: plain.file, target: target.file)
         return unit
+    }
+
+    /// Static definitions that the link left out: the symbol table names nothing of their section, nor of any that refers to
+    /// it.
+    private func dropped() -> Set<String> {
+        var absent = Set(plain.file.sections.indices.filter(mayBeAbsent))
+        guard absent.contains(where: { plain.entitiesInSection[$0] != nil }) else { return [] }
+        let users = sectionUsers
+        while let kept = absent.first(where: { section in
+            let known = users[section, default: []]
+            // What nothing names is absent with its users: a function's jump table.
+            return !known.isSubset(of: absent) || (known.isEmpty && plain.entitiesInSection[section] == nil)
+        }) { absent.remove(kept) }
+        let entities = absent.flatMap { plain.entitiesInSection[$0, default: []] }.map { plain.entities[$0] }
+        return Set(entities.filter { !$0.isGlobal && !$0.isVague }.flatMap(\.names))
+    }
+
+    private func mayBeAbsent(_ section: SectionIndex) -> Bool {
+        guard plain.file.sections[section].isAllocated, places[section] == nil else { return false }
+        return plain.entitiesInSection[section, default: []].allSatisfy { index in
+            let entity = plain.entities[index]
+            return entity.kind != .threadLocal && moved[index] == nil && entity.names.allSatisfy(target.lacks)
+        }
+    }
+
+    /// By section of the unit: those that refer to it.
+    private var sectionUsers: [SectionIndex: Set<SectionIndex>] {
+        var users: [SectionIndex: Set<SectionIndex>] = [:]
+        for section in plain.file.sections where section.isAllocated && section.name != ".eh_frame" {
+            for relocation in section.relocations {
+                guard case .section(let used) = plain.file.symbols[relocation.symbol].place, used != section.index
+                else {
+                    continue
+                }
+                users[used, default: []].insert(section.index)
+            }
+        }
+        return users
     }
 
     /// What the code calls by a name that several files define, or that the link gave another meaning (`--wrap`,

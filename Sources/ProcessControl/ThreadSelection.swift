@@ -201,7 +201,8 @@ struct ThreadSelection {
         let map = try map.mapping(containing: pointer) != nil ? map : memory.map()
         guard let index = map.index(containing: pointer) else { return "has no stack" }
         let stack = map.mappings[index]
-        guard stack.isReadable, stack.isWritable, !stack.isExecutable, !stack.isShared else {
+        // Executable stacks (nested functions of GCC, `-z execstack`) are stacks like others.
+        guard stack.isReadable, stack.isWritable, !stack.isShared else {
             return "has an unusual stack"
         }
         let isOwn = stack.kind == .stack || stack.range.contains(RemoteAddress(thread.registers.fs_base))
