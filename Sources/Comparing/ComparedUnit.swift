@@ -28,7 +28,7 @@ extension ComparedUnit {
 
 /// Compares a unit's objects.
 package func compareUnit(_ unit: LoadedUnit) -> ComparedUnit {
-    var correlation = correlate(unit.original, unit.new)
+    var correlation = correlate(unit.original, unit.new, lines: unit.keptLines)
     let changes = compare(unit.original, unit.new, correlation)
     correlation.settleAssumed(unit, changes)
     return ComparedUnit(unit: unit, correlation: correlation, changes: changes)

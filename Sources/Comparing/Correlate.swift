@@ -1,5 +1,6 @@
 import CodeModel
 import ObjectFiles
+import SourceChanges
 
 /// Which definition of the new object is which of the original one.
 package struct Correlation: Sendable {
@@ -28,7 +29,9 @@ package struct Correlation: Sendable {
 /// number says nothing: within one stem, definitions are paired by content and by who refers to them.
 /// Any pairing of clones is sound, because every caller is compared under it; a wrong pairing of writable data is
 /// not, so what stays undecided is reported.
-package func correlate(_ original: ObjectView, _ new: ObjectView) -> Correlation {
+///
+/// - Parameter lines: which lines of the source the change keeps; nil where that is not known.
+package func correlate(_ original: ObjectView, _ new: ObjectView, lines: KeptLines? = nil) -> Correlation {
     var correlation = Correlation()
     let originalGroups = Dictionary(grouping: original.entities.indices) { GroupKey(original.entities[$0]) }
     let newGroups = Dictionary(grouping: new.entities.indices) { GroupKey(new.entities[$0]) }
@@ -50,11 +53,13 @@ package func correlate(_ original: ObjectView, _ new: ObjectView) -> Correlation
         let other = original.entities[partner].name
         return hasNumbers(name) || hasNumbers(other) ? other : name
     }
+    let declared = lines.map { Declarations(original, new, $0) }
     for var group in groups where group.kind != .function {
         if !group.isCounted { group.pairUnnumbered(&correlation) }
         group.pairConstants(&correlation)
         group.pairByReferrers(&correlation, originalReferrers.table, newReferrers.table)
         group.pairSingle(&correlation, originalReferrers.table, newReferrers.table)
+        if let declared { group.pairByDeclaration(&correlation, declared) }
         group.pairByOrder(&correlation, originalReferrers.table, newReferrers.table)
         correlation.ambiguous += group.undecidedWritable()
     }
@@ -95,26 +100,18 @@ extension Correlation {
             }
         }
         used.subtract(proven)
-        if !used.isEmpty { used.subtract(declaredAlike(unit)) }
+        if !used.isEmpty { used.subtract(declaredAlike(used, unit)) }
         ambiguous += used.sorted().map { new.entities[$0].name }
     }
 
-    /// Of the data paired by order: what both sources declare on the same lines, in text that the change leaves as it is from
+    /// Of `used`, data paired by order: what both sources declare on the same lines, in text that the change leaves as it is from
     /// the first declaration of the name to the last.
     ///
     /// Lines between them count too: a block that goes and a like one that comes could else pass for one another.
-    private func declaredAlike(_ unit: LoadedUnit) -> Set<EntityIndex> {
+    private func declaredAlike(_ used: Set<EntityIndex>, _ unit: LoadedUnit) -> Set<EntityIndex> {
         guard let lines = unit.keptLines else { return [] }
-        func declarations(_ view: ObjectView) -> [EntityIndex: SourceLine] {
-            let places = (try? DebugInfo.staticVariables(path: view.file.path)) ?? []
-            return Dictionary(
-                places.compactMap { place in
-                    view.entitiesInSection[place.section]?.first { view.entities[$0].offset == place.offset }
-                        .map { ($0, place.line) }
-                }, uniquingKeysWith: { first, _ in first })
-        }
-        let (before, after) = (declarations(unit.original), declarations(unit.new))
-        let groups = Dictionary(grouping: assumed) { stem(unit.new.entities[$0].name) }
+        let (before, after) = (unit.original.declarations, unit.new.declarations)
+        let groups = Dictionary(grouping: used) { stem(unit.new.entities[$0].name) }
         return groups.values.reduce(into: []) { result, group in
             let places = group.compactMap { after[$0] }
             let originals = group.compactMap { originalOf[$0].flatMap { before[$0] } }
@@ -164,6 +161,20 @@ extension Entity.Kind {
     }
 }
 
+/// Where both sources declare variables; read only when a group needs it.
+private final class Declarations {
+    let lines: KeptLines
+    private let original: ObjectView
+    private let new: ObjectView
+
+    init(_ original: ObjectView, _ new: ObjectView, _ lines: KeptLines) {
+        (self.original, self.new, self.lines) = (original, new, lines)
+    }
+
+    lazy var before: [EntityIndex: SourceLine] = original.declarations
+    lazy var after: [EntityIndex: SourceLine] = new.declarations
+}
+
 /// Computed only when a group needs it.
 private final class LazyReferrers {
     private let view: ObjectView
@@ -176,6 +187,15 @@ private final class LazyReferrers {
 }
 
 extension ObjectView {
+    /// Where the source declares each variable, by the debug information.
+    fileprivate var declarations: [EntityIndex: SourceLine] {
+        let places = (try? DebugInfo.staticVariables(path: file.path)) ?? []
+        return Dictionary(
+            places.compactMap { place in
+                entitiesInSection[place.section]?.first { entities[$0].offset == place.offset }.map { ($0, place.line) }
+            }, uniquingKeysWith: { first, _ in first })
+    }
+
     /// Who refers to each entity: names of functions without clone suffixes, by their own name or by the one that `name`
     /// gives to an entity.
     package func referrers(_ name: ((EntityIndex) -> String)? = nil) -> [EntityIndex: Set<String>] {
@@ -256,6 +276,22 @@ private struct Group {
         guard left.count == 1, right.count == 1, !isFunctionNameLiteral(original.entities[left[0]].name) else { return }
         let (a, b) = (originalReferrers[left[0], default: []], newReferrers[right[0], default: []])
         if a.isEmpty || b.isEmpty || !a.isDisjoint(with: b) { take([(left[0], right[0])], &correlation) }
+    }
+
+    /// Static locals of one name whose declarations stand on lines of their own that the change keeps, and that no other line
+    /// passes for: `COUNT(x);` and `COUNT(y);`, where the macro makes one.
+    mutating func pairByDeclaration(_ correlation: inout Correlation, _ declarations: Declarations) {
+        guard kind == .data, max(left.count, right.count) > 1, !left.isEmpty, !right.isEmpty else { return }
+        let before = Dictionary(grouping: left) { declarations.before[$0] }
+        let after = Dictionary(grouping: right) { declarations.after[$0] }
+        let pairs = before.compactMap { line, entities -> (EntityIndex, EntityIndex)? in
+            guard let line, entities.count == 1, let partners = after[line], partners.count == 1,
+                declarations.lines.identifies(line.number, of: line.file),
+                original.entities[entities[0]].size == new.entities[partners[0]].size
+            else { return nil }
+            return (entities[0], partners[0])
+        }
+        take(pairs, &correlation)
     }
 
     /// Several static locals of one name in one function (macros make them, and inlining does): in their order among those

@@ -53,7 +53,7 @@ func guardNamesakes(_ unit: MatchedUnit) -> [Finding] {
         Finding(
             subject: "\(name) (\(unit.name))",
             why: "several static variables of this name can't be told apart between original and new",
-            remedy: "rename the new one in the fix")
+            remedy: "leave the lines that declare them as they are, or, where the fix adds one, give that another name")
     }
 }
 

@@ -98,10 +98,13 @@ struct DwarfEntry {
         return SourceLine(file: file, number: Int(line))
     }
 
-    /// The address of a variable that lies at one.
+    /// The address of a variable that lies at one, or whose value is computed from what lies there alone: Clang makes one byte of
+    /// a flag (`addr, deref_size 1, …, stack_value`).
     var staticAddress: UInt64? {
         guard var attribute = attribute(DW_AT_location), let operations = Self.expression(&attribute),
-            operations.count == 1, let first = operations.baseAddress
+            operations.count == 1 || Int(operations[operations.count - 1].atom) == DW_OP_stack_value,
+            operations.dropFirst().allSatisfy({ ![DW_OP_addr, DW_OP_addrx].contains(Int($0.atom)) }),
+            let first = operations.baseAddress
         else { return nil }
         if Int(operations[0].atom) == DW_OP_addr { return operations[0].number }
         var indirect = Dwarf_Attribute()

@@ -87,7 +87,7 @@ private struct Compilation {
     var broken: [UncompiledSource] = []
     /// No file needed a `#line`, so that both layers are the same.
     private var isPlain = true
-    private var keptRuns: [String: [ClosedRange<Int>]] = [:]
+    private var kept: [String: KeptText] = [:]
     /// A changed file says itself what its lines are called (`#line`), and by the name of which file.
     private var namesLines = false
 
@@ -115,7 +115,7 @@ private struct Compilation {
         try createDirectory(pinned.directory)
         try createDirectory(raw.directory)
         for file in change.files {
-            keptRuns[change.path(of: file)] = []
+            kept[change.path(of: file)] = KeptText()
             guard let new = file.new else { continue }
             try write(new, of: file, to: raw)
             var text = new
@@ -124,7 +124,7 @@ private struct Compilation {
                 if result.numbersItself { namesLines = true }
                 if let why = result.refusal { notes.append("\(file.path): line numbers are not kept: \(why)") }
                 if result.directives > 0 { isPlain = false }
-                keptRuns[change.path(of: file)] = result.keptRuns
+                kept[change.path(of: file)] = result.kept
                 text = result.text
             }
             try write(text, of: file, to: pinned)
@@ -197,7 +197,7 @@ private struct Compilation {
                 unit: units[index], plainObject: reused ? units[index].output : object(.plain, index),
                 originalObject: object(.original, index), newObject: object(.new, index),
                 pinned: !unpinned.contains(index),
-                keptLines: namesLines || unpinned.contains(index) ? nil : KeptLines(runs: keptRuns), reused: reused)
+                keptLines: namesLines || unpinned.contains(index) ? nil : KeptLines(files: kept), reused: reused)
         }
     }
 

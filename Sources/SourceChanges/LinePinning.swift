@@ -5,21 +5,32 @@ public struct PinnedText: Sendable, Hashable {
     public var directives: Int
     /// Why nothing could be pinned; nil when it was, or when there was no need.
     public var refusal: String?
-    /// Runs of the original's lines (1-based) that follow each other in the new text too, comments and blank lines aside.
-    public var keptRuns: [ClosedRange<Int>] = []
+    public var kept = KeptText()
     /// One of both texts has `#line` directives of its own.
     public var numbersItself = false
+}
+
+/// Which lines (1-based) of one original text are in the new one. Nothing is where they have other numbers now.
+public struct KeptText: Sendable, Hashable {
+    /// Lines that follow each other in the new text too, comments and blank lines aside.
+    public var runs: [ClosedRange<Int>]
+    /// Kept lines whose tokens stand only once in either text, so that no other line passes for them.
+    public var unmistakable: Set<Int>
+
+    public init(runs: [ClosedRange<Int>] = [], unmistakable: Set<Int> = []) {
+        self.runs = runs
+        self.unmistakable = unmistakable
+    }
 }
 
 /// Which lines of the original source a change leaves as they are.
 public struct KeptLines: Sendable {
     /// Of each changed file, by its name without directories; several may bear one.
-    private let runs: [Substring: [[ClosedRange<Int>]]]
+    private let texts: [Substring: [KeptText]]
 
-    /// - Parameter runs: of each changed file, by its path, the runs of lines that are kept; none for a file that is added or
-    ///   removed, or whose lines have other numbers now.
-    public init(runs: [String: [ClosedRange<Int>]]) {
-        self.runs = Dictionary(grouping: runs) { Self.name($0.key) }.mapValues { $0.map(\.value) }
+    /// - Parameter files: of each changed file, by its path, what is kept; nothing for a file that is added or removed.
+    public init(files: [String: KeptText]) {
+        texts = Dictionary(grouping: files) { Self.name($0.key) }.mapValues { $0.map(\.value) }
     }
 
     private static func name(_ path: String) -> Substring {
@@ -31,9 +42,14 @@ public struct KeptLines: Sendable {
     /// - Parameter file: as the compiler names it. Flags and makefiles have many ways to spell a path, so that every changed
     ///   file of the name must keep the lines.
     public func keeps(_ lines: ClosedRange<Int>, of file: String) -> Bool {
-        runs[Self.name(file), default: []].allSatisfy { runs in
-            runs.contains { $0.contains(lines.lowerBound) && $0.contains(lines.upperBound) }
+        texts[Self.name(file), default: []].allSatisfy { text in
+            text.runs.contains { $0.contains(lines.lowerBound) && $0.contains(lines.upperBound) }
         }
+    }
+
+    /// The line is in the new file, and can't be another one that reads alike.
+    public func identifies(_ line: Int, of file: String) -> Bool {
+        texts[Self.name(file), default: []].allSatisfy { $0.unmistakable.contains(line) }
     }
 }
 
@@ -58,10 +74,13 @@ public func pinLines(original: [UInt8], new: [UInt8]) -> PinnedText {
         return result
     }
     if source.isAmbiguous { return unpinned("a trigraph continues a line") }
-    let aligned = alignedLines(original: significantLines(original, before), new: significantLines(new, source))
+    let lines = (significantLines(original, before), significantLines(new, source))
+    let aligned = alignedLines(original: lines.0, new: lines.1)
     let chunks = numbered(chunks(of: source, aligned: aligned), originalCount: linesWithEnds(original).count)
     var pinned = insertDirectives(into: new, source: source, chunks: chunks)
-    pinned.keptRuns = keptRuns(aligned, original: before, new: source)
+    pinned.kept = KeptText(
+        runs: keptRuns(aligned, original: before, new: source),
+        unmistakable: unmistakable(aligned, original: lines.0, new: lines.1))
     let tokens = SourceLexer.lex(pinned.text).tokens.map(\.bytes)
     guard tokens == source.tokens.map(\.bytes) else { return unpinned("the tokens would not stay the same") }
     return pinned
@@ -74,6 +93,17 @@ private func significantLines(_ text: [UInt8], _ source: LexedSource) -> [ArrayS
     for token in source.tokens { tokens[token.line, default: []] += token.bytes + [0] }
     for (line, bytes) in tokens where line < lines.count { lines[line] = bytes[...] }
     return lines
+}
+
+private func unmistakable(
+    _ aligned: [Int?], original: [ArraySlice<UInt8>], new: [ArraySlice<UInt8>]
+) -> Set<Int> {
+    func counts(_ lines: [ArraySlice<UInt8>]) -> [ArraySlice<UInt8>: Int] {
+        lines.reduce(into: [:]) { $0[$1, default: 0] += 1 }
+    }
+    let (before, after) = (counts(original), counts(new))
+    let kept = aligned.compactMap { $0 }.filter { original.indices.contains($0) }
+    return Set(kept.filter { before[original[$0]] == 1 && after[original[$0]] == 1 }.map { $0 + 1 })
 }
 
 private func keptRuns(_ aligned: [Int?], original: LexedSource, new: LexedSource) -> [ClosedRange<Int>] {

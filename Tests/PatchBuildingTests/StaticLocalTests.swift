@@ -91,6 +91,33 @@ private let source = """
             ).isEmpty)
     }
 
+    @Test(arguments: ["gcc", "clang"]) func `static locals that a macro makes are told apart by their lines`(
+        compiler: String
+    ) async throws {
+        let source = """
+            #define ONCE(v) ({ static int done; static int value; if (!done) { done = 1; value = (v); } value; })
+            int f(int x) {
+              volatile int y = x;
+              y += ONCE(x);
+              if (y > 100)
+                y = 3;
+              y += ONCE(x + 1);
+              y += ONCE(x + 2);
+              return y;
+            }
+            int g(int x) { return ONCE(x) + ONCE(2 * x); }
+
+            """
+        #expect(try await ambiguous(compiler, from: source, ("y > 100", "y > 50")).isEmpty)
+        #expect(try await ambiguous(compiler, from: source, ("return y", "return y + 1")).isEmpty)
+        // One comes between.
+        #expect(try await ambiguous(compiler, from: source, ("y = 3", "y = ONCE(9)")).isEmpty)
+        // A line that changes may be another one, and so may one of two that read alike.
+        #expect(try await !ambiguous(compiler, from: source, ("ONCE(x + 1)", "ONCE(x + 7)")).isEmpty)
+        let alike = source.replacing("ONCE(x + 2)", with: "ONCE(x + 1)")
+        #expect(try await !ambiguous(compiler, from: alike, ("y = 3;", "y = 3;\n  y += ONCE(x + 1);")).isEmpty)
+    }
+
     @Test(arguments: ["gcc", "clang"]) func `the source may have any name in debug information`(
         compiler: String
     ) async throws {

@@ -167,12 +167,24 @@ private func numbers(_ text: String) -> [Int] {
 
 @Test func `lines are kept that follow each other as before, comments aside`() {
     let old = Array("a;\nb;\n\nc;\nd;\ne;\n".utf8)
-    func runs(_ new: String) -> [ClosedRange<Int>] { pinLines(original: old, new: Array(new.utf8)).keptRuns }
+    func runs(_ new: String) -> [ClosedRange<Int>] { pinLines(original: old, new: Array(new.utf8)).kept.runs }
     #expect(runs("a;\nb;\n/* text */\n\nc;\nd;\ne;\n") == [1...6])
     #expect(runs("a;\nb;\nx;\nc;\nd;\ne;\n") == [1...2, 4...6])
     #expect(runs("a;\nb;\nd;\ne;\n") == [1...2, 5...6])
-    let lines = KeptLines(runs: ["/t/a.c": [1...2, 4...6]])
+    let lines = KeptLines(files: ["/t/a.c": KeptText(runs: [1...2, 4...6])])
     #expect(lines.keeps(4...6, of: "/t/a.c") && !lines.keeps(2...4, of: "/t/a.c") && lines.keeps(2...4, of: "/t/b.c"))
+}
+
+@Test func `a kept line is unmistakable where its text stands only once`() {
+    let old = Array("a;\nb;\na;\nc;\n".utf8)
+    func lines(_ new: String) -> KeptLines {
+        KeptLines(files: ["a.c": pinLines(original: old, new: Array(new.utf8)).kept])
+    }
+    let added = lines("a;\nb; // text\na;\nx;\nc;\n")
+    #expect((1...4).filter { added.identifies($0, of: "/t/a.c") } == [2, 4])
+    #expect(added.identifies(1, of: "/t/b.c"))
+    // One more that reads alike may be the one that was meant.
+    #expect((1...4).filter { lines("b;\na;\nb;\na;\nc;\n").identifies($0, of: "a.c") } == [4])
 }
 
 @Test func `a parenthesis that is missing in code that is never compiled ends with its block`() {
