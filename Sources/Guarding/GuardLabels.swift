@@ -9,15 +9,45 @@ import ObjectFiles
 /// active, and into the new one when it is taken back (trap escaping-labels).
 func guardLabels(_ unit: MatchedUnit) -> [Finding] {
     guard !unit.changes.functions.isEmpty else { return [] }
-    let (oldCallees, callees) = (CalledFunctions(unit.original), CalledFunctions(unit.new))
+    let (before, after) = (LabelledObject(unit.original), LabelledObject(unit.new))
     return unit.changes.functions.keys.sorted().compactMap { number in
         guard let old = unit.correlation.originalOf[number],
-            let why = LabelFlow(unit.original, of: old, oldCallees).escape
-                ?? LabelFlow(unit.new, of: number, callees).escape
+            let why = LabelFlow(before, of: old).escape ?? LabelFlow(after, of: number).escape
         else { return nil }
         return Finding(
             subject: "\(unit.original.entities[old].name) (\(unit.name))",
             why: "\(why): a stored one leads into the old body", remedy: "restart, or keep the function as it is")
+    }
+}
+
+/// What is the same for every function of an object.
+private struct LabelledObject {
+    /// Where data holds the address of a place inside of a function.
+    struct Holder {
+        var section: SectionIndex
+        var offset: UInt64
+        var place: FunctionFlow.Place
+    }
+
+    let view: ObjectView
+    let callees: CalledFunctions
+    /// By the function, or part of one, that the place is in.
+    private(set) var holders: [EntityIndex: [Holder]] = [:]
+
+    init(_ view: ObjectView) {
+        self.view = view
+        callees = CalledFunctions(view)
+        for section in view.file.sections where section.isAllocated && !section.isExecutable {
+            for relocation in section.relocations where !relocation.type.isPCRelative {
+                guard case .entity(let number, let delta) = view.referent(of: relocation, in: section), delta != 0,
+                    case let part = view.entities[number], part.kind == .function
+                else { continue }
+                let place = FunctionFlow.Place(
+                    section: part.section, offset: part.offset &+ UInt64(bitPattern: delta))
+                holders[number, default: []].append(
+                    Holder(section: section.index, offset: relocation.offset, place: place))
+            }
+        }
     }
 }
 
@@ -30,12 +60,12 @@ private struct LabelFlow {
     private let tables: LabelTables
     private let callees: CalledFunctions
 
-    init(_ view: ObjectView, of function: EntityIndex, _ callees: CalledFunctions) {
-        self.view = view
+    init(_ object: LabelledObject, of function: EntityIndex) {
+        view = object.view
+        callees = object.callees
         self.function = function
-        self.callees = callees
         parts = Set([function] + view.coldHalves[view.entities[function].name, default: []])
-        tables = LabelTables(view, of: parts)
+        tables = LabelTables(object, of: parts)
     }
 
     /// How an address of a label may get out; nil where none can.
@@ -186,22 +216,14 @@ private struct LabelTables {
 
     var isEmpty: Bool { named.isEmpty && unnamed.isEmpty }
 
-    init(_ view: ObjectView, of parts: Set<EntityIndex>) {
-        self.view = view
-        for section in view.file.sections where section.isAllocated && !section.isExecutable {
-            for relocation in section.relocations where !relocation.type.isPCRelative {
-                guard case .entity(let function, let delta) = view.referent(of: relocation, in: section), delta != 0,
-                    parts.contains(function)
-                else { continue }
-                let part = view.entities[function]
-                labels.append(
-                    FunctionFlow.Place(
-                        section: part.section, offset: part.offset &+ UInt64(bitPattern: delta)))
-                if let table = view.entity(section: section.index, offset: Int64(relocation.offset)) {
-                    named.insert(table)
-                } else {
-                    unnamed[section.index, default: []].insert(relocation.offset)
-                }
+    init(_ object: LabelledObject, of parts: Set<EntityIndex>) {
+        view = object.view
+        for holder in parts.flatMap({ object.holders[$0, default: []] }) {
+            labels.append(holder.place)
+            if let table = view.entity(section: holder.section, offset: Int64(holder.offset)) {
+                named.insert(table)
+            } else {
+                unnamed[holder.section, default: []].insert(holder.offset)
             }
         }
         if !unnamed.isEmpty { findStarts() }
