@@ -183,7 +183,14 @@ private final class LazyReferrers {
         self.view = view
         self.name = name
     }
-    lazy var table: [EntityIndex: Set<String>] = view.referrers(name)
+    lazy var table: [EntityIndex: Set<String>] = view.referrers(name).ofOwn
+}
+
+/// Which functions refer to what, by name and without clone suffixes.
+package struct Referrers: Sendable {
+    package fileprivate(set) var ofOwn: [EntityIndex: Set<String>] = [:]
+    /// By the name of what the object lacks.
+    package fileprivate(set) var ofOthers: [String: Set<String>] = [:]
 }
 
 extension ObjectView {
@@ -196,17 +203,19 @@ extension ObjectView {
             }, uniquingKeysWith: { first, _ in first })
     }
 
-    /// Who refers to each entity: names of functions without clone suffixes, by their own name or by the one that `name`
-    /// gives to an entity.
-    package func referrers(_ name: ((EntityIndex) -> String)? = nil) -> [EntityIndex: Set<String>] {
-        var result: [EntityIndex: Set<String>] = [:]
+    /// Functions go by their own name or by the one that `name` gives to an entity.
+    package func referrers(_ name: ((EntityIndex) -> String)? = nil) -> Referrers {
+        var result = Referrers()
         for (number, entity) in entities.enumerated() where entity.kind == .function {
             let section = file.sections[entity.section]
             // Parts and clones of a function are that function.
-            let function = (name?(number) ?? entity.name).prefix { $0 != "." }
+            let function = String((name?(number) ?? entity.name).prefix { $0 != "." })
             for relocation in relocations(section: entity.section, from: entity.offset, to: entity.end) {
-                guard case .entity(let target, _) = referent(of: relocation, in: section) else { continue }
-                result[target, default: []].insert(String(function))
+                switch referent(of: relocation, in: section) {
+                case .entity(let target, _): result.ofOwn[target, default: []].insert(function)
+                case .undefined(let other, _): result.ofOthers[other, default: []].insert(function)
+                default: break
+                }
             }
         }
         return result

@@ -33,9 +33,9 @@ private struct HandedOnAddresses {
     init(_ target: GuardedTarget) {
         units = target.units
         calls = TargetCalls(target.target.image)
-        byUnit = Dictionary(
-            units.map { ($0.name, $0.original.addressTakenFunctions) }, uniquingKeysWith: { $0.union($1) })
-        elsewhere = units.reduce(into: []) { $0.formUnion($1.original.addressesOfOthers) }
+        let taken = units.map(\.original.takenAddresses)
+        byUnit = Dictionary(zip(units.map(\.name), taken.map(\.functions)), uniquingKeysWith: { $0.union($1) })
+        elsewhere = taken.reduce(into: []) { $0.formUnion($1.others) }
     }
 
     func contain(_ name: String, of unit: String) -> Bool {
@@ -45,21 +45,5 @@ private struct HandedOnAddresses {
         }
         if owner.original.entities[number].isGlobal, elsewhere.contains(name) { return true }
         return owner.matched.addresses[name].map(calls.isValue) ?? false
-    }
-}
-
-extension ObjectView {
-    /// Names that the object lacks and whose address it stores or hands on.
-    fileprivate var addressesOfOthers: Set<String> {
-        var names: Set<String> = []
-        for section in file.sections where section.isAllocated && section.name != ".eh_frame" {
-            for relocation in section.relocations {
-                guard case .undefined(let name, _) = referent(of: relocation, in: section),
-                    !section.isExecutable || !relocation.isBranch(in: section)
-                else { continue }
-                names.insert(name)
-            }
-        }
-        return names
     }
 }

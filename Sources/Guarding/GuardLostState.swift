@@ -23,9 +23,10 @@ func guardLostState(_ units: [MatchedUnit]) -> [Finding] {
         }.map { Variable($0, of: unit.new, unit.name) }
     }
     guard !gone.isEmpty, !fresh.isEmpty else { return [] }
-    let before = Users(of: gone, in: units.map { ($0.name, $0.original) })
-    let after = Users(of: fresh, in: units.map { ($0.name, $0.new) })
-    let vanished = Vanished(units)
+    let referrers = units.map { $0.original.referrers() }
+    let before = Users(of: gone, in: zip(units.map(\.name), referrers))
+    let after = Users(of: fresh, in: zip(units.map(\.name), units.map { $0.new.referrers() }))
+    let vanished = Vanished(units: units, referrers: referrers)
     return gone.compactMap { old in
         let names = before[old]
         // What called a function that is gone may do itself what that did.
@@ -47,8 +48,8 @@ func guardLostState(_ units: [MatchedUnit]) -> [Finding] {
 /// Functions that the fix has no more, and that it adds, by name.
 private struct Vanished {
     let units: [MatchedUnit]
-
-    init(_ units: [MatchedUnit]) { self.units = units }
+    /// Of the original objects.
+    let referrers: [Referrers]
 
     private func isGone(_ name: String) -> Bool { units.allSatisfy { $0.new.entityNamed[name] == nil } }
 
@@ -63,12 +64,11 @@ private struct Vanished {
     func callers(of names: Set<String>) -> Set<String> {
         let gone = names.filter(isGone)
         guard !gone.isEmpty else { return [] }
-        return units.reduce(into: []) { callers, unit in
-            let own = unit.original.referrers()
-            let others = unit.original.usersOfOthers()
+        return zip(units, referrers).reduce(into: []) { callers, pair in
+            let (unit, known) = pair
             for name in gone {
-                if let number = unit.original.entityNamed[name] { callers.formUnion(own[number, default: []]) }
-                callers.formUnion(others[name, default: []])
+                if let number = unit.original.entityNamed[name] { callers.formUnion(known.ofOwn[number, default: []]) }
+                callers.formUnion(known.ofOthers[name, default: []])
             }
         }
     }
@@ -97,35 +97,19 @@ private struct Variable: Hashable {
 private struct Users {
     private var found: [Variable: Set<String>] = [:]
 
-    init(of variables: [Variable], in units: [(name: String, view: ObjectView)]) {
+    /// - Parameter units: by name.
+    init(of variables: [Variable], in units: some Sequence<(String, Referrers)>) {
         let globals = Dictionary(grouping: variables.filter { $0.global != nil }, by: { $0.global ?? "" })
-        for (name, view) in units {
-            let own = view.referrers()
+        for (name, referrers) in units {
             for variable in variables where variable.unit == name {
-                found[variable, default: []].formUnion(own[variable.number, default: []])
+                found[variable, default: []].formUnion(referrers.ofOwn[variable.number, default: []])
             }
             guard !globals.isEmpty else { continue }
-            for (symbol, users) in view.usersOfOthers() {
+            for (symbol, users) in referrers.ofOthers {
                 for variable in globals[symbol, default: []] { found[variable, default: []].formUnion(users) }
             }
         }
     }
 
     subscript(variable: Variable) -> Set<String> { found[variable, default: []] }
-}
-
-extension ObjectView {
-    /// By the name of what the object lacks: the functions that refer to it.
-    fileprivate func usersOfOthers() -> [String: Set<String>] {
-        var users: [String: Set<String>] = [:]
-        for entity in entities where entity.kind == .function {
-            let section = file.sections[entity.section]
-            let function = entity.name.prefix { $0 != "." }
-            for relocation in relocations(section: entity.section, from: entity.offset, to: entity.end) {
-                guard case .undefined(let name, _) = referent(of: relocation, in: section) else { continue }
-                users[name, default: []].insert(String(function))
-            }
-        }
-        return users
-    }
 }

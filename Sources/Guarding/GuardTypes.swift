@@ -125,7 +125,7 @@ package struct DebugFacts {
         }
         guard let partner else { return [] }
         let handedOn = Dictionary(
-            pairs.map { ($0.unit.name, $0.unit.original.addressTakenFunctions) },
+            pairs.map { ($0.unit.name, $0.unit.original.takenAddresses.functions) },
             uniquingKeysWith: { first, _ in first })
         return changedSignatures().filter { handedOn[$0.unit]?.contains($0.linkageName) ?? false }.map { change in
             Finding(
@@ -139,7 +139,7 @@ package struct DebugFacts {
     /// Functions that can't be called any more as they were, by the unit of each.
     package var changedSignatureNames: [(unit: String, function: String, isHandedOn: Bool)] {
         let handedOn = Dictionary(
-            pairs.map { ($0.unit.name, $0.unit.original.addressTakenFunctions) },
+            pairs.map { ($0.unit.name, $0.unit.original.takenAddresses.functions) },
             uniquingKeysWith: { first, _ in first })
         return changedSignatures().map {
             ($0.unit, $0.linkageName, handedOn[$0.unit]?.contains($0.linkageName) ?? false)

@@ -128,19 +128,29 @@ private struct UserSearch {
     }
 }
 
+/// Names of what an object has the address of, as a value in code or data.
+struct TakenAddresses {
+    /// Its own functions.
+    fileprivate(set) var functions: Set<String> = []
+    /// What it lacks.
+    fileprivate(set) var others: Set<String> = []
+}
+
 extension ObjectView {
-    /// Names of functions whose address the unit stores or hands on.
-    var addressTakenFunctions: Set<String> {
-        var names: Set<String> = []
+    /// What the unit stores or hands on.
+    var takenAddresses: TakenAddresses {
+        var taken = TakenAddresses()
         for section in file.sections where section.isAllocated && section.name != ".eh_frame" {
-            for relocation in section.relocations {
-                guard case .entity(let number, let delta) = referent(of: relocation, in: section),
-                    entities[number].kind == .function, delta == (relocation.type.isPCRelative ? -4 : 0),
-                    !section.isExecutable || !relocation.isBranch(in: section)
-                else { continue }
-                names.formUnion(entities[number].names)
+            for relocation in section.relocations where !section.isExecutable || !relocation.isBranch(in: section) {
+                switch referent(of: relocation, in: section) {
+                case .entity(let number, let delta)
+                where entities[number].kind == .function && delta == (relocation.type.isPCRelative ? -4 : 0):
+                    taken.functions.formUnion(entities[number].names)
+                case .undefined(let name, _): taken.others.insert(name)
+                default: break
+                }
             }
         }
-        return names
+        return taken
     }
 }
