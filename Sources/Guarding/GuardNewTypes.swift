@@ -8,13 +8,12 @@ extension DebugFacts {
     /// the layout that they knew, though their code need not change (a member in what was padding).
     func newTypeFindings(_ sources: CompiledInput) -> [Finding] {
         let touched = (sources.change?.files ?? []).filter { sources.touchedHeaders.contains($0.path) }
-        let text = touched.map { String(decoding: $0.original ?? [], as: UTF8.self) }.joined(separator: "\n")
-        guard !text.isEmpty else { return [] }
-        let words = Set(text.split { !($0.isLetter || $0.isNumber || $0 == "_") })
+        let known = words(of: touched.map(\.original))
+        guard !known.isEmpty else { return [] }
         var seen: Set<Finding> = []
         return pairs.flatMap { pair -> [Finding] in
             guard let original = pair.original, let new = pair.new else { return [] }
-            var fresh = Set(new.types.keys.filter { original.types[$0] == nil && words.contains(plainName($0)) })
+            var fresh = Set(new.types.keys.filter { original.types[$0] == nil && known.contains(plainName(ofType: $0)) })
             guard !fresh.isEmpty else { return [] }
             var found: [Finding] = []
             for unit in sources.units where unit.name != pair.unit.name && !fresh.isEmpty {
@@ -56,10 +55,16 @@ extension DebugFacts {
                 "it has no readable debug information, so that its layout of a type which \(user) begins to use is not known",
             remedy: "compile with -g")
     }
+}
 
-    /// `C` of `class ns::C<int>`.
-    private func plainName(_ key: String) -> Substring {
-        let name = key.prefix { $0 != "<" }
-        return name[(name.lastIndex { $0 == ":" || $0 == " " }.map { name.index(after: $0) } ?? name.startIndex)...]
-    }
+/// The words of C that texts have.
+func words(of texts: [[UInt8]?]) -> Set<Substring> {
+    let text = texts.map { String(decoding: $0 ?? [], as: UTF8.self) }.joined(separator: "\n")
+    return Set(text.split { !($0.isLetter || $0.isNumber || $0 == "_") })
+}
+
+/// `C` of `class ns::C<int>`.
+func plainName(ofType key: String) -> Substring {
+    let name = key.prefix { $0 != "<" }
+    return name[(name.lastIndex { $0 == ":" || $0 == " " }.map { name.index(after: $0) } ?? name.startIndex)...]
 }

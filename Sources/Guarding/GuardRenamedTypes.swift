@@ -68,24 +68,14 @@ private struct TouchedWords {
             (before, after) = (nil, [])
             return
         }
-        func words(_ texts: [[UInt8]?]) -> Set<Substring> {
-            let text = texts.map { String(decoding: $0 ?? [], as: UTF8.self) }.joined(separator: "\n")
-            return Set(text.split { !($0.isLetter || $0.isNumber || $0 == "_") })
-        }
-        before = words(change.files.map(\.original))
-        after = words(change.files.map(\.new))
+        before = words(of: change.files.map(\.original))
+        after = words(of: change.files.map(\.new))
     }
 
-    func had(_ type: String) -> Bool { before?.contains(word(type)) ?? true }
+    func had(_ type: String) -> Bool { before?.contains(plainName(ofType: type)) ?? true }
 
     /// The name is new.
     func gets(_ type: String) -> Bool {
-        before.map { !$0.contains(word(type)) && after.contains(word(type)) } ?? true
-    }
-
-    /// `C` of `class ns::C<int>`.
-    private func word(_ key: String) -> Substring {
-        let name = key.prefix { $0 != "<" }
-        return name[(name.lastIndex { $0 == ":" || $0 == " " }.map { name.index(after: $0) } ?? name.startIndex)...]
+        before.map { !$0.contains(plainName(ofType: type)) && after.contains(plainName(ofType: type)) } ?? true
     }
 }
