@@ -10,22 +10,28 @@ import ObjectFiles
 ///
 /// A type that gets another size is refused by itself (`type-layout`).
 func guardAllocations(_ target: GuardedTarget, constants: [ConstantChange], debug: DebugFacts) -> [Finding] {
-    let sizes = debug.changedSizes
     let functions = target.units.flatMap { unit in
-        unit.changes.functions.keys.sorted().compactMap { ChangedNumbers(of: $0, in: unit) }
+        unit.changes.functions.keys.sorted().compactMap { ChangedFunction($0, in: unit) }
     }
-    return functions.enumerated().flatMap { index, allocator in
-        allocator.grownAllocations.compactMap { change -> Finding? in
+    // Few functions allocate, and hardly any allocates more: the rest is decoded only then.
+    let grown = functions.indices.filter { functions[$0].allocates }.map {
+        (index: $0, changes: ChangedNumbers(functions[$0]).grownAllocations)
+    }.filter { !$0.changes.isEmpty }
+    guard !grown.isEmpty else { return [] }
+    let sizes = debug.changedSizes
+    let numbers = functions.map(ChangedNumbers.init)
+    return grown.flatMap { index, changes in
+        changes.compactMap { change -> Finding? in
             // A constant with a name is asked about by its name.
             let isNamed = constants.contains {
                 $0.finding != nil && $0.old == String(change.old) && $0.new == String(change.new)
             }
-            let user = functions.enumerated().first { $0.offset != index && $0.element.relies(on: change.new) }
+            let user = functions.indices.first { $0 != index && numbers[$0].relies(on: change.new) }
             guard !isNamed, sizes[change.new]?.contains(change.old) != true, let user else { return nil }
             return Finding(
-                subject: "\(allocator.name) (\(allocator.unit))",
+                subject: "\(functions[index].name) (\(functions[index].unit.name))",
                 why:
-                    "it allocates by \(change.new) instead of \(change.old), and \(user.element.name) relies on the same"
+                    "it allocates by \(change.new) instead of \(change.old), and \(functions[user].name) relies on the same"
                     + " number; what was allocated before has the old size")
         }
     }
@@ -47,19 +53,38 @@ extension DebugFacts {
     }
 }
 
+/// A function that changes, on both sides.
+private struct ChangedFunction {
+    let unit: MatchedUnit
+    let original: EntityIndex
+    let new: EntityIndex
+
+    init?(_ function: EntityIndex, in unit: MatchedUnit) {
+        guard let original = unit.correlation.originalOf[function] else { return nil }
+        (self.unit, self.original, new) = (unit, original, function)
+    }
+
+    var name: String { unit.new.entities[new].name }
+
+    /// Its new code may call what allocates.
+    var allocates: Bool {
+        let view = unit.new
+        return ([new] + view.coldHalves[name, default: []]).map { view.entities[$0] }.contains { part in
+            view.relocations(section: part.section, from: part.offset, to: part.end).contains {
+                view.allocates($0, in: part.section)
+            }
+        }
+    }
+}
+
 /// The numbers in the code of a changed function, as they were and as they are.
 private struct ChangedNumbers {
-    let name: String
-    let unit: String
     private let before: NumberedCode
     private let after: NumberedCode
 
-    init?(of function: EntityIndex, in unit: MatchedUnit) {
-        guard let original = unit.correlation.originalOf[function] else { return nil }
-        name = unit.new.entities[function].name
-        self.unit = unit.name
-        before = NumberedCode(unit.original, original)
-        after = NumberedCode(unit.new, function)
+    init(_ function: ChangedFunction) {
+        before = NumberedCode(function.unit.original, function.original)
+        after = NumberedCode(function.unit.new, function.new)
     }
 
     /// Arguments of allocating calls that are new, each with a lesser one that is gone.
