@@ -1,6 +1,7 @@
 import CodeModel
 import ElfFormat
 import MachineCode
+import Matching
 import ObjectFiles
 
 /// In which registers the functions of an object, and those that it calls, may take arguments.
@@ -24,4 +25,12 @@ final class CalledFunctions {
         let mayReturnPair = names.lazy.compactMap { self.prototypes[$0] }.first?.mayReturnPair ?? true
         return mayReturnPair ? .pairOfResults : .result
     }
+}
+
+/// Of both objects of a unit.
+struct UnitCallees {
+    let original: CalledFunctions
+    let new: CalledFunctions
+
+    init(_ unit: MatchedUnit) { (original, new) = (CalledFunctions(unit.original), CalledFunctions(unit.new)) }
 }

@@ -32,7 +32,7 @@ private struct HandedOnAddresses {
 
     init(_ target: GuardedTarget) {
         units = target.units
-        calls = TargetCalls(target.target.image)
+        calls = target.calls
         let taken = units.map(\.original.takenAddresses)
         byUnit = Dictionary(zip(units.map(\.name), taken.map(\.functions)), uniquingKeysWith: { $0.union($1) })
         elsewhere = taken.reduce(into: []) { $0.formUnion($1.others) }

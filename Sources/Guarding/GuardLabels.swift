@@ -7,9 +7,10 @@ import ObjectFiles
 
 /// A label's address (`&&label`) that leaves its function leads into that body for ever: into the old one while the patch is
 /// active, and into the new one when it is taken back (trap escaping-labels).
-func guardLabels(_ unit: MatchedUnit) -> [Finding] {
+func guardLabels(_ unit: MatchedUnit, _ callees: UnitCallees) -> [Finding] {
     guard !unit.changes.functions.isEmpty else { return [] }
-    let (before, after) = (LabelledObject(unit.original), LabelledObject(unit.new))
+    let before = LabelledObject(unit.original, callees.original)
+    let after = LabelledObject(unit.new, callees.new)
     return unit.changes.functions.keys.sorted().compactMap { number in
         guard let old = unit.correlation.originalOf[number],
             let why = LabelFlow(before, of: old).escape ?? LabelFlow(after, of: number).escape
@@ -34,9 +35,9 @@ private struct LabelledObject {
     /// By the function, or part of one, that the place is in.
     private(set) var holders: [EntityIndex: [Holder]] = [:]
 
-    init(_ view: ObjectView) {
+    init(_ view: ObjectView, _ callees: CalledFunctions) {
         self.view = view
-        callees = CalledFunctions(view)
+        self.callees = callees
         for section in view.file.sections where section.isAllocated && !section.isExecutable {
             for relocation in section.relocations where !relocation.type.isPCRelative {
                 guard case .entity(let number, let delta) = view.referent(of: relocation, in: section), delta != 0,

@@ -10,6 +10,7 @@ import Targets
 /// A unit of a target, and what travels of it.
 struct GuardedUnit {
     var unit: MatchedUnit
+    var callees: UnitCallees
     var plan: UnitPlan
     var target: TargetImage
 }
@@ -24,6 +25,7 @@ package struct GuardedTarget {
     var sources: CompiledInput
     /// What both checks of it share: it asks the file system for every recorded source.
     let unrecorded: UnrecordedUnits?
+    private let shared: SharedAnswers
 
     package init(
         target: LoadedTarget, units: [MatchedUnit], plan: ModulePlan, compared: [ComparedUnit], sources: CompiledInput
@@ -34,6 +36,28 @@ package struct GuardedTarget {
         self.compared = compared
         self.sources = sources
         unrecorded = UnrecordedUnits(of: target, sources: sources)
+        shared = SharedAnswers(target.image, units)
+    }
+
+    var calls: TargetCalls { shared.calls }
+
+    /// The units that change.
+    var changedUnits: [GuardedUnit] {
+        zip(zip(units, shared.callees), plan.units).filter { !$0.0.0.changes.isEmpty }.map {
+            GuardedUnit(unit: $0.0, callees: $0.1, plan: $1, target: target.image)
+        }
+    }
+}
+
+/// What several checks of a target ask for, and many patches don't need: found when the first of them asks.
+private final class SharedAnswers {
+    private let image: TargetImage
+    let callees: [UnitCallees]
+    private(set) lazy var calls = TargetCalls(image)
+
+    init(_ image: TargetImage, _ units: [MatchedUnit]) {
+        self.image = image
+        callees = units.map(UnitCallees.init)
     }
 }
 
@@ -102,9 +126,7 @@ extension GuardRule {
         switch check {
         case .unit(let check):
             try patch.targets.flatMap { target in
-                try zip(target.units, target.plan.units).filter { !$0.0.changes.isEmpty }.flatMap { unit, plan in
-                    try check(GuardedUnit(unit: unit, plan: plan, target: target.target.image))
-                }
+                try target.changedUnits.flatMap(check)
             }
         case .target(let check): try patch.targets.flatMap(check)
         case .patch(let check): try check(patch)

@@ -36,8 +36,8 @@ package let guardRules: [GuardRule] = [
     GuardRule(.ambiguousSymbol, .unit { guardNamesakes($0.unit) }),
     GuardRule(.lostState, .target { guardLostState($0.units) }),
     GuardRule(.readOnlyData, .unit { guardReadOnly($0.unit) }),
-    GuardRule(.changedConstant, .unit { guardConstants($0.unit) }),
-    GuardRule(.changedConstant, .unit { guardLabels($0.unit) }),
+    GuardRule(.changedConstant, .unit { guardConstants($0.unit, $0.callees) }),
+    GuardRule(.changedConstant, .unit { guardLabels($0.unit, $0.callees) }),
     GuardRule(.newThreadLocal, .unit { guardThreadLocals($0.unit, $0.plan) }),
 
     // What has run, or has been read, and will not be again.

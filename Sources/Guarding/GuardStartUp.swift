@@ -10,10 +10,11 @@ import Targets
 /// A variable that only code sets up which has run already and does not run again: the start of `main`, constructors, and
 /// what only they call. In the process it keeps the value it has, for a new one mostly zero (trap initialiser-has-run).
 func guardStartUp(_ target: GuardedTarget) -> [Finding] {
-    let uses = StateUses(target)
+    let travelling = travellingFunctions(of: target)
+    let uses = StateUses(target, travelling)
     let suspects = uses.variables.filter { $0.value.users.count > 1 && !$0.value.setters.isEmpty }
     guard !suspects.isEmpty else { return [] }
-    var history = RunHistory(target)
+    var history = RunHistory(target, travelling)
     var findings: [Finding] = []
     for (variable, use) in suspects.sorted(by: { $0.key < $1.key }) {
         let old = use.setters.filter { history.hasRunForGood($0) }
@@ -40,6 +41,15 @@ private struct Definition: Hashable, Comparable {
     static func < (a: Definition, b: Definition) -> Bool { (a.unit, a.entity) < (b.unit, b.entity) }
 }
 
+/// The functions that the module has, parts of one each by itself.
+private func travellingFunctions(of target: GuardedTarget) -> [Definition] {
+    target.plan.functions.flatMap { function in
+        function.newSymbols.compactMap { symbol in
+            target.units[function.unit].new.entityOfSymbol[symbol].map { Definition(unit: function.unit, entity: $0) }
+        }
+    }
+}
+
 /// Which new or changed functions use a variable, and how.
 private struct StateUses {
     struct Use {
@@ -54,7 +64,7 @@ private struct StateUses {
     private let globals: [String: Definition]
     private(set) var variables: [Definition: Use] = [:]
 
-    init(_ target: GuardedTarget) {
+    init(_ target: GuardedTarget, _ travelling: [Definition]) {
         units = target.units
         var globals: [String: Definition] = [:]
         for (index, unit) in units.enumerated() {
@@ -63,19 +73,10 @@ private struct StateUses {
             }
         }
         self.globals = globals
-        for function in travelling(of: target.plan) { add(function) }
+        for function in travelling { add(function) }
     }
 
     func name(of function: Definition) -> String { units[function.unit].new.entities[function.entity].name }
-
-    /// The functions that the module has.
-    private func travelling(of plan: ModulePlan) -> [Definition] {
-        plan.functions.flatMap { function in
-            function.newSymbols.compactMap { symbol in
-                units[function.unit].new.entityOfSymbol[symbol].map { Definition(unit: function.unit, entity: $0) }
-            }
-        }
-    }
 
     private mutating func add(_ part: Definition) {
         let unit = units[part.unit]
@@ -166,17 +167,12 @@ private struct RunHistory {
         case new(Definition)
     }
 
-    init(_ target: GuardedTarget) {
+    init(_ target: GuardedTarget, _ travelling: [Definition]) {
         units = target.units
         self.target = target.target.image
-        calls = TargetCalls(target.target.image)
+        calls = target.calls
         replaced = Set(target.plan.functions.compactMap { $0.description.original?.range.address })
-        for function in target.plan.functions {
-            for symbol in function.newSymbols {
-                guard let entity = units[function.unit].new.entityOfSymbol[symbol] else { continue }
-                addCalls(of: Definition(unit: function.unit, entity: entity))
-            }
-        }
+        for function in travelling { addCalls(of: function) }
     }
 
     mutating func hasRunForGood(_ function: Definition) -> Bool { hasRunForGood(key(of: function)) }

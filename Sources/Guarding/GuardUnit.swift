@@ -59,19 +59,16 @@ func guardNamesakes(_ unit: MatchedUnit) -> [Finding] {
 
 /// A changed constant is safe only where nothing but replaced functions of this unit read it, and never by address
 /// (trap changed-constant-escapes).
-func guardConstants(_ unit: MatchedUnit) -> [Finding] {
+func guardConstants(_ unit: MatchedUnit, _ callees: UnitCallees) -> [Finding] {
     guard !unit.changes.constants.isEmpty else { return [] }
-    let callees = (CalledFunctions(unit.original), CalledFunctions(unit.new))
     return unit.changes.constants.sorted().compactMap { number in
         let entity = unit.new.entities[number]
-        guard let why = escape(of: number, unit, callees.0, callees.1) else { return nil }
+        guard let why = escape(of: number, unit, callees) else { return nil }
         return Finding(subject: "\(entity.name) (\(unit.name))", why: "the constant changes and \(why)")
     }
 }
 
-private func escape(
-    of number: EntityIndex, _ unit: MatchedUnit, _ oldCallees: CalledFunctions, _ callees: CalledFunctions
-) -> String? {
+private func escape(of number: EntityIndex, _ unit: MatchedUnit, _ callees: UnitCallees) -> String? {
     let view = unit.new
     let constant = view.entities[number]
     if constant.isGlobal { return "other units may read it" }
@@ -80,8 +77,8 @@ private func escape(
     // Whether a table of labels gets out of its function is looked at with the function.
     if view.innerPlaces(of: number).contains(where: { unit.changes.functions[$0] != nil }) { return nil }
     // Old code may have given the address away, too.
-    return addressTaken(of: number, in: view, callees)
-        ?? unit.correlation.originalOf[number].flatMap { addressTaken(of: $0, in: unit.original, oldCallees) }
+    return addressTaken(of: number, in: view, callees.new)
+        ?? unit.correlation.originalOf[number].flatMap { addressTaken(of: $0, in: unit.original, callees.original) }
 }
 
 /// Who may have stored a constant's address, or reads it in another way than by direct loads.
