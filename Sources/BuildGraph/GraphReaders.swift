@@ -51,17 +51,19 @@ package struct GraphReaders: Sendable {
 
     /// Objects and archives that linked files were made of and no command of the record made.
     package var unexplained: [String] {
-        partVersions.filter { graph.versions[$0].isSource }.map { graph.paths[graph.versions[$0].path] }
-            .filter { path in
-                let isOfSystem = ["/usr/", "/lib", "/opt/"].contains(where: path.hasPrefix)
-                return !isOfSystem && [.object, .archive].contains(linkKind(ofFile: path))
-            }.sorted()
+        allSources.filter { path in
+            let isOfSystem = ["/usr/", "/lib", "/opt/"].contains(where: path.hasPrefix)
+            return !isOfSystem && [.object, .archive].contains(linkKind(ofFile: path))
+        }.sorted()
     }
 
     /// Files of the tree that are part of linked files and were there before the build.
     package func sources(below root: String) -> [String] {
+        allSources.filter { $0.hasPrefix(root + "/") }
+    }
+
+    private var allSources: [String] {
         partVersions.filter { graph.versions[$0].isSource }.map { graph.paths[graph.versions[$0].path] }
-            .filter { $0.hasPrefix(root + "/") }
     }
 
     package func role(of process: Int) -> Role {

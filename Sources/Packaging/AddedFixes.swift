@@ -125,7 +125,7 @@ func givenFixes(_ paths: [String]) throws -> [Fix] {
         guard let text = text(ofFile: path) else {
             throw Refusal(.badInput, subject: path, why: "the diff can't be read")
         }
-        let name = path.split(separator: "/").last.map(String.init) ?? path
+        let name = baseName(path)
         return Fix(name: name, path: path, cves: vulnerabilities(ofFix: name, text: text, changelog: []))
     }
 }

@@ -1,3 +1,5 @@
+import Toolchain
+
 /// What one version of a package changed, by its changelog.
 struct ChangelogEntry: Sendable, Hashable {
     var version: String
@@ -57,7 +59,7 @@ func vulnerabilities(in text: String) -> [String] {
 func vulnerabilities(ofFix name: String, text: String, changelog: [ChangelogEntry]) -> [String] {
     let own = vulnerabilities(in: name + "\n" + diffParts(text).header)
     guard own.isEmpty else { return own }
-    let file = name.split(separator: "/").last.map(String.init) ?? name
+    let file = baseName(name)
     let items = changelog.flatMap(\.items).filter { names($0, file: file) }
     return vulnerabilities(in: items.joined(separator: "\n"))
 }

@@ -125,7 +125,7 @@ func addedPatches(series: [String], changelog: [ChangelogEntry], after version: 
     let known = Set(vulnerabilities(in: said))
     let cves = Set(newer.flatMap { vulnerabilities(in: $0.text) }).subtracting(known)
     let first = series.firstIndex { name in
-        let file = name.split(separator: "/").last.map(String.init) ?? name
+        let file = baseName(name)
         let isNamed = newer.contains { $0.text.contains(file) } && !said.contains(file)
         return isNamed || vulnerabilities(in: name).contains(where: cves.contains)
     }
