@@ -13,7 +13,8 @@ extension DebugFacts {
         var seen: Set<Finding> = []
         return pairs.flatMap { pair -> [Finding] in
             guard let original = pair.original, let new = pair.new else { return [] }
-            var fresh = Set(new.types.keys.filter { original.types[$0] == nil && known.contains(plainName(ofType: $0)) })
+            var fresh = Set(
+                new.types.keys.filter { original.types[$0] == nil && known.contains(plainName(ofType: $0)) })
             guard !fresh.isEmpty else { return [] }
             var found: [Finding] = []
             for unit in sources.units where unit.name != pair.unit.name && !fresh.isEmpty {
