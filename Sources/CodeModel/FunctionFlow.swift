@@ -24,6 +24,8 @@ package struct FunctionFlow {
     }
 
     let view: ObjectView
+    /// The function and its `.cold` halves.
+    let parts: [Entity]
     package private(set) var nodes: [Place: Node] = [:]
     /// In the order in which the code stands.
     package private(set) var order: [Place] = []
@@ -32,10 +34,18 @@ package struct FunctionFlow {
     package init(_ view: ObjectView, of function: EntityIndex) {
         self.view = view
         let parts = [function] + view.coldHalves[view.entities[function].name, default: []]
+        self.parts = parts.map { view.entities[$0] }
         for part in parts { addPart(part, parts) }
         for place in order {
             for other in nodes[place]?.next ?? [] { before[other, default: []].append(place) }
         }
+    }
+
+    /// The instruction that a relocated field is in.
+    package func place(holding offset: UInt64, in section: SectionIndex) -> Place? {
+        // No instruction is longer than 15 bytes.
+        (offset &- min(offset, 14)...offset).reversed().lazy.map { Place(section: section, offset: $0) }
+            .first { nodes[$0].map { $0.instruction.end > offset } ?? false }
     }
 
     package func predecessors(of place: Place) -> [Place] { before[place] ?? [] }

@@ -189,9 +189,9 @@ private struct LabelFlow {
             let isTable = node.relocations.contains { tables.isNamed(by: $0, in: view.file.sections[section]) }
             guard isTable || !instruction.registersRead.isDisjoint(with: holders) else { return nil }
             return labels.map { ($0, holders) }
-        case .jump where node.next.isEmpty:
+        case .jump where node.next.isEmpty, .conditionalJump where node.next.count == 1:
             // To another function, which takes what its arguments are in.
-            return holders.isDisjoint(with: arguments(of: node)) ? [] : nil
+            after = holders.isDisjoint(with: arguments(of: node)) ? holders : nil
         case .nop, .endbr64, .jump, .conditionalJump: after = holders
         case .other: after = instruction.holdersAfter(holders, followsLoads: true)
         }

@@ -75,12 +75,22 @@ package struct DebugFacts {
                         remedy: "compile with -g")
                 ]
             }
-            return layoutDifferences(original: original, new: new).map {
+            let differences = layoutDifferences(original: original, new: new)
+            let sentences = Dictionary(grouping: differences, by: \.subject).mapValues { $0.map(\.description) }
+            var seen: Set<String> = []
+            return differences.map(\.subject).filter { seen.insert($0).inserted }.map { subject in
                 Finding(
-                    subject: $0.subject,
-                    why: "\($0.description), and data of this type may exist in the process")
+                    subject: subject,
+                    why: "\(listed(sentences[subject, default: []])), and data of this type may exist in the process")
             }
         }
+    }
+
+    /// One sentence after the other; of many, the first.
+    private func listed(_ sentences: [String]) -> String {
+        let most = 6
+        let rest = sentences.count > most ? "; and \(sentences.count - most) more changes" : ""
+        return sentences.prefix(most).joined(separator: "; ") + rest
     }
 
     /// What changes in types and keeps their layout, for the reader of the patch.

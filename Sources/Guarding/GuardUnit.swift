@@ -83,6 +83,7 @@ private func escape(of number: EntityIndex, _ unit: MatchedUnit, _ callees: Unit
 
 /// Who may have stored a constant's address, or reads it in another way than by direct loads.
 private func addressTaken(of number: EntityIndex, in view: ObjectView, _ callees: CalledFunctions) -> String? {
+    var flows: [EntityIndex: ConstantFlow] = [:]
     for section in view.file.sections where section.isAllocated {
         let matching = section.relocations.filter { relocation in
             if case .entity(number, _) = view.referent(of: relocation, in: section) { return true }
@@ -92,22 +93,14 @@ private func addressTaken(of number: EntityIndex, in view: ObjectView, _ callees
         guard section.isExecutable else { return "\(section.name) holds its address" }
         for relocation in matching {
             guard let number = view.entity(section: section.index, offset: Int64(relocation.offset)),
-                case let user = view.entities[number],
-                let bytes = view.bytes(section: section.index, from: user.offset, to: user.end)
+                view.entities[number].kind == .function
             else { return "\(section.name) refers to it" }
-            let relocations = view.relocations(section: section.index, from: user.offset, to: user.end)
-            let fields = relocations.map { Int($0.offset - user.offset) }
-            let arguments = zip(fields, relocations.map(callees.arguments)).compactMap { field, given in
-                given.map { (field, $0) }
-            }
-            // A slot holds the address, whatever the instruction does with the slot.
-            let use = addressUse(
-                of: Array(bytes), fieldOffset: Int(relocation.offset - user.offset),
-                fieldSize: relocation.type.fieldSize, relocatedFields: Set(fields),
-                arguments: Dictionary(arguments) { first, _ in first },
-                mayReturnPair: callees.result(of: number) == .pairOfResults)
-            if !relocation.type.isDirect || use != .load {
-                return "\(user.name) takes its address, which may have been stored where old code finds it"
+            let function = view.functionOwning(number)
+            let flow = flows[function] ?? ConstantFlow(view, of: function, callees)
+            flows[function] = flow
+            guard flow.onlyLoads(relocation, in: section.index) else {
+                return
+                    "\(view.entities[number].name) takes its address, which may have been stored where old code finds it"
             }
         }
     }

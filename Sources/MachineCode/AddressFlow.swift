@@ -89,7 +89,7 @@ private struct AddressFlow {
 extension Instruction {
     /// The register that an instruction which names an address brings it into, where it does nothing else with it:
     /// `lea`, and `mov $x, %register`, whose 32-bit form fills the whole register.
-    fileprivate var addressHolder: Register? {
+    public var addressHolder: Register? {
         let explicit = explicitOperands
         guard explicit.count == 2, let part = explicit[0].register, part.clearsRest else { return nil }
         if operation == .lea { return part.isWhole ? part.register : nil }
