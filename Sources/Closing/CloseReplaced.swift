@@ -135,6 +135,8 @@ extension Closure {
                         || target.globalDefinitions(of: name).contains { $0.binding != .local }
                 }
                 guard let name = entity.names.first(where: isKnown) else { continue }
+                // The same variable, which gets an initial value now (rule data-initial-value).
+                if unit.changes.initialValues.contains(number) { continue }
                 refuse(
                     Refusal(
                         .ambiguousSymbol, subject: "\(name) (\(unit.name))",

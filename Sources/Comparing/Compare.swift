@@ -90,6 +90,7 @@ extension ChangeSet {
         for symbol in original.file.symbols where symbol.place == .common {
             if let number = new.entityNamed[symbol.name] {
                 initialValues.append(number)
+                if new.entities[number].size != symbol.size { commonSizes.append(symbol.name) }
             } else if let size = after[symbol.name], size != symbol.size {
                 commonSizes.append(symbol.name)
             }

@@ -35,7 +35,7 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
     (
         .dataSize,
         RuleExplanation(
-            "A variable gets another size, or an alignment that it does not have in the process. There is only room for the old one, and aligned instructions (movaps) would fault.",
+            "A variable gets another size, or an alignment that it does not have in the process. A larger one has no room, of a smaller one other code may go on using the rest, and aligned instructions (movaps) would fault.",
             example: """
                 -static char name[64];
                 +static char name[256];

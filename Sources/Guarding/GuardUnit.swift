@@ -37,7 +37,10 @@ func guardSizes(_ unit: MatchedUnit) -> [Finding] {
         let old = unit.correlation.originalOf[number].map { unit.original.entities[$0].size } ?? 0
         return Finding(
             subject: "\(entity.name) (\(unit.name))",
-            why: "its size changes from \(old) to \(entity.size) bytes, and the process has room for the old one only")
+            why: "its size changes from \(old) to \(entity.size) bytes, and "
+                + (entity.size > old
+                    ? "the process has room for the old one only"
+                    : "code that stays as it is may go on using all of the old one"))
     }
     let commons = unit.changes.commonSizes.map { name in
         Finding(
