@@ -313,7 +313,7 @@ extension BuildObserver {
         else { return }
         if call.isDone {
             see(name.path, process)
-            if name.asked != name.path { processes[process].reads.formUnion(history.linksOn(name.asked)) }
+            if name.asked != name.path { processes[process].reads.formUnion(history.linksOn(name.asked, system)) }
         } else if call.error == "ENOENT" {
             miss(name.path, process)
         }
@@ -325,7 +325,7 @@ extension BuildObserver {
         if !history.versions[version].makers.elementsEqual([process + earlier]) {
             processes[process].reads.insert(version)
         }
-        if asked != path { processes[process].reads.formUnion(history.linksOn(asked)) }
+        if asked != path { processes[process].reads.formUnion(history.linksOn(asked, system)) }
     }
 
     /// What a call names: the file, and how it was asked for, which may be by way of links.
@@ -344,7 +344,7 @@ extension BuildObserver {
     private mutating func see(_ path: String, _ process: Int) {
         guard !system.contain(path) else { return }
         processes[process].seen.insert(history.number(of: path))
-        processes[process].reads.formUnion(history.linksOn(path))
+        processes[process].reads.formUnion(history.linksOn(path, system))
     }
 
     /// The absolute path that a call names.

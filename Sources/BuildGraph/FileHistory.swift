@@ -12,6 +12,8 @@ struct FileHistory {
     private var gone: Set<Int> = []
     /// Symbolic links that the build made.
     private var links: Set<String> = []
+    /// By path: whether it was a symbolic link before the build.
+    private var oldLinks: [String: Bool] = [:]
     /// Directories that the build renamed, the latest last.
     private var movedDirectories: [(from: String, to: String)] = []
 
@@ -134,17 +136,27 @@ struct FileHistory {
         links.remove(path)
     }
 
-    /// Versions of the links that lead from the name that was asked for to the file that was opened.
+    /// Versions of the links that lead from the name that was asked for to the file that was opened; of those that were there
+    /// before the build, not the system's.
     /// - Parameter path: absolute, not resolved.
-    mutating func linksOn(_ path: String) -> [Int] {
-        guard !links.isEmpty else { return [] }
+    mutating func linksOn(_ path: String, _ system: SystemPaths) -> [Int] {
         var found: [Int] = []
         var prefix = ""
         for part in normalized(path, in: "/").split(separator: "/") {
             prefix += "/" + part
-            if links.contains(prefix) { found.append(version(at: prefix)) }
+            if links.contains(prefix) || (!system.contain(prefix) && isOldLink(prefix)) {
+                found.append(version(at: prefix))
+            }
         }
         return found
+    }
+
+    private mutating func isOldLink(_ path: String) -> Bool {
+        if let known = oldLinks[path] { return known }
+        var status = stat()
+        let isLink = lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
+        oldLinks[path] = isLink
+        return isLink
     }
 }
 

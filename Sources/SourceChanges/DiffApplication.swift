@@ -1,19 +1,59 @@
 import Diagnostics
 import FoundationEssentials
+import Glibc
+
+/// The original tree, by paths relative to its root.
+public struct SourceFiles: Sendable {
+    /// What a file holds, symbolic links followed; nil when there is none.
+    var contents: @Sendable (String) -> [UInt8]?
+    /// Where a symbolic link leads, as it is written; nil for anything else.
+    var link: @Sendable (String) -> String?
+    /// The path without symbolic links in its directories; nil where it leads out of the tree.
+    var canonical: @Sendable (String) -> String?
+
+    public init(
+        contents: @escaping @Sendable (String) -> [UInt8]?,
+        link: @escaping @Sendable (String) -> String? = { _ in nil },
+        canonical: @escaping @Sendable (String) -> String? = { $0 }
+    ) {
+        (self.contents, self.link, self.canonical) = (contents, link, canonical)
+    }
+
+    /// - Parameter root: absolute, symbolic links resolved.
+    public init(below root: String) {
+        contents = { FileManager.default.contents(atPath: root + "/" + $0).map { [UInt8]($0) } }
+        link = { try? FileManager.default.destinationOfSymbolicLink(atPath: root + "/" + $0) }
+        canonical = { path in
+            var (directory, rest) = (path.split(separator: "/").dropLast(), path.split(separator: "/").suffix(1))
+            // A directory that the change adds is not there yet.
+            while let last = directory.last {
+                if let real = realpath((root + "/" + directory.joined(separator: "/")), nil) {
+                    defer { free(real) }
+                    let place = String(cString: real)
+                    guard place == root || place.hasPrefix(root + "/") else { return nil }
+                    return ([place.dropFirst(root.count + 1)] + rest).filter { !$0.isEmpty }.joined(separator: "/")
+                }
+                rest = [last] + rest
+                directory = directory.dropLast()
+            }
+            return path
+        }
+    }
+}
 
 /// Applies unified diffs in memory, in order, as `patch -p1 --fuzz=0` would: hunks may have moved, but every line of
 /// context and every removed line must be there.
 ///
 /// - Parameters:
 ///   - root: the original tree, absolute.
-///   - read: the contents of a file of the tree by its path relative to `root`, nil when there is none.
+///   - tree: its files.
 /// - Throws: `Refusals` diff-does-not-apply, one for each file that fails, with hunk and reason.
-public func applyDiffs(_ diffs: [NamedBytes], root: String, read: @escaping (String) -> [UInt8]?) throws -> SourceChange
-{
-    var application = DiffApplication(read: read)
+public func applyDiffs(_ diffs: [NamedBytes], root: String, to tree: SourceFiles) throws -> SourceChange {
+    var application = DiffApplication(tree: tree)
     for diff in diffs {
         for file in try DiffParser.parse(diff) { application.apply(file, of: diff.name) }
     }
+    application.followLinks()
     guard application.refusals.isEmpty else { throw Refusals(application.refusals) }
     let files = application.files.sorted { $0.key < $1.key }.map { path, state in
         ChangedFile(path: path, original: state.original, new: state.new)
@@ -44,9 +84,7 @@ public func applyDiffs(at paths: [String], root: String) throws -> SourceChange 
         }
         return NamedBytes(name: path.split(separator: "/").last.map(String.init) ?? path, bytes: [UInt8](data))
     }
-    return try applyDiffs(diffs, root: root) { path in
-        FileManager.default.contents(atPath: root + "/" + path).map { [UInt8]($0) }
-    }
+    return try applyDiffs(diffs, root: root, to: SourceFiles(below: root))
 }
 
 private struct DiffApplication {
@@ -54,23 +92,29 @@ private struct DiffApplication {
     struct State {
         var original: [UInt8]?
         var new: [UInt8]?
+        /// Where the diffs make a symbolic link lead; its contents are those of that file.
+        var link: String?
+        /// The diff that did so.
+        var diff = ""
     }
 
-    let read: (String) -> [UInt8]?
+    let tree: SourceFiles
     var files: [String: State] = [:]
     var ignored: [IgnoredFile] = []
     var refusals: [Refusal] = []
 
-    init(read: @escaping (String) -> [UInt8]?) { self.read = read }
+    init(tree: SourceFiles) { self.tree = tree }
 
     func state(_ path: String) -> State {
         if let state = files[path] { return state }
-        let contents = read(path)
+        let contents = tree.contents(path)
         return State(original: contents, new: contents)
     }
 
     mutating func apply(_ file: FileDiff, of diff: String) {
-        guard let old = stripped(file.oldName), let new = stripped(file.newName) else {
+        guard let old = stripped(file.oldName).flatMap(tree.canonical),
+            let new = stripped(file.newName).flatMap(tree.canonical)
+        else {
             refuse(
                 file.newName ?? file.oldName ?? "?", diff, "the name leads out of the tree, or has no directory for -p1"
             )
@@ -78,7 +122,11 @@ private struct DiffApplication {
         }
         let path = target(old: old, new: new)
         do throws(HunkFailure) {
-            try patch(file, path: path, old: old, new: new)
+            if file.wasLink || file.isLink {
+                try patchLink(file, path: path, of: diff)
+            } else {
+                try patch(file, path: path, old: old, new: new)
+            }
         } catch {
             let kind = FileClass(path: path)
             if kind.isHarmless {
@@ -115,8 +163,56 @@ private struct DiffApplication {
         files[place] = State(original: state(place).original, new: removed ? nil : result)
     }
 
+    /// A link that comes, goes or leads elsewhere. Compilers and commands see the file at its end.
+    private mutating func patchLink(_ file: FileDiff, path: String, of diff: String) throws(HunkFailure) {
+        if file.isRenamed || file.isCopied { throw HunkFailure("it renames or copies a symbolic link") }
+        let before = state(path)
+        let link = before.link ?? (before.new == nil ? nil : tree.link(path))
+        if file.wasLink, link == nil { throw HunkFailure("there is no such symbolic link in the tree") }
+        if !file.wasLink, before.new != nil || tree.link(path) != nil && files[path] == nil {
+            throw HunkFailure("it exists already")
+        }
+        let result = String(decoding: try applyHunks(file.hunks, to: Array((link ?? "").utf8)), as: UTF8.self)
+        files[path] = State(original: before.original, new: nil, link: file.isLink ? result : nil, diff: diff)
+    }
+
+    /// A file that is edited through a link is the file at its end; a link holds what the file at its end holds.
+    mutating func followLinks() {
+        for (path, state) in files.sorted(by: { $0.key < $1.key }) where state.link == nil && state.new != nil {
+            guard state.original != nil, let link = tree.link(path), let end = target(of: link, at: path) else {
+                continue
+            }
+            // `diff -r` names a file once for each link to it.
+            if let other = files[end], other.new != state.new {
+                refuse(path, "", "it is a symbolic link to \(end), which the diffs change in another way")
+                continue
+            }
+            files[path] = nil
+            files[end] = State(original: tree.contents(end), new: state.new)
+        }
+        for (path, state) in files.sorted(by: { $0.key < $1.key }) {
+            guard let link = state.link else { continue }
+            let end = target(of: link, at: path).map { self.state($0) }
+            guard let end, end.link == nil, let contents = end.new else {
+                refuse(path, state.diff, "it is a symbolic link to \(link), which is no file of the tree")
+                continue
+            }
+            files[path]?.new = contents
+        }
+    }
+
+    /// The file of the tree that a link leads to.
+    private func target(of link: String, at path: String) -> String? {
+        guard !link.hasPrefix("/") else { return nil }
+        var parts = path.split(separator: "/").dropLast()
+        for part in link.split(separator: "/") where part != "." {
+            if part != ".." { parts.append(part) } else if parts.popLast() == nil { return nil }
+        }
+        return tree.canonical(parts.joined(separator: "/"))
+    }
+
     private mutating func refuse(_ path: String, _ diff: String, _ why: String) {
-        refusals.append(Refusal(.diffDoesNotApply, subject: path, why: "\(diff): \(why)"))
+        refusals.append(Refusal(.diffDoesNotApply, subject: path, why: diff.isEmpty ? why : "\(diff): \(why)"))
     }
 }
 

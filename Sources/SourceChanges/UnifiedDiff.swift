@@ -10,6 +10,9 @@ struct FileDiff: Sendable {
     var isRenamed = false
     var isCopied = false
     var isBinary = false
+    /// What it holds before and after is where a symbolic link leads (git's mode 120000).
+    var wasLink = false
+    var isLink = false
     /// Its `---` and `+++` lines have been read.
     var isNamed = false
     var lacksHunks: Bool { isNamed && hunks.isEmpty }
@@ -47,6 +50,8 @@ func linesWithEnds(_ text: [UInt8]) -> [ArraySlice<UInt8>] {
     }
     return lines
 }
+
+private let linkMode = "120000"
 
 /// Reads unified diffs as git, diff and quilt write them, with any text before, between and after.
 struct DiffParser {
@@ -122,6 +127,11 @@ struct DiffParser {
         if let to = value("rename to ") { (files[last].newName, files[last].isRenamed) = ("b/" + to, true) }
         if let from = value("copy from ") { (files[last].oldName, files[last].isCopied) = ("a/" + from, true) }
         if let to = value("copy to ") { (files[last].newName, files[last].isCopied) = ("b/" + to, true) }
+        if let mode = value("old mode ") ?? value("deleted file mode ") { files[last].wasLink = mode == linkMode }
+        if let mode = value("new mode ") ?? value("new file mode ") { files[last].isLink = mode == linkMode }
+        if line.hasPrefix("index "), line.hasSuffix(" " + linkMode) {
+            (files[last].wasLink, files[last].isLink) = (true, true)
+        }
         if line.hasPrefix("GIT binary patch") || line.hasPrefix("Binary files ") { files[last].isBinary = true }
     }
 

@@ -135,7 +135,8 @@ extension SourceView {
             try createDirectory(copy)
             try await run(Job("cp", ["-a", "--reflink=auto", "--", root + "/.", copy], title: "copy \(root)")).checked()
             guard let layer else { continue }
-            try await run(Job("cp", ["-a", "--", layer.directory + "/.", copy], title: "copy the change")).checked()
+            let changes = ["-a", "--remove-destination", "--", layer.directory + "/.", copy]
+            try await run(Job("cp", changes, title: "copy the change")).checked()
             for path in layer.removed { unlink(copy + "/" + path) }
         }
     }

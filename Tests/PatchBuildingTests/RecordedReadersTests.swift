@@ -1,3 +1,4 @@
+import Glibc
 import PatchFormat
 import SourceChanges
 import TestSupport
@@ -52,6 +53,18 @@ private func units(_ tree: SourceTree, _ database: CompileDatabase, _ change: [S
         let (tree, database) = try await recorded()
         defer { tree.remove() }
         #expect(try await units(tree, database, ["flags": "-DFLAG=2\n"]) == ["main.o"])
+    }
+
+    @Test func `a symbolic link that leads elsewhere is read by whom it led to a file`() async throws {
+        let tree = try SourceTree(sources.merging(["build.sh": script, "real.h": "#define ONE 1\n"]) { $1 })
+        defer { tree.remove() }
+        removeTree(tree.root + "/one.h")
+        try #require(symlink("real.h", tree.root + "/one.h") == 0)
+        let output = tree.root + "/compile_commands.json"
+        _ = try await record(command: ["sh", "-c", "cd \(tree.root) && sh build.sh"], output: output)
+        let database = try CompileDatabase.read(output)
+        #expect(try await units(tree, database, ["one.h": "#define ONE 2\n"]) == ["main.o"])
+        #expect(try await units(tree, database, ["real.h": "#define ONE 2\n"]) == ["main.o"])
     }
 
     @Test func `one command that compiles several sources reads for each of them`() async throws {

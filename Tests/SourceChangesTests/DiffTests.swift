@@ -10,7 +10,7 @@ private func change(_ diff: String, _ tree: [String: String]) throws -> [String:
 
 private func applied(_ diffs: [String], _ tree: [String: String]) throws -> SourceChange {
     let named = diffs.enumerated().map { NamedBytes(name: "\($0 + 1).patch", bytes: Array($1.utf8)) }
-    return try applyDiffs(named, root: "/tree") { path in tree[path].map { Array($0.utf8) } }
+    return try applyDiffs(named, root: "/tree", to: SourceFiles { path in tree[path].map { Array($0.utf8) } })
 }
 
 private func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
@@ -173,4 +173,59 @@ func `a malformed diff is refused`(diff: String) {
 @Test func `names that git quotes are read`() throws {
     let diff = "--- \"a/\\303\\244 b.c\"\n+++ \"b/\\303\\244 b.c\"\n@@ -1 +1 @@\n-x\n+y\n"
     #expect(try change(diff, ["ä b.c": "x\n"]) == ["ä b.c": "y\n"])
+}
+
+@Suite struct LinkDiffTests {
+    private static let tree = ["real/one.h": "one\n", "real/two.h": "two\n"]
+    private static let links = ["link.h": "real/one.h", "sub/up.h": "../real/one.h"]
+
+    private func change(_ diff: String) throws -> [String: String?] {
+        let files = SourceFiles(
+            contents: { path in (Self.tree[path] ?? Self.end(of: path)).map { Array($0.utf8) } },
+            link: { Self.links[$0] }, canonical: { $0.replacing("dir/", with: "real/") })
+        let change = try applyDiffs([NamedBytes(name: "1.patch", bytes: Array(diff.utf8))], root: "/tree", to: files)
+        return Dictionary(uniqueKeysWithValues: change.files.map { ($0.path, $0.new.map(text)) })
+    }
+
+    private static func end(of path: String) -> String? { links[path] == nil ? nil : tree["real/one.h"] }
+
+    private func link(_ name: String, from old: String?, to new: String?) -> String {
+        let mode = old == nil ? "new file mode 120000\n" : new == nil ? "deleted file mode 120000\n" : ""
+        let index = old != nil && new != nil ? "index 1234567..89abcde 120000\n" : "index 1234567..89abcde\n"
+        return "diff --git a/\(name) b/\(name)\n\(mode)\(index)"
+            + "--- \(old == nil ? "/dev/null" : "a/" + name)\n+++ \(new == nil ? "/dev/null" : "b/" + name)\n"
+            + "@@ -\(old == nil ? "0,0" : "1") +\(new == nil ? "0,0" : "1") @@\n"
+            + (old.map { "-\($0)\n\\ No newline at end of file\n" } ?? "")
+            + (new.map { "+\($0)\n\\ No newline at end of file\n" } ?? "")
+    }
+
+    @Test func `a symbolic link holds what the file at its end holds`() throws {
+        #expect(try change(link("link.h", from: "real/one.h", to: "real/two.h")) == ["link.h": "two\n"])
+        #expect(try change(link("sub/new.h", from: nil, to: "../real/two.h")) == ["sub/new.h": "two\n"])
+        #expect(try change(link("link.h", from: "real/one.h", to: nil)) == ["link.h": nil])
+    }
+
+    @Test func `a link leads to what the diff makes of its end`() throws {
+        let edit = "--- a/real/two.h\n+++ b/real/two.h\n@@ -1 +1 @@\n-two\n+three\n"
+        let both = try change(link("link.h", from: "real/one.h", to: "real/two.h") + edit)
+        #expect(both == ["link.h": "three\n", "real/two.h": "three\n"])
+    }
+
+    @Test func `a link that leads nowhere in the tree is refused`() {
+        for end in ["real/none.h", "/etc/passwd", "../../else.h", "real"] {
+            #expect(throws: Refusals.self) { try change(link("link.h", from: "real/one.h", to: end)) }
+        }
+        #expect(throws: Refusals.self) { try change(link("link.h", from: "real/other.h", to: "real/two.h")) }
+        #expect(throws: Refusals.self) { try change(link("link.h", from: nil, to: "real/two.h")) }
+    }
+
+    @Test func `a file that is edited through a link, or below one, is the file itself`() throws {
+        func edit(_ name: String) -> String { "--- a/\(name)\n+++ b/\(name)\n@@ -1 +1 @@\n-one\n+uno\n" }
+        #expect(try change(edit("link.h")) == ["real/one.h": "uno\n"])
+        #expect(try change(edit("dir/one.h")) == ["real/one.h": "uno\n"])
+        // As `diff -r` writes it.
+        #expect(try change(edit("link.h") + edit("real/one.h") + edit("sub/up.h")) == ["real/one.h": "uno\n"])
+        let other = edit("real/one.h").replacing("uno", with: "eins")
+        #expect(throws: Refusals.self) { try change(edit("link.h") + other) }
+    }
 }
