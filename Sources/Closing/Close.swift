@@ -104,7 +104,10 @@ struct Closure {
         while let item = work.popLast() {
             let section = sides[item.unit][item.side].view.file.sections[item.section]
             for index in section.relocations.indices { follow(index, in: item) }
-            if section.isExecutable { followFrames(of: item) }
+            if section.isExecutable {
+                followFilledIn(of: item)
+                followFrames(of: item)
+            }
         }
         for index in units.indices { addNewFunctions(of: index) }
     }
@@ -212,6 +215,28 @@ struct Closure {
         case .success(let binding): refer(named, .outside(binding), item)
         case .failure(let refusal): refuse(refusal)
         }
+    }
+
+    /// A function that takes its own address takes the target's, as everybody else does: so `&f` stays one value, also for what
+    /// the process keeps after the patch is taken back (trap own-address).
+    private mutating func followFilledIn(of item: Work) {
+        let view = sides[item.unit][item.side].view
+        for part in view.entitiesInSection[item.section, default: []] {
+            for (field, number) in view.filledInAddresses(of: part) where !mustTravel(number, item) {
+                let entity = view.entities[number]
+                let named = entity.symbols.first { view.file.symbols[$0].binding == .local } ?? entity.symbols[0]
+                sides[item.unit][item.side].file.sections[item.section].relocations.append(
+                    Relocation(offset: field, type: .pc32, symbol: named, addend: -4))
+                switch resolver.bind(
+                    entity, view.file.symbols[named], names: namesInTarget(number, of: item.unit, side: item.side),
+                    addresses: units[item.unit].matched.addresses, type: .pc32)
+                {
+                case .success(let binding): refer(named, .outside(binding), item)
+                case .failure(let refusal): refuse(refusal)
+                }
+            }
+        }
+        sides[item.unit][item.side].file.sections[item.section].relocations.sort { $0.offset < $1.offset }
     }
 
     /// What the target calls a definition. The compiler numbers static locals and clones anew in each compilation, so that

@@ -151,6 +151,9 @@ extension ObjectView {
                 }
             }
         }
+        for (number, entity) in entities.enumerated() where entity.kind == .function {
+            for (_, other) in filledInAddresses(of: number) { taken.functions.formUnion(entities[other].names) }
+        }
         return taken
     }
 }
