@@ -35,6 +35,7 @@ package let guardRules: [GuardRule] = [
     GuardRule(.dataInitialValue, .target { guardValueCount($0) }),
     GuardRule(.ambiguousSymbol, .unit { guardNamesakes($0.unit) }),
     GuardRule(.lostState, .target { guardLostState($0.units) }),
+    GuardRule(.lostState, .unit { guardFoldedState($0.unit) }),
     GuardRule(.readOnlyData, .unit { guardReadOnly($0.unit) }),
     GuardRule(.changedConstant, .unit { guardConstants($0.unit, $0.callees) }),
     GuardRule(.changedConstant, .unit { guardLabels($0.unit, $0.callees) }),
