@@ -15,6 +15,17 @@ need_debian() {
     need_sources_of "$1"
 }
 
+# Or where a build can't be repeated: that takes an overlay over the source tree, in a mount namespace.
+need_private_view() {
+    local options
+    for options in "--mount" "--user --map-root-user --mount"; do
+        # shellcheck disable=SC2086
+        ! unshare $options sh -c 'mount -t tmpfs tmpfs /mnt && mkdir /mnt/a /mnt/b /mnt/c /mnt/d &&
+            mount -t overlay overlay -o lowerdir=/mnt/a,upperdir=/mnt/b,workdir=/mnt/c /mnt/d' 2>/dev/null || return 0
+    done
+    skip "no mount namespace with an overlay can be made here, in which the build is repeated"
+}
+
 # Writes to $work/apt the machine's own sources of the distribution, with source packages enabled, and sets apt_options.
 private_apt() {
     local file

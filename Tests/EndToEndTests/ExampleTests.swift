@@ -30,7 +30,7 @@ extension EndToEnd {
         @Test(.enabled(if: isAsked, askFor)) func stockMosquitto() throws { try example("stock-mosquitto") }
         @Test(.enabled(if: isAsked, askFor)) func threeRoles() throws { try example("three-roles") }
         @Test func stockLibarchive() throws { try example("stock-libarchive") }
-        @Test func stockLibmodbus() throws { try example("stock-libmodbus") }
+        @Test(.needsOverlay) func stockLibmodbus() throws { try example("stock-libmodbus") }
 
         /// Real fixes from the archive's source packages, each compared with what it is known to change.
         @Test(.needs("python3")) func shortCorpus() throws {

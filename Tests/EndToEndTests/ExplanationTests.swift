@@ -100,8 +100,9 @@ extension EndToEnd {
         }
 
         @Test func aRefusalSaysWhereToReadOn() throws {
+            let bundle = try Workshop.directory("nothing") + "/fix.lpatch"
             let output = try patchbuild(
-                "build", "--original", "/dev/null", "--new", "/dev/null", "--target", "/dev/null", "-o", "/dev/null")
+                "build", "--original", "/dev/null", "--new", "/dev/null", "--target", "/dev/null", "-o", bundle)
             #expect(output.status == 1, "\(output)")
             #expect(output.stderr.split(separator: "\n").filter { $0.contains("patchbuild help bad-input") }.count == 1)
         }
