@@ -86,8 +86,7 @@ let package = Package(
             "ModuleLinking",
             [
                 "Closing", "Targets", "CodeModel", "ElfFormat", "ObjectFiles", "MachineCode", "Toolchain",
-                "PatchFormat",
-                "Diagnostics",
+                "PatchFormat", "JSONCoding", "Diagnostics",
             ]),
 
         // What becomes of a bundle: show, sign, verify, hand over.

@@ -44,8 +44,9 @@ struct TableSections {
     var switchPointer: SectionIndex?
     /// nil when nothing is bound by records.
     var bindings: SectionIndex?
-    /// Unwind data and the unwinder's record of it.
+    /// Unwind data, what debuggers find it by, and the record of the process's unwinder, where that is told of it.
     var frames: SectionIndex?
+    var frameHeader: SectionIndex?
     var frameObject: SectionIndex?
     /// Pointers to functions that run once at load.
     var initializers: SectionIndex?
@@ -54,14 +55,16 @@ struct TableSections {
 /// Takes what travels out of the units' objects and lifts every reference to something in the target (and all TLS)
 /// out of it, into a table that the applier resolves, because `ld -shared` refuses some of them, links others
 /// silently wrong, and can't name the target's locals (traps link-visibility, tls-silent).
+/// - Parameter patch: the bundle's id.
 /// - Throws: `Refusals`, all that were found: of relocation types outside the closed list, and of references that
 ///   stand for nothing.
-func extract(_ plan: ModulePlan, sharesSwitch: Bool = false) throws -> Extraction {
+func extract(_ plan: ModulePlan, sharesSwitch: Bool = false, patch: String = "patch") throws -> Extraction {
     var builder = ModuleBuilder(plan, sharesSwitch: sharesSwitch)
     builder.addSections()
     builder.addRelocations()
     builder.addStubs()
     builder.addFrames()
+    builder.addPackageNote(patch: patch)
     builder.addInitializers()
     guard builder.refusals.isEmpty else { throw Refusals(builder.refusals) }
     return builder.finish()

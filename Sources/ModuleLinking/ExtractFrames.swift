@@ -8,12 +8,14 @@ import Targets
 
 /// The module's unwind data: exactly the FDEs of code that travels, as the compiler made them, so that exceptions,
 /// thread cancellation and backtraces pass through the module's functions as they pass through the target's.
+///
+/// Every module has it, for debuggers and whoever reads a core dump. The process's own unwinder is told of it only where
+/// something can be thrown through the functions (`ModulePlan.needsUnwindData`): that takes a borrowed thread.
 extension ModuleBuilder {
     /// Writes the table, and room for the unwinder's record of it. Under the name `.eh_frame`, `ld` would change it: it
     /// takes padding out of records, and all records behind them move. A replaced function's stub needs no FDE: it
     /// has no frame, and calls nothing.
     mutating func addFrames() {
-        guard plan.needsUnwindData else { return }
         let number = add(
             Section(index: 0, name: ".livepatch.frames", type: 1, flags: 2, size: 0, alignment: 8, data: []))
         /// CIEs without relocations, by their bytes: one serves all units.
@@ -24,8 +26,25 @@ extension ModuleBuilder {
         object.sections[number].data += [0, 0, 0, 0]
         object.sections[number].size = UInt64(object.sections[number].data.count)
         sectionsOfTables.frames = number
+        addFrameHeader(number)
+        guard plan.needsUnwindData else { return }
         sectionsOfTables.frameObject = addTable(
             ".livepatch.unwind", flags: 3, size: Int(ModuleUnwind.objectSize), alignment: 8)
+    }
+
+    /// What a reader finds the table by: its version, how the table's address is written (by its distance), and that there
+    /// is no index, without which readers go through the table from its start.
+    private mutating func addFrameHeader(_ frames: SectionIndex) {
+        let header = addTable(".livepatch.framehdr", flags: 2, size: 8, alignment: 4)
+        object.sections[header].data.replaceSubrange(0..<4, with: [1, 0x1b, 0xff, 0xff])
+        object.addRelocation(local(frames, at: 4, .pc32, addend: 0), to: header)
+        sectionsOfTables.frameHeader = header
+    }
+
+    /// Whether the record can be had without binding anything. Data that only debuggers read is no reason to refuse.
+    private func isPlain(_ fde: ObjectFrames.FDE, _ frames: ObjectFrames, _ section: Section) -> Bool {
+        fde.lsda == nil && frames.cies[fde.cie].relocations.isEmpty
+            && [.pc32, .pc64, .abs32].contains(section.relocations[fde.codeRelocation].type)
     }
 
     private mutating func addFrames(
@@ -37,12 +56,16 @@ extension ModuleBuilder {
         }
         guard file.sections.contains(where: { $0.isExecutable && place($0.index) != nil }) else { return }
         let frames = ObjectFrames(file)
-        if let fault = frames.fault { return refuse(.badInput, plan.units[unit].name, fault) }
+        if let fault = frames.fault {
+            return plan.needsUnwindData ? refuse(.badInput, plan.units[unit].name, fault) : ()
+        }
         let key = SectionKey(unit: unit, side: side, section: frames.section)
         let site = TravellingSection(key: key, number: number, section: file.sections[frames.section], symbols: [])
         var cies: [Int: Int] = [:]
         for fde in frames.fdes {
-            guard let code = place(fde.code.section) else { continue }
+            guard let code = place(fde.code.section), plan.needsUnwindData || isPlain(fde, frames, site.section) else {
+                continue
+            }
             let cie = cies[fde.cie] ?? addCIE(frames.cies[fde.cie], of: site, &plainCIEs)
             cies[fde.cie] = cie
             let start = append(fde.range, of: site)

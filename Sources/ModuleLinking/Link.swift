@@ -8,24 +8,33 @@ import Toolchain
 
 /// Links what `extract` took out into a shared object, and reads back where everything lies.
 ///
-/// - Parameter sharesSwitch: more than one target is in the bundle: stubs test the switch through a pointer.
+/// - Parameters:
+///   - sharesSwitch: more than one target is in the bundle: stubs test the switch through a pointer.
+///   - patch: the bundle's id, by which debuggers show the module.
 ///
 /// The same plan gives the same bytes: nothing of the directory that `ld` works in is in them.
 /// - Throws: `Refusals` of `extract`; `Failure` when `ld` fails, with its message, or makes something else than was
 ///   asked of it.
-package func link(_ plan: ModulePlan, sharesSwitch: Bool = false) async throws -> LinkedModule {
-    let extraction = try extract(plan, sharesSwitch: sharesSwitch)
-    let bytes = try await linkObject(extraction.object, name: "\(plan.buildID).so")
-    let module = try ObjectFile.parse(bytes: bytes, name: "module of \(plan.file)")
-    try checkLinked(module, imports: extraction.imports)
-    return try place(extraction, plan, module, bytes)
+package func link(
+    _ plan: ModulePlan, sharesSwitch: Bool = false, patch: String = "patch"
+) async throws -> LinkedModule {
+    let extraction = try extract(plan, sharesSwitch: sharesSwitch, patch: patch)
+    let bytes = try await linkObject(extraction.object, name: moduleName(patch: patch, file: plan.file))
+    let linked = try ObjectFile.parse(bytes: bytes, name: "module of \(plan.file)")
+    try checkLinked(linked, imports: extraction.imports)
+    if let frames = extraction.tables.frames {
+        try checkFrames(linked, size: extraction.object.sections[frames].size)
+    }
+    let shown = try showToDebuggers(bytes, linked)
+    let module = try ObjectFile.parse(bytes: shown, name: linked.path)
+    return try place(extraction, plan, module, shown)
 }
 
-/// No text relocations, nothing both writable and executable, everything bound at load, and no unwind data or notes
-/// of `ld`'s own. Warnings are errors.
+/// No text relocations, nothing both writable and executable, everything bound at load, and no unwind data of `ld`'s
+/// own. The build-id is made of the contents. Warnings are errors.
 private let linkFlags = [
     "-m", "elf_x86_64", "-shared", "-nostdlib", "-z", "now", "-z", "relro", "-z", "text", "-z",
-    "noexecstack", "-z", "separate-code", "-z", "max-page-size=0x1000", "--hash-style=sysv", "--build-id=none",
+    "noexecstack", "-z", "separate-code", "-z", "max-page-size=0x1000", "--hash-style=sysv", "--build-id=sha1",
     "--no-ld-generated-unwind-info", "--no-relax", "--fatal-warnings",
 ]
 
@@ -86,7 +95,6 @@ private func place(
     if let frames = tables.frames, let object = tables.frameObject {
         let size = extraction.object.sections[frames].size
         let table = AddressRange(address: try address(frames), size: size)
-        try checkFrames(module, table)
         layout.unwind = ModuleUnwind(table: table, object: try address(object))
     }
     if let initializers = tables.initializers {

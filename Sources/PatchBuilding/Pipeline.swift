@@ -43,7 +43,7 @@ package func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     let planned = try planPatch(compiled, targets, allowed: options.allowed, &clock)
 
     // From here on the patch is safe, by the rules or by decision.
-    let modules = try await linkModules(planned)
+    let modules = try await linkModules(planned, patch: options.bundleID)
     clock.lap("extract and link")
 
     // From here on the modules are what the processes get; what follows describes them.
@@ -131,10 +131,10 @@ struct PatchedTarget {
     var linked: LinkedModule
 }
 
-private func linkModules(_ planned: PlannedPatch) async throws -> [PatchedTarget] {
+private func linkModules(_ planned: PlannedPatch, patch: String) async throws -> [PatchedTarget] {
     var modules: [PatchedTarget] = []
     for (target, values) in zip(planned.targets, planned.values) {
-        let linked = try await link(target.plan, sharesSwitch: planned.targets.count > 1)
+        let linked = try await link(target.plan, sharesSwitch: planned.targets.count > 1, patch: patch)
         modules.append(PatchedTarget(plan: target.plan, values: values, linked: linked))
     }
     return modules

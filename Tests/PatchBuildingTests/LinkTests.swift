@@ -354,9 +354,79 @@ import Testing
         let loaded = module.file.segments.filter { $0.type == 1 }
         #expect(loaded.allSatisfy { $0.flags & 3 != 3 && $0.address % 0x1000 == $0.fileOffset % 0x1000 })
         #expect(loaded.contains { $0.flags == 5 } && loaded.contains { $0.flags == 6 })
-        #expect(!module.file.sections.contains { $0.name.hasPrefix(".eh_frame") || $0.name.hasPrefix(".note.gnu") })
         let layout = module.linked.layout
         #expect(loaded.contains { $0.flags & 2 != 0 && $0.address <= layout.switchAddress })
+    }
+
+    // MARK: What debuggers find in the memory
+
+    private func headers(_ module: LoadedModule, _ type: UInt32) -> [Segment] {
+        module.file.segments.filter { $0.type == type }
+    }
+
+    @Test("core-as-file: the file is the memory, and all of it is loaded") func theFileIsTheMemory() async throws {
+        let (_, module) = try await load(pair)
+        let loads = headers(module, 1)
+        #expect(loads.allSatisfy { $0.fileOffset == $0.address && $0.fileSize == $0.memorySize })
+        #expect(loads.map(\.address) == loads.map(\.address).sorted())
+        #expect(module.linked.bytes.count == Int(module.linked.layout.memorySize))
+        for section in module.file.sections where section.isAllocated { #expect(section.fileOffset == section.address) }
+        let names = try #require(module.file.section(named: ".symtab"))
+        #expect(
+            loads.contains {
+                $0.flags == 4 && $0.address <= names.fileOffset && names.fileOffset < $0.address + $0.memorySize
+            })
+        #expect(
+            module.file.symbols.contains { $0.name == "get" } && module.file.symbols.contains { $0.name == "get.stub" })
+    }
+
+    @Test func unwindDataIsFoundThoughNobodyIsToldOfIt() async throws {
+        let (_, module) = try await load(pair)
+        #expect(module.linked.layout.unwind == nil)
+        let header = try #require(headers(module, 0x6474_e550).first)
+        #expect(headers(module, 0x6474_e550).count == 1)
+        let frames = try #require(module.file.section(named: ".eh_frame"))
+        #expect(module.load(header.address, 4) == 0xffff_1b01)
+        #expect(module.reached(header.address + 4) - 4 == Loaded.base + frames.address)
+        #expect(module.file.section(named: ".eh_frame_hdr")?.address == header.address)
+        let text = try withTemporaryDirectory { directory in
+            try writeBytes(module.linked.bytes, to: directory + "/module.so")
+            return try runOrThrow("readelf", ["--debug-dump=frames", directory + "/module.so"]).stdout
+        }
+        for range in try module.function("get").newRanges + module.function("get").oldRanges {
+            let start = String(range.address, radix: 16)
+            let place = String(repeating: "0", count: 16 - start.utf8.count) + start
+            #expect(text.contains("pc=\(place).."), "\(text)")
+        }
+    }
+
+    @Test func aModuleSaysOfWhichPatchItIs() async throws {
+        let plan = try pair.plan()
+        let (first, second) = (try await link(plan, patch: "fix-1"), try await link(plan, patch: "fix-2"))
+        let modules = [try LoadedModule(first), try LoadedModule(second)]
+        let identities = try modules.map { try #require($0.file.section(named: ".note.gnu.build-id")).data }
+        #expect(try identities.at(0).count == 36 && identities.at(0) != identities.at(1))
+        let note = try #require(modules.at(0).file.section(named: ".note.package"))
+        let text = String(decoding: note.data, as: UTF8.self)
+        for part in [
+            "FDO\0", "\"type\":\"livepatch\"", "\"name\":\"fix-1\"", "\"target\":\"served\"", PlanFixture.buildID,
+        ] {
+            #expect(text.contains(part), "\(text)")
+        }
+        #expect(
+            try headers(modules.at(0), 4).contains {
+                $0.address <= note.address && note.address < $0.address + $0.memorySize
+            })
+    }
+
+    @Test func manyZerosStayOutOfTheFile() async throws {
+        var fixture = pair
+        fixture.new = "static char room[8 << 20]; int get(int n) { return room[n]++; }"
+        fixture.added = ["room"]
+        let (_, module) = try await load(fixture)
+        #expect(module.linked.layout.memorySize > 8 << 20 && module.linked.bytes.count < 1 << 16)
+        #expect(headers(module, 0x6474_e550).count == 1)
+        #expect(module.file.symbols.contains { $0.name == "room" })
     }
 
     // MARK: The bundle
