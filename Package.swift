@@ -121,6 +121,9 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // What debuggers and profilers read of a patched process.
+        room("DebuggerFiles", ["ElfFormat", "Diagnostics"]),
+
         // livepatch: from a bundle to a patched process.
         .target(name: "CLinuxPtrace"),
         room("ProcessControl", ["CLinuxPtrace", "ElfFormat", "JSONCoding"]),
@@ -137,12 +140,13 @@ let package = Package(
             "PatchApplying",
             [
                 "PatchSwitching", "ModuleBinding", "PatchRegistry", "ProcessImage", "ProcessControl", "TrustedHost",
-                "ElfFormat", "Signatures", "PatchFormat", "JSONCoding", "Diagnostics",
+                "DebuggerFiles", "ElfFormat", "Signatures", "PatchFormat", "JSONCoding", "Diagnostics",
             ]),
         .executableTarget(
             name: "livepatch",
             dependencies: [
-                "PatchApplying", "TrustedHost", "Signatures", "PatchFormat", "JSONCoding", "Diagnostics",
+                "PatchApplying", "DebuggerFiles", "TrustedHost", "Signatures", "PatchFormat", "JSONCoding",
+                "Diagnostics",
                 argumentParser,
             ], swiftSettings: strict),
 
@@ -170,6 +174,7 @@ let package = Package(
                 "CodeModel", "Recompiling", "ElfFormat", "TestSupport",
             ]),
         tests("ProcessImageTests", ["ProcessImage", "ElfFormat", "Diagnostics", "TestSupport"]),
+        tests("DebuggerFilesTests", ["DebuggerFiles", "Diagnostics", "TestSupport"]),
         tests("PatchRegistryTests", ["PatchRegistry", "PatchFormat"]),
         tests("PatchSwitchingTests", ["PatchSwitching"]),
         tests("TrustedHostTests", ["TrustedHost", "ProcessControl", "Signatures", "PatchFormat", "TestSupport"]),

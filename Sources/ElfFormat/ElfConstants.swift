@@ -69,6 +69,10 @@ package enum DT {
 
 /// Types of sections.
 package enum SHT {
+    /// `SHT_PROGBITS`
+    package static let contents: UInt32 = 1
+    package static let symbolTable: UInt32 = 2
+    package static let stringTable: UInt32 = 3
     package static let rela: UInt32 = 4
     package static let note: UInt32 = 7
     package static let noBits: UInt32 = 8
@@ -86,6 +90,7 @@ package enum SHF {
 
 /// Kinds of symbols.
 package enum STT {
+    package static let object: UInt8 = 1
     package static let function: UInt8 = 2
     package static let common: UInt8 = 5
     package static let threadLocal: UInt8 = 6

@@ -66,7 +66,7 @@ package struct FileOnDisk: ~Copyable {
 }
 
 /// The build-id of a segment of notes.
-func gnuBuildID(_ bytes: CheckedBytes, alignment: UInt64) throws -> String? {
+package func gnuBuildID(_ bytes: CheckedBytes, alignment: UInt64) throws -> String? {
     let step: UInt64 = alignment == 8 ? 8 : 4
     var place: UInt64 = 0
     while place &+ 12 <= bytes.count {

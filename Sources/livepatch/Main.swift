@@ -14,7 +14,7 @@ struct LivePatch: ParsableCommand {
             """,
         subcommands: [
             Load.self, Activate.self, Deactivate.self, Unload.self, Apply.self, Revert.self, Status.self, Verify.self,
-            TrustCommand.self,
+            TrustCommand.self, Debug.self,
         ])
 
     private static var commandNames: [String] {

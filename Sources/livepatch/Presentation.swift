@@ -117,6 +117,12 @@ struct Presentation {
         return refusals.isEmpty ? .done : .refused
     }
 
+    /// Shows what was written for debuggers.
+    func show(_ report: DebugReport) {
+        if json { return write(report) }
+        for line in report.lines { printLine(line) }
+    }
+
     private func write(_ answer: some Encodable) {
         guard let bytes = try? encodeJSON(answer, .pretty) else { return }
         var stream = Stream.standardOutput

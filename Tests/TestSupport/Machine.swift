@@ -62,6 +62,13 @@ public enum Machine {
         return output?.status == 0 ? nil : "real-time priority is not allowed here"
     }()
 
+    /// Why perf can't look at processes here, nil where it can.
+    public static let perfObstacle: String? = {
+        guard isInstalled("perf") else { return "perf is not installed" }
+        let output = try? run("perf", ["record", "-q", "-e", "cpu-clock", "-o", "/dev/null", "true"])
+        return output?.status == 0 ? nil : "perf may not look at processes here"
+    }()
+
     /// The distribution's own clang; Swift's is another version.
     public static let clang = ["clang-14", "clang-19"].first(where: isInstalled) ?? "clang"
 

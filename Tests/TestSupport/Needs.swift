@@ -25,6 +25,9 @@ extension Trait where Self == ConditionTrait {
     /// Skipped where no thread may have real-time priority: every thread is stopped then.
     public static var needsRealTime: Self { allowed(Machine.realTimeObstacle) }
 
+    /// Skipped where perf is not installed or may not look at processes.
+    public static var needsPerf: Self { allowed(Machine.perfObstacle) }
+
     private static func allowed(_ obstacle: String?) -> Self {
         .enabled(if: obstacle == nil, Comment(rawValue: obstacle ?? ""))
     }
