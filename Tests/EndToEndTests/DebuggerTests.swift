@@ -126,8 +126,12 @@ extension EndToEnd {
                 let expected = ["helper", "work", "middle", "main"]
                 let start = try #require(functions.firstIndex(of: "helper"), "\(stack)")
                 #expect(functions[start...].prefix(4).elementsEqual(expected.map { $0[...] }), "\(stack)")
-                let gdb = try run("gdb", ["-nx", "-batch", program.program, core, "-x", script, "-ex", "backtrace"])
-                for name in expected { #expect(gdb.stdout.contains(" in \(name) ("), "\(gdb)") }
+                let address = line.prefix { $0 != "+" }
+                for options in [["-x", script], ["-ex", "add-symbol-file-from-memory \(address)"]] {
+                    let gdb = try run(
+                        "gdb", ["-nx", "-batch", program.program, core] + options + ["-ex", "backtrace"])
+                    for name in expected { #expect(gdb.stdout.contains(" in \(name) ("), "\(gdb)") }
+                }
             }
         }
 
