@@ -6,6 +6,8 @@ package struct ChangeSet: Sendable {
     /// Entities of the new object whose original exists and has another body, with the first difference found.
     /// A changed `.cold` half makes its function changed.
     package var functions: [EntityIndex: String] = [:]
+    /// Functions that change too, and stay as they are by decision.
+    package var leftOut: [EntityIndex] = []
     /// Constants with another content, by entity of the new object. Whoever reads one is in `functions`.
     package var constants: Set<EntityIndex> = []
     /// Writable or thread-local data with another initial value, or another size; entities of the new object.

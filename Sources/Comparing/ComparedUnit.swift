@@ -41,6 +41,11 @@ package func requireChange(in units: [ComparedUnit], summary: String) throws {
     guard units.allSatisfy(\.changes.isEmpty) else { return }
     let renamed = units.flatMap { unit in unit.lostDefinitions.compactMap { unit.refusal(forLost: $0, units) } }
     if !renamed.isEmpty { throw Refusals(renamed) }
+    if units.contains(where: { !$0.changes.leftOut.isEmpty }) {
+        throw Refusals(
+            .nothingToPatch, subject: summary, why: "nothing but main changes, and it stays as it is by decision",
+            remedy: "restart: the fix is in main alone")
+    }
     throw Refusals(
         .nothingToPatch, subject: summary,
         why: units.isEmpty

@@ -159,6 +159,19 @@ let explanationsOfChanges: [(rule: Rule, text: RuleExplanation)] = [
             decision: "the copy that stays does no harm.")
     ),
     (
+        .neverReturns,
+        RuleExplanation(
+            "The fix changes main, and every process of the program is in main until it ends, so that a patch that replaces it finds the process busy. The build says so. A decision leaves main as it is; that is refused where main calls what changes with it.",
+            example: """
+                 int main(int argc, char **argv) { … limit = atoi(optarg);
+                +    if (limit > 100) limit = 100;      // has run already; handle() is fixed too, and can be patched
+                     for (;;) handle(next()); }
+                """,
+            remedy: "restart, or leave main as it is in the fix",
+            wayOut: "Move what has to change into a function that main calls, and that returns.",
+            decision: "main may stay as it is, with what is inlined into it: what changes there has run already.")
+    ),
+    (
         .entryNone,
         RuleExplanation(
             "The function's entry can't hold a jump: it is shorter than 5 bytes, something branches into its first bytes, or it crosses a page.",

@@ -30,6 +30,7 @@ public enum Rule: String, CaseIterable, Sendable {
     case changedConstant = "changed-constant-escapes"
     case vanishedFunction = "vanished-function"
     case newThreadLocal = "new-thread-local"
+    case neverReturns = "never-returns"
     case inlinedCopy = "inlined-copy"
     case entryNone = "entry-none"
     case constructors = "constructors"

@@ -56,6 +56,8 @@ package let guardRules: [GuardRule] = [
     GuardRule(.ambiguousSymbol, .unit { guardNumbers($0.unit) }),
     GuardRule(.cplusplus, .unit { guardCoroutines($0.unit) }),
 
+    GuardRule(.neverReturns, .patch { guardLeftOut($0) }),
+
     // What debug information and sources tell.
     GuardRule(.typeLayout, .patch { $0.debug.layoutFindings() }),
     GuardRule(.typeLayout, .patch { $0.debug.newTypeFindings($0.sources) }),

@@ -87,7 +87,7 @@ func planPatch(
     clock.lap("read objects")
 
     // From here on it is known what differs, whatever target it is in.
-    let compared = units.map(compareUnit)
+    let (compared, remarks) = leaveOutMain(units.map(compareUnit), of: targets.map(\.image), allowed: allowed)
     try requireChange(in: compared, summary: compiled.summary)
     clock.lap("compare")
 
@@ -120,7 +120,7 @@ func planPatch(
         compared: compared, matched: matched, targets: patched.map { held[$0] },
         values: patched.map { verdict.values[$0] }, decisions: verdict.decisions, debug: debug, constants: constants,
         homeless: homeless.map(\.unit.name),
-        notes: foreign + homeless.map { "\($0.unit.name): changes, but is not part of any given target" }
+        notes: remarks + foreign + homeless.map { "\($0.unit.name): changes, but is not part of any given target" }
             + noteTargets(held.map(\.target.image), patched: patched) + verdict.notes)
 }
 
