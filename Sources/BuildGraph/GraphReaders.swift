@@ -97,6 +97,25 @@ package struct GraphReaders: Sendable {
         }
     }
 
+    /// Whether one who decides about commands, or may be asked, has read what the process wrote, or what outsiders made of it.
+    package func isPassedOn(_ process: Int) -> Bool {
+        var known: Set<Int> = [process]
+        var (open, followed) = ([process], Set<Int>())
+        while let writer = open.popLast() {
+            let written = graph.derived(
+                from: graph.versions.indices.filter { graph.versions[$0].makers.contains(writer) })
+            let fresh = written.subtracting(followed)
+            followed.formUnion(fresh)
+            for (number, reader) in graph.processes.enumerated() where !known.contains(number) {
+                guard reader.reads.contains(where: fresh.contains) else { continue }
+                guard role(of: number) == .outsider else { return true }
+                known.insert(number)
+                open.append(number)
+            }
+        }
+        return false
+    }
+
     /// Leaders that saw the file without reading it: make, that compares times.
     package func onlookers(of path: String) -> [Int] {
         guard let number = numbers[path] else { return [] }
@@ -135,6 +154,16 @@ package struct GraphReaders: Sendable {
 }
 
 extension RecordedGraph {
+    /// The versions, and those that they are part of.
+    fileprivate func derived(from versions: [Int]) -> Set<Int> {
+        var found = Set(versions)
+        // Origins were made before.
+        for number in self.versions.indices where self.versions[number].origins.contains(where: found.contains) {
+            found.insert(number)
+        }
+        return found
+    }
+
     package func subtree(of process: Int) -> [Int] {
         // Children come after their parents.
         var found: Set<Int> = [process]

@@ -31,12 +31,12 @@ struct AffectedUnits: Sendable {
 /// - Parameters:
 ///   - recorded: what the recorded build did; nil where that is not known.
 ///   - newBuild: how the tree was built with the change in it, where that is known.
-///   - settled: touched files from which the recorded commands make what they made before.
+///   - settled: what replayed commands tell.
 /// - Throws: `Refusals` unread-source, source-and-generator, no-compile-command: a touched file whose effect on the
 ///   program can't be had by compiling it; `Refusal` bad-input when the commands belong to another tree.
 func affectedUnits(
     of change: SourceChange, in database: CompileDatabase, by recorded: RecordedReaders?, newBuild: NewBuild? = nil,
-    settled: Set<String> = []
+    settled: SettledFiles = SettledFiles()
 ) async throws -> AffectedUnits {
     let start = ContinuousClock.now
     let units = database.units + (newBuild?.units ?? [])
@@ -73,7 +73,7 @@ func affectedUnits(
 /// By what the recorded build itself has read.
 private func affectedUnits(
     of change: SourceChange, by recorded: RecordedReaders, units: [CompileUnit], newBuild: NewBuild?,
-    _ settled: Set<String>, since start: ContinuousClock.Instant
+    _ settled: SettledFiles, since start: ContinuousClock.Instant
 ) throws -> AffectedUnits {
     var verdict = GraphVerdict(
         change: change, scripts: try BuildScripts(root: change.root), newBuild: newBuild,
@@ -81,7 +81,8 @@ private func affectedUnits(
     var reading: Set<Int> = []
     for file in change.files {
         var reach = recorded.reach(of: file, in: change, units)
-        if settled.contains(file.path) { reach.makers = [] }
+        if settled.made.contains(file.path) { reach.makers = [] }
+        if settled.answered.contains(file.path) { reach.asked = [] }
         // Of a new tree's record: it compiles what the change adds.
         reach.units.formUnion(units.indices.filter { units[$0].isNew && units[$0].file == change.path(of: file) })
         verdict.judge(file, reach, readers: reach.units.sorted().map { units[$0] })

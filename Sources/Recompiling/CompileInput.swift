@@ -79,10 +79,8 @@ private func compile(
         change: change, root: root, database: database, newBuild: newBuild, launcher: launcher, scratch: scratch)
     do {
         source.recorded = try RecordedReaders(database: database, root: root)
-        if let recorded = source.recorded {
-            source.settled = try await settledFiles(change, by: recorded, database: database, scratch: scratch)
-            clock.lap("replay")
-        }
+        try await source.settle(in: scratch + "/settled")
+        clock.lap("replay")
         let input = try await compile(source, &clock)
         guard !input.broken.isEmpty, mayBeGenerated(input.broken.map(\.refusal), change) else { return input }
         return try await regenerated(source, whatBreaksIn: input, &clock)
@@ -101,8 +99,16 @@ private struct Source {
     var scratch: String
     /// What the recorded build did, where that is known.
     var recorded: RecordedReaders?
-    /// Touched files from which the recorded commands make what they made before.
-    var settled: Set<String> = []
+    /// What replayed commands tell.
+    var settled = SettledFiles()
+}
+
+extension Source {
+    fileprivate mutating func settle(in scratch: String) async throws {
+        guard let recorded else { return }
+        try createDirectory(scratch)
+        settled = try await settledFiles(change, by: recorded, database: database, scratch: scratch)
+    }
 }
 
 /// Compiles again with what the recorded build makes of the change.
@@ -113,7 +119,8 @@ private func regenerated(_ source: Source, _ refusals: Refusals, _ clock: inout 
         source.change, database: source.database, scratch: source.scratch, refusals: refusals)
     clock.lap("repeat the build")
     var source = source
-    (source.change, source.settled) = (whole.change, [])
+    source.change = whole.change
+    try await source.settle(in: source.scratch + "/settled-again")
     var input = try await compile(source, &clock)
     input.notes.insert(
         "the recorded build was repeated with the change, in a private view of the tree; it made anew: "

@@ -42,7 +42,7 @@ struct GraphVerdict {
         }
         // Tools of the distribution read their own files for purposes of their own.
         if let decider = reach.deciders.first, kind != .packaging { return judgeDecided(file, by: decider) }
-        if let asked = reach.asked.first, !kind.isHarmless { return judgeDecided(file, by: asked) }
+        if let asked = reach.asked.first, !kind.isHarmless { return judgeDecided(file, by: asked.program) }
         if let onlooker = reach.onlookers.first, !kind.isHarmless {
             if kind == .buildScript { return judgeDecided(file, by: onlooker) }
             guard isBuilt else {

@@ -12,7 +12,7 @@ struct FileReach {
     var makers: [(process: Int, program: String, product: String)] = []
     var deciders: [String] = []
     /// A shell may have asked them something, and decided by the answer.
-    var asked: [String] = []
+    var asked: [(process: Int, program: String)] = []
     /// Commands that decide about others and have looked at the file without reading it.
     var onlookers: [String] = []
     /// A unit read it that the compile commands leave out, though the graph has it.
@@ -102,7 +102,7 @@ struct RecordedReaders {
             }
             switch readers.role(of: process) {
             case .outsider: continue
-            case .asked: reach.asked.append(readers.program(process))
+            case .asked: reach.asked.append((process, readers.program(process)))
             case .leader, .teller: reach.deciders.append(readers.program(process))
             case .link where isExportList(path, of: process): reach.isExportList = true
             case .link, .part: addMaker(process, units, to: &reach)
@@ -126,6 +126,25 @@ struct RecordedReaders {
         let products = readers.products(of: process)
         guard let run = readers.graph.processes[process].runs.last, !products.isEmpty else { return nil }
         return (run, products)
+    }
+
+    /// The program by which a process read files and ended well, where it can be asked again, and its shell may have heard
+    /// no more of it than that: nobody who decides, or is asked, has read what it wrote.
+    /// - Parameter root: of the tree.
+    func question(to process: Int, below root: String) -> ProgramRun? {
+        let recorded = readers.graph.processes[process]
+        guard recorded.status == 0, recorded.runs.count == 1, recorded.fedBy.isEmpty, let run = recorded.runs.first,
+            !readers.isPassedOn(process)
+        else { return nil }
+        // What it has by a redirection, it would not have again.
+        let named = run.arguments.dropFirst().filter { !["", ".", ".."].contains($0) }.map {
+            normalized($0, in: run.directory)
+        }
+        let read = recorded.reads.map { readers.graph.paths[readers.graph.versions[$0].path] }
+        let isWhole = read.filter { $0.hasPrefix(root + "/") && $0 != run.program }.allSatisfy { path in
+            named.contains { (path + "/").hasPrefix($0 + "/") }
+        }
+        return isWhole ? run : nil
     }
 
     /// Both ran the same command with the same products, but for the sources that there were.

@@ -136,6 +136,41 @@ private func units(_ tree: SourceTree, _ database: CompileDatabase, _ change: [S
         #expect(rules == ["no-compile-command"])
     }
 
+    private static let install =
+        "if install -D -m 644 one.h out/include/one.h; then install -D -m 644 in.txt out/share/in.txt; fi"
+
+    @Test(
+        .needsOverlay,
+        arguments: [
+            (install, "#define ONE 2\n", true),
+            ("if grep -q ONE one.h; then gcc -c lone.c; fi", "#define ONE 2\n", true),
+            ("if grep -q ONE one.h; then gcc -c lone.c; fi", "#define TWO 2\n", false),
+            ("cp one.h saved; if cmp -s one.h saved; then gcc -c lone.c; fi", "#define ONE 2\n", false),
+            ("cp one.h saved; if diff one.h saved; then gcc -c lone.c; fi", "#define ONE 2\n", false),
+            // What it would have said is not known.
+            ("if grep -q TWO one.h; then gcc -c lone.c; fi", "#define ONE 2\n", false),
+            ("if grep -q ONE < one.h; then gcc -c lone.c; fi", "#define ONE 2\n", false),
+            ("if cat main.c | cmp -s - one.h; then :; else gcc -c lone.c; fi", "#define ONE 2\n", false),
+            // A copy is asked in its place.
+            ("cp one.h saved; if grep -q '#define ONE 1' saved; then gcc -c lone.c; fi", "#define ONE 2\n", false),
+            ("cp one.h saved; mv saved kept; if grep -q 1 kept; then gcc -c lone.c; fi", "#define ONE 2\n", false),
+        ])
+    func `what is asked about a file and answers the same over the changed one decides nothing`(
+        more: String, text: String, passes: Bool
+    ) async throws {
+        let (tree, database) = try await recorded(script + "\n" + more + "\ngcc -o two main.o other.o")
+        defer { tree.remove() }
+        let change = tree.change(["one.h": text])
+        let readers = try #require(try RecordedReaders(database: database, root: tree.root))
+        var affected: AffectedUnits?
+        let rules = await refusedRules {
+            let settled = try await settledFiles(change, by: readers, database: database, scratch: tree.scratch)
+            affected = try await affectedUnits(of: change, in: database, by: readers, settled: settled)
+        }
+        #expect(rules == (passes ? [] : ["no-compile-command"]))
+        #expect((affected?.units.map { $0.name(relativeTo: tree.root) } ?? []) == (passes ? ["main.o"] : []))
+    }
+
     @Test func `make's time stamps and patterns count`() async throws {
         let make = "prog: main.o other.o\\n\\tgcc -o prog main.o other.o\\nmade.h: in.txt\\nmain.o other.o: made.h\\n"
         let (tree, database) = try await recorded(
