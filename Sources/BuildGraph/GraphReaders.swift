@@ -80,12 +80,19 @@ package struct GraphReaders: Sendable {
         while let parent = at {
             if leaders.contains(parent) {
                 let program = graph.processes[parent].runs.last.map { baseName($0.program) } ?? "sh"
-                return ["sh", "dash", "bash", "ksh", "zsh", "busybox"].contains(program)
+                return Self.isShell(program)
             }
             at = graph.processes[parent].parent
         }
         return false
     }
+
+    package static func isShell(_ program: String) -> Bool {
+        ["sh", "dash", "bash", "ksh", "zsh", "busybox"].contains(program)
+    }
+
+    /// It decides by the times of files, as its own text says, and by nothing else.
+    package static func goesByTimes(_ program: String) -> Bool { ["make", "gmake", "ninja"].contains(program) }
 
     /// Processes that read the file; those that looked for it in vain where it `isAdded`.
     package func readers(of path: String, isAdded: Bool = false) -> [Int] {
@@ -116,6 +123,12 @@ package struct GraphReaders: Sendable {
         return false
     }
 
+    /// What leaders, and those that may have told them something, have read.
+    package var filesOfDeciders: Set<String> {
+        let deciders = graph.processes.indices.filter { [.leader, .teller, .asked].contains(role(of: $0)) }
+        return Set(deciders.flatMap { graph.processes[$0].reads }.map { graph.paths[graph.versions[$0].path] })
+    }
+
     /// Leaders that saw the file without reading it: make, that compares times.
     package func onlookers(of path: String) -> [Int] {
         guard let number = numbers[path] else { return [] }
@@ -141,6 +154,48 @@ package struct GraphReaders: Sendable {
     /// Paths that a process wrote.
     package func products(of process: Int) -> [String] {
         graph.versions.filter { $0.makers.contains(process) }.map { graph.paths[$0.path] }
+    }
+
+    /// Whether one of the processes wrote the file, or what was renamed to it.
+    package func isMade(_ path: String, by processes: Set<Int>) -> Bool {
+        guard let number = numbers[path] else { return false }
+        var open = graph.versions.indices.filter { graph.versions[$0].path == number }
+        var seen = Set(open)
+        while let version = open.popLast() {
+            if graph.versions[version].makers.contains(where: processes.contains) { return true }
+            open += graph.versions[version].origins.filter { seen.insert($0).inserted }
+        }
+        return false
+    }
+
+    /// Files that the build left and that a process wrote, or that others made of what it wrote or told them, where that is
+    /// gone.
+    package func remains(of process: Int) -> Set<String> {
+        var found: Set<String> = []
+        var open = versions(of: [process])
+        var seen = Set(open)
+        while let number = open.popLast() {
+            guard graph.versions[number].digest == nil else {
+                found.insert(graph.paths[graph.versions[number].path])
+                continue
+            }
+            let users = graph.processes.indices.filter { graph.processes[$0].reads.contains(number) }
+            let derived = graph.versions.indices.filter { graph.versions[$0].origins.contains(number) }
+            open += (derived + versions(of: Set(users))).filter { seen.insert($0).inserted }
+        }
+        return found
+    }
+
+    /// What the processes, and those that they told something through a pipe, wrote.
+    private func versions(of processes: Set<Int>) -> [Int] {
+        var makers = processes
+        var open = Array(processes)
+        while let teller = open.popLast() {
+            open += graph.processes.indices.filter {
+                graph.processes[$0].fedBy.contains(teller) && makers.insert($0).inserted
+            }
+        }
+        return graph.versions.indices.filter { !makers.isDisjoint(with: graph.versions[$0].makers) }
     }
 
     package func program(_ process: Int) -> String {

@@ -13,23 +13,29 @@ let explanationsOfSources: [(rule: Rule, text: RuleExplanation)] = [
     (
         .unreadSource,
         RuleExplanation(
-            "No unit reads a touched file, and it is no documentation: a grammar, a template, a build script. What it changes would be lost.",
+            "A touched file is neither source, nor header, nor documentation, and nobody knows what the build makes of it: a grammar, a template, a build script. Or it is a source or header that no unit reads. What it changes would be lost.",
             example: "--- a/src/parser.y        // bison makes parser.c of it, in the build",
-            remedy: "rebuild a tree with the change and give it with --new-source",
-            wayOut: "Build a second tree with the change in it and give it with --new-source.")
+            remedy:
+                "record a clean build with `patchbuild record -- BUILD-COMMAND`, or give a rebuilt tree with --new-source",
+            wayOut:
+                "Record a clean build (`patchbuild record -- make`): the record tells what was made of the file. Or build a second tree with the change in it, record that too, and give it with --new-source."
+        )
     ),
     (
         .sourceAndGenerator,
         RuleExplanation(
             "A touched file is read by units and by a generator as well, or new code needs a generated file. Compiling the units alone would leave what the generator made as it was.",
             example: "--- a/commands.def        // included by server.c, and read by a script that makes help.h",
-            remedy: "rebuild a tree with the change and give it with --new-source",
-            wayOut: "Build a second tree with the change in it and give it with --new-source.")
+            remedy:
+                "record a clean build with `patchbuild record -- BUILD-COMMAND`, or give a rebuilt tree with --new-source",
+            wayOut:
+                "Record a clean build (`patchbuild record -- make`): the record tells what was made of the file. Or build a second tree with the change in it, record that too, and give it with --new-source."
+        )
     ),
     (
         .noCompileCommand,
         RuleExplanation(
-            "No recorded command compiles a unit that the change reaches: a new or removed source, or a unit of the target that may read a changed macro or type.",
+            "No recorded command compiles a unit that the change reaches: a new or removed source, or a unit of the target that may read a changed macro or type. Or a touched file decides which commands there are, such as a makefile.",
             example: """
                 --- /dev/null
                 +++ b/src/limits.c        // which flags, and which program is it linked into?

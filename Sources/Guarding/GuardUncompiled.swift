@@ -35,6 +35,8 @@ package func requireForeign(
     }
 }
 
-private func isRecorded(_ path: String, _ recorded: Set<String>) -> Bool {
-    FileManager.default.contents(atPath: path).map { recorded.contains(Digest.sha256([UInt8]($0))) } ?? false
+/// A file of which all that it was made of is recorded.
+func isRecorded(_ path: String, _ recorded: Set<String>) -> Bool {
+    !recorded.isEmpty
+        && FileManager.default.contents(atPath: path).map { recorded.contains(Digest.sha256([UInt8]($0))) } ?? false
 }

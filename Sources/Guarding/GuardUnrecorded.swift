@@ -10,8 +10,7 @@ import Toolchain
 /// Units of a target that no recorded command compiles: each keeps its copy of what a touched header defines.
 ///
 /// A file of C in which only bodies of functions change is judged by the target's debug information: whose code holds a copy,
-/// inlined or out of line. Any other change (a macro, a type) leaves no trace, so there the texts tell which
-/// units may read the file.
+/// inlined or out of line. Any other change (a macro, a type) leaves no trace, so that there no such unit may be.
 struct UnrecordedUnits {
     private let target: LoadedTarget
     private let change: SourceChange
@@ -23,9 +22,11 @@ struct UnrecordedUnits {
     /// Last components of recorded sources that are gone again, and of what has no file.
     private let lost: Set<String>
 
-    /// Nil where the change touches no header.
+    /// Nil where the change touches no header, or where the record tells how the target was made, so that all its units are known.
     init?(of target: LoadedTarget, sources: CompiledInput) {
-        guard let change = sources.change, !sources.touchedHeaders.isEmpty else { return nil }
+        guard let change = sources.change, !sources.touchedHeaders.isEmpty,
+            !isRecorded(target.image.symbolFile.path, sources.recordedFiles)
+        else { return nil }
         let mapped = Set(sources.mappedSources.map(components))
         // A source that is gone again can't have been compiled.
         let gone = sources.recordedSources.filter { access($0, F_OK) != 0 }
@@ -54,7 +55,8 @@ struct UnrecordedUnits {
         let untold = described.filter(\.isCPlusPlus).map(\.name) + named
         let names = described.map(\.name) + named
         let image = target.image.name
-        return try mayRead(of: free, among: names, change, image) + mayRead(of: bodies, among: untold, change, image)
+        return try unrecorded(free, names, change, image)
+            + unrecorded(free.isEmpty ? bodies : [], untold, change, image)
             + (free.isEmpty ? untold : names).filter { lost.contains(baseName($0)) }.map { name in
                 Finding(
                     subject: name,
@@ -121,28 +123,17 @@ private func unrecordedNames(_ target: LoadedTarget, recorded: Set<String>) -> [
     return Set(target.image.sourceFiles.values).filter { !known.contains(baseName($0)) }.sorted()
 }
 
-/// Units of the target, found in the tree by their names, that may read one of the files.
-private func mayRead(
-    of touched: [ChangedFile], among names: [String], _ change: SourceChange, _ target: String
-) throws -> [Finding] {
-    guard !names.isEmpty, !touched.isEmpty else { return [] }
+/// Units of the target, found in the tree by their names. Nobody knows what they read.
+private func unrecorded(_ touched: [ChangedFile], _ names: [String], _ change: SourceChange, _ target: String) throws
+    -> [Finding]
+{
+    guard let first = touched.first, !names.isEmpty else { return [] }
     let tree = try files(below: change.root)
-    let found = names.compactMap { name in
-        tree.sorted().first { isSame(name, $0) }.map { (name: name, path: change.root + "/" + $0) }
-    }
-    guard !found.isEmpty else { return [] }
-    let graph = try IncludeGraph(
-        units: found.map { CompileUnit(directory: change.root, file: $0.path, arguments: [], output: "") },
-        change: change)
-    return touched.flatMap { file -> [Finding] in
-        let readers = graph.readers(of: change.path(of: file), computed: false)
-        return found.filter { readers.contains($0.path) }.map { unit in
-            Finding(
-                subject: unit.name,
-                why:
-                    "\(target) holds it and it may read \(file.path), which changes, but no recorded command compiles it"
-            )
-        }
+    return names.filter { name in tree.contains { isSame(name, $0) } }.map { name in
+        Finding(
+            subject: name,
+            why: "\(target) holds it and it may read \(first.path), which changes, but no recorded command compiles it"
+        )
     }
 }
 

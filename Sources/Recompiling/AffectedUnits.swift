@@ -16,26 +16,24 @@ struct AffectedUnits: Sendable {
     /// which the recorded build did not make).
     var unread: [UncompiledSource]
     /// Wall-clock seconds.
-    var seconds: Double
+    var seconds = 0.0
     /// SHA-256 of the linked files of which all that they were made of is recorded.
     var recordedFiles: Set<String> = []
 }
 
 /// Finds every unit that reads a touched file. One source with several commands gives several units (trap many-objects).
 ///
-/// Where the build was recorded with all that it did (`build.graph`), that tells. Else:
-/// The text of the sources tells which units might read it (`IncludeGraph`); of those, the compiler is asked (`-M`)
-/// unless it is the unit's own file or a fresh dependency file of its own command answers. What the assembler reads
-/// (`.incbin`) no compiler tells: there the text decides.
+/// Where the build was recorded with all that it did (`build.graph`), that tells. Else the compilers are asked, who know of
+/// sources and headers alone.
 ///
 /// - Parameters:
-///   - recorded: what the recorded build did; nil where that is not known.
+///   - record: what the recorded build did.
 ///   - newBuild: how the tree was built with the change in it, where that is known.
 ///   - settled: what replayed commands tell.
 /// - Throws: `Refusals` unread-source, source-and-generator, no-compile-command: a touched file whose effect on the
 ///   program can't be had by compiling it; `Refusal` bad-input when the commands belong to another tree.
 func affectedUnits(
-    of change: SourceChange, in database: CompileDatabase, by recorded: RecordedReaders?, newBuild: NewBuild? = nil,
+    of change: SourceChange, in database: CompileDatabase, by record: BuildRecord, newBuild: NewBuild? = nil,
     settled: SettledFiles = SettledFiles()
 ) async throws -> AffectedUnits {
     let start = ContinuousClock.now
@@ -49,40 +47,52 @@ func affectedUnits(
             .badInput, subject: database.path, why: "none of its \(units.count) units lies in \(change.root)",
             remedy: "give --source as the directory in which the build was recorded")
     }
-    if let recorded {
-        return try affectedUnits(of: change, by: recorded, units: units, newBuild: newBuild, settled, since: start)
-    }
-    let graph = try IncludeGraph(units: units, change: change)
-    let (readers, answers) = try await readingUnits(of: change, units: units, graph)
-    var verdict = SourceVerdict(
-        change: change, scripts: try BuildScripts(root: change.root),
-        systems: BuildSystems(units: units, root: change.root), newBuild: newBuild)
-    for (file, reading) in zip(change.files, readers) { verdict.judge(file, readers: reading.map { units[$0] }) }
-    if change.origin != .newSource(built: true) {
-        verdict.judge(try await copies(of: change, units: units, graph: graph, answers: answers))
-    }
-    guard verdict.refusals.isEmpty else { throw Refusals(verdict.refusals) }
-    let affected = inOrder(Set(readers.joined()), units, change)
-    return AffectedUnits(
-        units: affected.map { units[$0] },
-        dependencies: affected.map { number in answers[number].flatMap { $0.isWhole ? $0.files : nil } },
-        ignored: change.ignored + verdict.ignored,
-        unread: verdict.unread, seconds: (ContinuousClock.now - start) / .seconds(1))
+    let isDescribed = units.allSatisfy { ![.c, .cplusplus].contains($0.language) || $0.asksForDebugInfo }
+    var affected =
+        switch record {
+        case .whole(let recorded):
+            try await affectedUnits(of: change, by: recorded, units, isDescribed, newBuild, settled)
+        case .missing(let why): try await affectedUnits(of: change, units, isDescribed, newBuild, why)
+        }
+    affected.seconds = (ContinuousClock.now - start) / .seconds(1)
+    return affected
 }
 
-/// By what the recorded build itself has read.
+/// By what compilers say.
 private func affectedUnits(
-    of change: SourceChange, by recorded: RecordedReaders, units: [CompileUnit], newBuild: NewBuild?,
-    _ settled: SettledFiles, since start: ContinuousClock.Instant
-) throws -> AffectedUnits {
-    var verdict = GraphVerdict(
-        change: change, scripts: try BuildScripts(root: change.root), newBuild: newBuild,
-        describesUnits: BuildSystems(units: units, root: change.root).describesUnits)
+    of change: SourceChange, _ units: [CompileUnit], _ isDescribed: Bool, _ newBuild: NewBuild?, _ missing: String
+) async throws -> AffectedUnits {
+    let answers = try await CompilerAnswers(change, units)
+    var verdict = PlainVerdict(
+        change: change, newBuild: newBuild, missing: missing, describesUnits: isDescribed)
+    var reading: Set<Int> = []
+    for file in change.files {
+        let readers = answers.readers(of: file)
+        verdict.judge(file, readers: readers.sorted().map { units[$0] })
+        reading.formUnion(readers)
+    }
+    for copy in answers.copies { verdict.judge(copy) }
+    guard verdict.refusals.isEmpty else { throw Refusals(verdict.refusals) }
+    let affected = inOrder(reading, units, change)
+    return AffectedUnits(
+        units: affected.map { units[$0] }, dependencies: affected.map { answers.files(readBy: $0) },
+        ignored: change.ignored + verdict.ignored, unread: verdict.unread)
+}
+
+/// By what the recorded build itself has read. What a compiler's cache includes without reading it, compilers say.
+private func affectedUnits(
+    of change: SourceChange, by recorded: RecordedReaders, _ units: [CompileUnit], _ isDescribed: Bool,
+    _ newBuild: NewBuild?, _ settled: SettledFiles
+) async throws -> AffectedUnits {
+    var verdict = GraphVerdict(change: change, newBuild: newBuild, describesUnits: isDescribed)
+    let answers = recorded.usesCache ? try await CompilerAnswers(change, units) : nil
     var reading: Set<Int> = []
     for file in change.files {
         var reach = recorded.reach(of: file, in: change, units)
         if settled.made.contains(file.path) { reach.makers = [] }
         if settled.answered.contains(file.path) { reach.asked = [] }
+        if settled.remade.contains(file.path) { reach.onlookers = [] }
+        reach.units.formUnion(answers?.readers(of: file) ?? [])
         // Of a new tree's record: it compiles what the change adds.
         reach.units.formUnion(units.indices.filter { units[$0].isNew && units[$0].file == change.path(of: file) })
         verdict.judge(file, reach, readers: reach.units.sorted().map { units[$0] })
@@ -91,9 +101,11 @@ private func affectedUnits(
     guard verdict.refusals.isEmpty else { throw Refusals(verdict.refusals) }
     let affected = inOrder(reading, units, change)
     return AffectedUnits(
-        units: affected.map { units[$0] }, dependencies: affected.map { recorded.files(readBy: units[$0]) },
-        ignored: change.ignored + verdict.ignored, unread: verdict.unread,
-        seconds: (ContinuousClock.now - start) / .seconds(1), recordedFiles: recorded.linkedFiles)
+        units: affected.map { units[$0] },
+        dependencies: affected.map { number in
+            answers.map { $0.files(readBy: number) } ?? recorded.files(readBy: units[number])
+        },
+        ignored: change.ignored + verdict.ignored, unread: verdict.unread, recordedFiles: recorded.linkedFiles)
 }
 
 private func inOrder(_ numbers: Set<Int>, _ units: [CompileUnit], _ change: SourceChange) -> [Int] {
@@ -101,45 +113,11 @@ private func inOrder(_ numbers: Set<Int>, _ units: [CompileUnit], _ change: Sour
         .sorted { ($0.name, $0.number) < ($1.name, $1.number) }.map(\.number)
 }
 
-/// For each file of the change, the indices of the units that read it; and what those that were asked said.
-private func readingUnits(
-    of change: SourceChange, units: [CompileUnit], _ graph: IncludeGraph
-) async throws -> (readers: [Set<Int>], answers: [Int: UnitDependencies]) {
-    let mains = Set(units.map(\.file))
-    var certain = [Set<Int>](repeating: [], count: change.files.count)
-    var asked: [Int: [Int]] = [:]
-    for (index, file) in change.files.enumerated() {
-        let path = change.path(of: file)
-        // What a macro might name is a header, and hardly a makefile or a page of the manual.
-        let kind = FileClass(path: file.path)
-        let unknown = !mains.contains(path) && !kind.isHarmless && kind != .buildScript
-        let possible = graph.readers(of: path, computed: unknown)
-        let embedding = graph.embedders(of: path)
-        for (number, unit) in units.enumerated() {
-            if unit.file == path || embedding.contains(unit.file)
-                || (file.original == nil && possible.contains(unit.file))
-            {
-                certain[index].insert(number)
-            } else if possible.contains(unit.file) || (unknown && unit.language == .preprocessedAssembler) {
-                asked[number, default: []].append(index)
-            }
-        }
-    }
-    // What the build wrote leaves out what is in a precompiled header.
-    let precompiled = asked.isEmpty ? nil : try PrecompiledHeaders(units: units, root: change.root)
-    let answers = try await unitDependencies(
-        of: asked.keys.sorted().map { ($0, units[$0]) }, trustingFiles: precompiled?.isEmpty ?? true)
-    for (number, files) in asked {
-        for index in files where answers[number]?.files.contains(change.path(of: change.files[index])) ?? true {
-            certain[index].insert(number)
-        }
-    }
-    return (certain, answers)
-}
-
 /// What one unit reads, absolute, symbolic links resolved.
 struct UnitDependencies {
     var files: Set<String>
+    /// Their last components, as the compiler calls them.
+    var names: Set<String>
     /// The compiler was asked; a dependency file may lack system headers.
     var isWhole: Bool
 }
@@ -155,11 +133,14 @@ func unitDependencies(
     // Of several commands that write one file, it tells what the last one read.
     let shared = Dictionary(grouping: units.compactMap(\.unit.writtenDependencies)) { $0 }.filter { $1.count > 1 }
     for (number, unit) in units {
-        if trustingFiles, let path = unit.writtenDependencies, shared[path] == nil,
+        // It may lack what is included as a header of the system.
+        let isTrusted = trustingFiles && !unit.arguments.contains { $0.hasPrefix("-isystem") }
+        if isTrusted, let path = unit.writtenDependencies, shared[path] == nil,
             let known = freshDependencies(of: unit, at: path)
         {
             answers[number] = UnitDependencies(
-                files: Set(known.map { resolver.resolve($0, in: unit.directory) }), isWhole: false)
+                files: Set(known.map { resolver.resolve($0, in: unit.directory) }), names: Set(known.map(baseName)),
+                isWhole: false)
         } else {
             open.append((number, unit))
         }
@@ -172,7 +153,8 @@ func unitDependencies(
     for (result, (number, unit)) in zip(try await run(jobs), open) where result.status == 0 {
         let names = dependencies(inRule: result.output)
         answers[number] = UnitDependencies(
-            files: Set(names.map { resolver.resolve($0, in: unit.directory) }), isWhole: true)
+            files: Set(names.map { resolver.resolve($0, in: unit.directory) }), names: Set(names.map(baseName)),
+            isWhole: true)
     }
     return answers
 }

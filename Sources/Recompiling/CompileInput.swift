@@ -78,15 +78,23 @@ private func compile(
     var source = Source(
         change: change, root: root, database: database, newBuild: newBuild, launcher: launcher, scratch: scratch)
     do {
-        source.recorded = try RecordedReaders(database: database, root: root)
+        source.record = try BuildRecord(database: database, root: root)
         try await source.settle(in: scratch + "/settled")
+        if let newRoot { source.settleSecondTree(newRoot) }
         clock.lap("replay")
         let input = try await compile(source, &clock)
-        guard !input.broken.isEmpty, mayBeGenerated(input.broken.map(\.refusal), change) else { return input }
+        guard !input.broken.isEmpty, mayBeGenerated(input.broken.map(\.refusal), source) else { return input }
         return try await regenerated(source, whatBreaksIn: input, &clock)
-    } catch let refusals as Refusals where mayBeGenerated(refusals.refusals, change) {
+    } catch let refusals as Refusals where mayBeGenerated(refusals.refusals, source) {
         return try await regenerated(source, refusals, &clock)
     }
+}
+
+/// Whether the recorded build, repeated with the change in it, may make what `refusals` miss: source that is generated.
+private func mayBeGenerated(_ refusals: [Refusal], _ source: Source) -> Bool {
+    guard case .whole = source.record, source.change.origin == .diffs else { return false }
+    let rules = [Rule.unreadSource, .sourceAndGenerator, .compileFailed].map(\.rawValue)
+    return refusals.allSatisfy { rules.contains($0.rule) }
 }
 
 /// What is compiled, by which commands.
@@ -97,17 +105,26 @@ private struct Source {
     var newBuild: NewBuild?
     var launcher: [String]
     var scratch: String
-    /// What the recorded build did, where that is known.
-    var recorded: RecordedReaders?
+    var record = BuildRecord.missing("")
     /// What replayed commands tell.
     var settled = SettledFiles()
 }
 
 extension Source {
     fileprivate mutating func settle(in scratch: String) async throws {
-        guard let recorded else { return }
+        guard case .whole(let recorded) = record else { return }
         try createDirectory(scratch)
         settled = try await settledFiles(change, by: recorded, database: database, scratch: scratch)
+    }
+}
+
+extension Source {
+    /// What a build decided in the same way made of its files is part of the difference between the trees.
+    fileprivate mutating func settleSecondTree(_ newRoot: String) {
+        guard case .whole(let recorded) = record, change.origin == .newSource(built: true),
+            recorded.decidesAlike(in: newRoot, as: root)
+        else { return }
+        settled.remade = Set(change.files.map(\.path))
     }
 }
 
@@ -115,12 +132,15 @@ extension Source {
 private func regenerated(_ source: Source, _ refusals: Refusals, _ clock: inout StageClock) async throws
     -> CompiledInput
 {
+    guard case .whole(let recorded) = source.record else { throw refusals }
     let whole = try await regenerate(
-        source.change, database: source.database, scratch: source.scratch, refusals: refusals)
+        source.change, by: recorded, settled: source.settled, database: source.database, scratch: source.scratch,
+        refusals: refusals)
     clock.lap("repeat the build")
     var source = source
     source.change = whole.change
     try await source.settle(in: source.scratch + "/settled-again")
+    source.settled.remade = Set(whole.change.files.map(\.path))
     var input = try await compile(source, &clock)
     input.notes.insert(
         "the recorded build was repeated with the change, in a private view of the tree; it made anew: "
@@ -147,7 +167,7 @@ private func regenerated(
 private func compile(_ source: Source, _ clock: inout StageClock) async throws -> CompiledInput {
     let (change, root) = (source.change, source.root)
     let affected = try await affectedUnits(
-        of: change, in: source.database, by: source.recorded, newBuild: source.newBuild, settled: source.settled)
+        of: change, in: source.database, by: source.record, newBuild: source.newBuild, settled: source.settled)
     clock.lap("affected units")
     let compiled = try await compileTwice(
         affected.units, change: change, scratch: source.scratch, database: source.database,

@@ -1,3 +1,4 @@
+import BuildGraph
 import Diagnostics
 import SourceChanges
 
@@ -13,16 +14,14 @@ struct GraphVerdict {
     /// Refusals that stand for targets which are not of the record.
     private(set) var unread: [UncompiledSource] = []
     private let change: SourceChange
-    private let scripts: BuildScripts
     private let newBuild: NewBuild?
 
-    /// See `BuildSystems`.
+    /// All recorded units of C and C++ ask for debug information, so that others of the build will have done so too.
     private let describesUnits: Bool
 
-    init(change: SourceChange, scripts: BuildScripts, newBuild: NewBuild?, describesUnits: Bool) {
+    init(change: SourceChange, newBuild: NewBuild?, describesUnits: Bool) {
         self.describesUnits = describesUnits
         self.change = change
-        self.scripts = scripts
         self.newBuild = newBuild
     }
 
@@ -40,18 +39,22 @@ struct GraphVerdict {
                 "\(maker.program) has read it to make \(relativePath(maker.product, to: change.root)), which compiling alone would leave as it was"
             )
         }
-        // Tools of the distribution read their own files for purposes of their own.
-        if let decider = reach.deciders.first, kind != .packaging { return judgeDecided(file, by: decider) }
+        // Tools of the distribution read their own files for purposes of their own; make and shells run what they read.
+        let decider = reach.deciders.first {
+            kind != .packaging || GraphReaders.isShell($0) || GraphReaders.goesByTimes($0)
+        }
+        if let decider { return judgeDecided(file, by: decider) }
         if let asked = reach.asked.first, !kind.isHarmless { return judgeDecided(file, by: asked.program) }
         if let onlooker = reach.onlookers.first, !kind.isHarmless {
-            if kind == .buildScript { return judgeDecided(file, by: onlooker) }
+            // It may say how to compile.
+            if isBuilt, kind == .other { return judgeDecided(file, by: onlooker) }
             guard isBuilt else {
                 return refuse(
                     readers.isEmpty ? .unreadSource : .sourceAndGenerator, file,
                     "\(onlooker) has looked at it, and may make source from it when it changes")
             }
         }
-        guard readers.isEmpty else { return judgeRead(file) }
+        guard readers.isEmpty else { return }
         if file.original == nil, kind == .source {
             return refuse(
                 .noCompileCommand, file, "it is new, and no recorded command compiles it",
@@ -80,24 +83,14 @@ struct GraphVerdict {
                 reach: .outsideOfRecord, isDescribed: isCompiled && describesUnits))
     }
 
-    /// A generator may have had no need to run when the build was recorded: then only the makefiles tell of it.
-    private mutating func judgeRead(_ file: ChangedFile) {
-        guard !isBuilt, let place = scripts.generates(from: file.path) else { return }
-        refuse(
-            .sourceAndGenerator, file,
-            "a unit reads it, and \(place) makes source from it too, which compiling alone would leave as it was")
-    }
-
     private mutating func judgeDecided(_ file: ChangedFile, by program: String) {
         if let newBuild, newBuild.difference == nil {
-            ignored.append(
-                IgnoredFile(
-                    path: file.path, why: "by the new tree's record, all that the original has is compiled as before"))
+            ignored.append(IgnoredFile(path: file.path, why: NewBuild.same))
             return
         }
         let why = newBuild?.difference.map { " (\($0))" } ?? ""
         refuse(
-            FileClass(path: file.path) == .buildScript ? .unreadSource : .noCompileCommand, file,
+            .noCompileCommand, file,
             "\(program) has read it, which decides what is compiled and how; a patch is made with the recorded commands\(why)",
             remedy: "leave it out of the diff if the patched units' commands stay the same; if it adds sources, build a"
                 + " second tree with the change by `patchbuild record` and give it with --new-source; else restart")

@@ -10,6 +10,9 @@ struct NewBuild {
     /// Why the other units may be compiled in another way than before; nil: each is compiled by the same command.
     let difference: String?
 
+    /// Why a touched file that compilers don't read has no effect.
+    static let same = "by the new tree's record, all that the original has is compiled as before"
+
     /// - Parameters:
     ///   - recorded: what the new tree's record holds.
     ///   - newRoot: where that tree is, symbolic links resolved.

@@ -21,35 +21,60 @@ struct FileReach {
     var isExportList = false
 }
 
+/// What the build did, if it was recorded.
+enum BuildRecord {
+    case whole(RecordedReaders)
+    /// Why it does not tell all, to follow "and".
+    case missing(String)
+
+    /// - Throws: `Refusal` bad-input where the graph's file is damaged.
+    init(database: CompileDatabase, root: String) throws {
+        do { self = .whole(try RecordedReaders(database: database, root: root)) } catch let missing as MissingRecord {
+            self = .missing(missing.why)
+        }
+    }
+}
+
+private struct MissingRecord: Error { var why: String }
+
 /// The build graph beside the compile commands, where it tells all: it is of these commands and this tree, and nothing
 /// that was linked comes from elsewhere.
 struct RecordedReaders {
     private let readers: GraphReaders
+    /// A compiler's cache may know what a file includes without reading it.
+    let usesCache: Bool
     /// Compiling processes, by the place of their unit; and the places that each process compiles or is part of compiling.
     private let processes: [String: Int]
     private let placesOf: [Int: Set<String>]
 
-    /// nil where there is no such graph.
-    /// - Throws: `Refusal` bad-input where the graph's file is damaged.
-    init?(database: CompileDatabase, root: String) throws {
+    /// - Throws: `MissingRecord` where there is no such graph; `Refusal` bad-input where the graph's file is damaged.
+    fileprivate init(database: CompileDatabase, root: String) throws {
         let path = graphPath(besides: database.path)
-        guard let graph = try RecordedGraph.read(path), let recorded = modificationTime(path) else { return nil }
+        guard let graph = try RecordedGraph.read(path), let recorded = modificationTime(path) else {
+            throw MissingRecord(why: "no record of the build tells what is made of it")
+        }
         var processes: [String: Int] = [:]
         var known: [String: CompileUnit] = [:]
-        for compilation in graph.compilations(isSource: { Language(file: $0, arguments: $1) != nil }) {
-            // A cache may know what a file includes without reading it.
-            guard !isOfCache(compilation.arguments) else { return nil }
+        let compilations = graph.compilations(isSource: { Language(file: $0, arguments: $1) != nil })
+        usesCache = compilations.contains { isOfCache($0.arguments) }
+        for compilation in compilations {
             for unit in CompileDatabase.units(of: compilation) {
                 processes[unit.place] = compilation.process
                 known[unit.place] = unit
             }
         }
-        guard !database.units.isEmpty, database.units.allSatisfy({ known[$0.place] == $0 }) else { return nil }
+        guard !database.units.isEmpty, database.units.allSatisfy({ known[$0.place] == $0 }) else {
+            throw MissingRecord(why: "the record beside the compile commands is not theirs")
+        }
         readers = GraphReaders(graph)
-        guard readers.unexplained.isEmpty else { return nil }
+        if let path = readers.unexplained.first {
+            throw MissingRecord(why: "the record does not tell how \(path) was made, which is linked")
+        }
         // What has changed since then may read other files. (What is gone was the build's own, or compiles no more.)
-        guard readers.sources(below: root).allSatisfy({ modificationTime($0).map { $0 < recorded } ?? true })
-        else { return nil }
+        let edited = readers.sources(below: root).sorted().first {
+            modificationTime($0).map { $0 >= recorded } ?? false
+        }
+        if let edited { throw MissingRecord(why: "\(edited) has changed since the build was recorded") }
         self.processes = processes
         placesOf = RecordedReaders.places(processes, in: graph)
     }
@@ -86,7 +111,7 @@ struct RecordedReaders {
             add(readers.listers(of: String(path[..<slash])), path, units, to: &reach)
         }
         // Make has looked at its time, and might run a command for it that it had no need to run.
-        if (reach.units.isEmpty && !reach.isOfOtherUnit) || kind == .generatorInput || kind == .buildScript {
+        if (reach.units.isEmpty && !reach.isOfOtherUnit) || kind == .other {
             reach.onlookers += readers.onlookers(of: path).map { readers.program($0) }
         }
         return reach
@@ -145,6 +170,33 @@ struct RecordedReaders {
             named.contains { (path + "/").hasPrefix($0 + "/") }
         }
         return isWhole ? run : nil
+    }
+
+    /// What is left of all that a process wrote.
+    func remains(of process: Int) -> Set<String> { readers.remains(of: process) }
+
+    /// A compiler has written it beside an object: what the unit reads, say, which says nothing of how it is compiled.
+    func isOfCompiler(_ path: String) -> Bool { readers.isMade(path, by: Set(placesOf.keys)) }
+
+    /// Whether all that those have read who decide about commands, or may have told one who does, is the same in a second tree.
+    func decidesAlike(in newRoot: String, as root: String) -> Bool {
+        filesOfDeciders.filter { $0.hasPrefix(root + "/") && !isOfCompiler($0) }.allSatisfy { path in
+            func text(_ path: String) -> String? {
+                FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) }
+            }
+            let new = text(newRoot + path.dropFirst(root.count))
+            return text(path) == new.map { replacingPath(newRoot, by: root, in: $0) }
+        }
+    }
+
+    /// What those have read who decide about commands, or may have told one who does.
+    var filesOfDeciders: Set<String> { readers.filesOfDeciders }
+
+    /// Who decides about commands, or told one who does, and has read the file.
+    func decider(by path: String) -> String? {
+        readers.readers(of: path).first { [.leader, .teller, .asked].contains(readers.role(of: $0)) }.map {
+            readers.program($0)
+        }
     }
 
     /// Both ran the same command with the same products, but for the sources that there were.

@@ -1,3 +1,4 @@
+import BuildGraph
 import Diagnostics
 import FoundationEssentials
 import Glibc
@@ -12,20 +13,16 @@ struct RegeneratedChange {
     var generated: [String]
 }
 
-/// Whether the recorded build, repeated with the change in it, may make what `refusals` miss: source that is generated.
-func mayBeGenerated(_ refusals: [Refusal], _ change: SourceChange) -> Bool {
-    let rules = [Rule.unreadSource, .sourceAndGenerator, .compileFailed].map(\.rawValue)
-    return change.origin == .diffs
-        && refusals.allSatisfy { rules.contains($0.rule) && FileClass(path: $0.subject) != .buildScript }
-}
-
 /// Repeats the recorded build over the changed tree, in a view of it that vanishes, for the source it generates (trap
 /// source-and-generator).
 ///
-/// What was generated anew is part of the change from here on, as in a second tree that was built.
+/// What was generated anew is part of the change from here on, as in a second tree that was built. It proves something
+/// only where the commands have run that made parts of the program of touched files, and where all that decides about
+/// commands is as it was.
 /// - Throws: `Refusals`: those given, where the build can't be repeated, with the reason.
 func regenerate(
-    _ change: SourceChange, database: CompileDatabase, scratch: String, refusals: Refusals
+    _ change: SourceChange, by recorded: RecordedReaders, settled: SettledFiles, database: CompileDatabase,
+    scratch: String, refusals: Refusals
 ) async throws -> RegeneratedChange {
     func giveUp(_ why: String) -> Refusals {
         Refusals(
@@ -58,45 +55,55 @@ func regenerate(
         throw giveUp("the build, repeated with the change, fails: \(result.message(lines: 2))")
     }
     let removed = (FileManager.default.contents(atPath: kept + "/removed")).map { String(decoding: $0, as: UTF8.self) }
+    let removedPaths = (removed ?? "").split(separator: "\n").map { String($0.dropFirst(2)) }
     let whole = combine(
-        change,
-        with: try compareOverlay(
-            original: change.root, upper: kept + "/files",
-            removed: (removed ?? "").split(separator: "\n").map { String($0.dropFirst(2)) }))
-    guard
-        try generatorsRan(
-            whole, refusals, written: files(below: kept + "/files"), scripts: BuildScripts(root: change.root))
-    else {
-        throw giveUp("the build, repeated with the change, runs no generator of it")
+        change, with: try compareOverlay(original: change.root, upper: kept + "/files", removed: removedPaths))
+    let written = try files(below: kept + "/files")
+    if let why = recorded.doubt(whole, settled, written: written.union(removedPaths), kept: kept + "/files") {
+        throw giveUp("the build, repeated with the change, \(why)")
     }
-    let graph = try IncludeGraph(units: database.units, change: change)
-    let generated = Set(whole.generated.map { change.root + "/" + $0 })
-    let left = try await copies(of: change, units: database.units, graph: graph).filter { !generated.contains($0.copy) }
-    if let left = left.first { throw giveUp("the build, repeated with the change, does not copy it to \(left.copy)") }
     return whole
 }
 
-/// A build may know nothing of what its generators read (maintainer mode), and end well without running them: then it
-/// proves nothing. A file that no unit reads must have an effect, unless it is a header, or a configuration, that no build
-/// script makes source from; one that units read too, at least make source anew.
-private func generatorsRan(
-    _ whole: RegeneratedChange, _ refusals: Refusals, written: Set<String>, scripts: BuildScripts
-) -> Bool {
-    let unread = refusals.refusals.filter { $0.rule == Rule.unreadSource.rawValue }.map(\.subject)
-    if !unread.isEmpty {
-        return !whole.generated.isEmpty
-            || (unread.count == refusals.refusals.count
-                && unread.allSatisfy {
-                    (FileClass(path: $0) == .header || isConfiguration($0)) && scripts.generates(from: $0) == nil
-                })
+extension RecordedReaders {
+    /// Why a repeated build does not show all that the change makes; nil where it does.
+    fileprivate func doubt(
+        _ whole: RegeneratedChange, _ settled: SettledFiles, written: Set<String>, kept: String
+    ) -> String? {
+        let root = whole.change.root + "/"
+        let touched = whole.change.files.filter { !whole.generated.contains($0.path) }
+        let deciding = filesOfDeciders
+        for path in written.subtracting(touched.map(\.path)).sorted() where deciding.contains(root + path) {
+            let isSame =
+                FileManager.default.contents(atPath: kept + "/" + path)
+                == FileManager.default.contents(atPath: root + path)
+            if !isSame, !isOfCompiler(root + path), let program = decider(by: root + path) {
+                return "makes \(path) anew, which \(program) has read to decide what is compiled and how"
+            }
+        }
+        var isAnswered = !whole.generated.isEmpty
+        for file in touched where !settled.made.contains(file.path) {
+            let reach = reach(of: file, in: whole.change, [])
+            for maker in reach.makers {
+                let products = remains(of: maker.process)
+                guard !products.isEmpty, products.allSatisfy({ written.contains(String($0.dropFirst(root.count))) })
+                else {
+                    let product = relativePath(maker.product, to: whole.change.root)
+                    return "does not run \(maker.program), which has made \(product) of it"
+                }
+                isAnswered = true
+            }
+            // Make runs what it has for a file that changes; of others nobody knows.
+            let isAskedOfMake = !reach.onlookers.isEmpty && reach.onlookers.allSatisfy(GraphReaders.goesByTimes)
+            if isAskedOfMake { isAnswered = true }
+            if reach.makers.isEmpty, !reach.onlookers.isEmpty, !isAskedOfMake, whole.generated.isEmpty {
+                return nothing
+            }
+        }
+        return isAnswered ? nil : nothing
     }
-    let known = Set(whole.change.files.map(\.path)).subtracting(whole.generated)
-    return written.subtracting(known).contains { [.source, .header].contains(FileClass(path: $0)) }
-}
 
-/// A program reads it when it runs; build scripts name it to make, install or document it.
-private func isConfiguration(_ path: String) -> Bool {
-    FileClass(path: path) == .data && [".conf", ".cnf", ".cfg", ".ini"].contains { path.hasSuffix($0) }
+    private var nothing: String { "makes nothing anew" }
 }
 
 private func combine(_ change: SourceChange, with generated: [ChangedFile]) -> RegeneratedChange {

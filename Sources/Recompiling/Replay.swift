@@ -9,6 +9,8 @@ struct SettledFiles: Sendable {
     var made: Set<String> = []
     /// The commands that a shell may have asked about them end as they did.
     var answered: Set<String> = []
+    /// A whole build was made with them, and what it made of them is part of the change.
+    var remade: Set<String> = []
 }
 
 /// Replays the recorded commands that read touched files and did not compile them: those that made source from what units

@@ -129,7 +129,7 @@ private struct DiffApplication {
             }
         } catch {
             let kind = FileClass(path: path)
-            if kind.isHarmless {
+            if kind.isHarmless || kind == .tests {
                 ignored.append(IgnoredFile(path: path, why: "\(error.why); it is \(kind.words)"))
             } else {
                 refuse(path, diff, error.why)

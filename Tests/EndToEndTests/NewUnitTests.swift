@@ -84,7 +84,7 @@ extension EndToEnd {
             removeTree(trees.new + "/compile_commands.json")
             let built = try trees.build()
             try expectRefusal("no-compile-command", built)
-            #expect(try refusedRules(built).contains("unread-source"))
+            #expect(built.stdout.contains("make has read it"))
             #expect(built.stdout.contains("give it with --new-source"))
         }
 
@@ -92,7 +92,7 @@ extension EndToEnd {
         func otherFlags() throws {
             let trees = try Trees("new-source-flags", adding: ["checked.c": Trees.added], newFlags: "-DLIMIT=2")
             let built = try trees.build()
-            try expectRefusal("unread-source", built)
+            try expectRefusal("no-compile-command", built)
             #expect(built.stdout.contains("compiles main.o by another command"))
         }
 

@@ -1,3 +1,4 @@
+import Diagnostics
 import FoundationEssentials
 import SourceChanges
 import TestSupport
@@ -119,6 +120,23 @@ func `a header that the command includes in whatever way affects its unit`(flags
     #expect(try await names(tree, tree.change(["one.h": "#define ONE 3\n"])) == ["a.o", "d.o"])
 }
 
+@Test func `a new file is read by those that ask whether there is one`() async throws {
+    var tree = try tree()
+    defer { tree.remove() }
+    try tree.write("#if __has_include(\"more.h\")\nint d;\n#endif\n", to: "d.c")
+    tree.add("d.c")
+    #expect(try await names(tree, tree.change(["more.h": "\n"])) == ["d.o"])
+    #expect(try await names(tree, tree.change(["one.h": "\n"])) == ["a.o"])
+}
+
+@Test func `a unit whose compiler does not tell what it reads may read anything`() async throws {
+    var tree = try tree()
+    defer { tree.remove() }
+    try tree.write("#include \"gone.h\"\n", to: "d.c")
+    tree.add("d.c")
+    #expect(try await names(tree, tree.change(["one.h": "\n"])) == ["a.o", "d.o"])
+}
+
 @Test func `trap source-and-generator: a copy of a touched header that a unit reads`() async throws {
     var tree = try tree()
     defer { tree.remove() }
@@ -137,86 +155,92 @@ func `a header that the command includes in whatever way affects its unit`(flags
     #expect(await rules(tree, tree.change(["one.h": "#define ONE 3\n", "include/uno.h": "#define ONE 3\n"])) == [])
 }
 
-@Test func `trap source-and-generator: a unit that another one is put together from`() async throws {
-    let tree = try tree()
-    defer { tree.remove() }
-    try tree.write("all.o:\n\tcat a.c b.c > all.c\n\tgcc -c all.c\n\tcat c.c\n", to: "Makefile")
-    #expect(await rules(tree, tree.change(["a.c": "int a;\n"])) == ["source-and-generator"])
-    #expect(await rules(tree, tree.change(["c.c": "int d;\n"])) == [])
-}
-
-@Test func `a file whose bytes assembler code takes in affects its unit`() async throws {
+@Test func `a unit that has the assembler read files is affected by every change`() async throws {
     var tree = try tree()
     defer { tree.remove() }
-    try tree.write("asm(\".globl t\\nt: .incbin \\\"data/page.html\\\"\\n\");\n", to: "d.c")
-    try tree.write("#include \"embed.h\"\nINCBIN(Page, \"data/page.html\");\n", to: "e.c")
-    try tree.write("<p>\n", to: "data/page.html")
-    for path in ["d.c", "e.c"] { tree.add(path) }
-    #expect(try await names(tree, tree.change(["data/page.html": "<a>\n"])) == ["d.o", "e.o"])
-    #expect(try await names(tree, tree.change(["data/other.html": "<a>\n", "c.c": "int d;\n"])) == ["c.o"])
+    try tree.write("asm(\".globl t\\nt: .incbin \\\"one.h\\\"\\n\");\n", to: "d.c")
+    try tree.write("#define INCBIN(x) asm(\".incbin \\\"\" x \"\\\"\\n\")\n", to: "embed.h")
+    try tree.write("#include \"embed.h\"\nINCBIN(\"one.h\");\n", to: "e.c")
+    try tree.write(".include \"one.h\"\n", to: "f.s")
+    for path in ["d.c", "e.c", "f.s"] { tree.add(path) }
+    #expect(try await names(tree, tree.change(["two.h": "#define TWO 3\n"])) == ["b.o", "d.o", "e.o", "f.o"])
 }
 
-@Test func `documentation and tests are ignored with a reason`() async throws {
+@Test func `documentation is ignored with a reason`() async throws {
     let tree = try tree()
     defer { tree.remove() }
-    let change = tree.change(["README.md": "y\n", "tests/t.c": "int u;\n", "c.c": "int c = 1;\n"])
+    let change = tree.change([
+        "README.md": "y\n", "doc/a.txt": "y\n", "a.1": "y\n", "tests/t.c": "int u;\n", "c.c": "int c = 1;\n",
+    ])
     let affected = try await affectedUnits(of: change, in: tree.database)
-    #expect(affected.ignored.map(\.path) == ["README.md", "tests/t.c"])
-    #expect(try affected.ignored.at(1).why == "no unit reads it; it is part of the tests")
+    #expect(affected.ignored.map(\.path) == ["README.md", "a.1", "doc/a.txt"])
+    #expect(try affected.ignored.at(1).why == "no unit reads it; it is documentation")
+    // Whether a target has it, the target tells.
+    #expect(affected.unread.map(\.path) == ["tests/t.c"])
 }
 
-@Test func `source and build scripts that no unit reads are refused`() async throws {
+@Test(arguments: [
+    "Makefile", "CMakeLists.txt", "meson.build", "configure.ac", "parse.y", "commands/get.json", "table.txt", "lib.map",
+    "a.conf", "tests/run.sh", "debian/rules", ".config", "data/page.html", "lone.h",
+])
+func `trap source-and-generator: without a record of the build, what is no source is refused`(path: String) async throws
+{
+    let tree = try tree()
+    defer { tree.remove() }
+    try tree.write("x\n", to: path)
+    let change = tree.change([path: "y\n", "c.c": "int c = 1;\n"])
+    do {
+        _ = try await affectedUnits(of: change, in: tree.database)
+        Issue.record("it is taken")
+    } catch let refusals as Refusals {
+        #expect(refusals.refusals.map(\.rule) == ["unread-source"])
+        let refusal = try refusals.refusals.at(0)
+        #expect(refusal.why.contains("no record of the build tells what is made of it"))
+        #expect(refusal.remedy.contains("`patchbuild record -- BUILD-COMMAND`"))
+    }
+}
+
+@Test func `trap named-by-command: a file that a command names is refused without a record`() async throws {
+    var tree = try tree()
+    defer { tree.remove() }
+    try tree.write("-O2\n", to: "flags")
+    try tree.write("int d;\n", to: "d.c")
+    tree.add("d.c", ["@flags"])
+    #expect(await rules(tree, tree.change(["flags": "-O1\n", "d.c": "int e;\n"])) == ["unread-source"])
+}
+
+@Test func `trap source-and-generator: a table that a unit reads is refused without a record`() async throws {
+    var tree = try tree()
+    defer { tree.remove() }
+    try tree.write("1\n", to: "table.txt")
+    try tree.write("int d =\n#include \"table.txt\"\n;\n", to: "d.c")
+    tree.add("d.c")
+    #expect(await rules(tree, tree.change(["table.txt": "2\n"])) == ["source-and-generator"])
+}
+
+@Test func `a source that no unit reads waits for the targets`() async throws {
     let tree = try tree()
     defer { tree.remove() }
     let lone = tree.change(["lone.c": "int l;\n"])
     #expect(try await affectedUnits(of: lone, in: tree.database).unread.map(\.refusal.rule) == ["unread-source"])
-    #expect(await rules(tree, tree.change(["Makefile": "all:\n"])) == ["unread-source"])
-    #expect(await rules(tree, tree.change(["parse.y": "%%\n"])) == ["unread-source"])
 }
 
-@Test func `a script of a build system that made no part of the recorded build is ignored`() async throws {
+@Test func `of a second tree, a script passes where all is compiled as before`() async throws {
     let tree = try tree()
     defer { tree.remove() }
-    let change = tree.change(["CMakeLists.txt": "x\n", "lib/x.cmake": "x\n", "meson.build": "x\n", "c.c": "int d;\n"])
-    #expect(
-        try await affectedUnits(of: change, in: tree.database).ignored.map(\.path) == [
-            "CMakeLists.txt", "lib/x.cmake", "meson.build",
-        ])
-    try tree.write("", to: "obj/CMakeCache.txt")
-    #expect(await rules(tree, change) == ["unread-source", "unread-source"])
-    try tree.write("", to: "obj/meson-private/x")
-    #expect(await rules(tree, change) == ["unread-source", "unread-source", "unread-source"])
-}
-
-@Test func `trap source-and-generator: a file that is only listed for distribution is no generator's input`()
-    async throws
-{
-    let tree = try tree()
-    defer { tree.remove() }
-    try tree.write("x\n", to: "helper.py")
-    let change = tree.change(["helper.py": "y\n", "c.c": "int d;\n"])
-    try tree.write("EXTRA_DIST = README \\\n\thelper.py\n", to: "Makefile")
-    #expect(await rules(tree, change) == [])
-    try tree.write("all:\n\tinstall -D \\\n\t\thelper.py\n", to: "Makefile")
-    #expect(await rules(tree, change) == [])
-    try tree.write("SOURCES = one \\\n\thelper.py\n", to: "Makefile")
+    let change = tree.change(["Makefile": "y\n", "c.c": "int d;\n"], origin: .newSource(built: true))
     #expect(await rules(tree, change) == ["unread-source"])
-    try tree.write("EXTRA_DIST = README\nc.c: helper.py\n", to: "Makefile")
-    #expect(await rules(tree, change) == ["unread-source"])
-}
-
-@Test func `a list of what a library exports is ignored unless a generator reads it too`() async throws {
-    let tree = try tree()
-    defer { tree.remove() }
-    try tree.write("LIB { global: a; local: *; };\n", to: "lib.map")
-    let change = tree.change(["lib.map": "LIB { global: a; b; local: *; };\n", "c.c": "int d;\n"])
-    let linking = "EXTRA_DIST = README \\\n\tlib.map\nlib_la_LDFLAGS += -Wl,--version-script=$(srcdir)/lib.map\n"
-    try tree.write(linking + "lib_la_DEPENDENCIES = \\\n\tlib.map\n", to: "Makefile")
-    let affected = try await affectedUnits(of: change, in: tree.database)
-    #expect(affected.ignored.map(\.path) == ["lib.map"])
-    #expect(try affected.ignored.at(0).why.hasPrefix("the linker alone reads it"))
-    try tree.write(linking + "LIST = lib.map\n", to: "Makefile")
-    #expect(await rules(tree, change) == ["unread-source"])
+    func judged(_ units: [CompileUnit]) async -> [String] {
+        let build = NewBuild(
+            CompileDatabase(path: "/new/compile_commands.json", units: units), newRoot: tree.root,
+            database: tree.database, change: change)
+        return await refusedRules {
+            let record = try BuildRecord(database: tree.database, root: tree.root)
+            _ = try await affectedUnits(of: change, in: tree.database, by: record, newBuild: build)
+        }
+    }
+    #expect(await judged(tree.units) == [])
+    #expect(await judged(Array(tree.units.dropLast())) == ["unread-source"])
 }
 
 @Test func `trap source-and-generator: a new source without a command is refused`() async throws {
@@ -225,71 +249,12 @@ func `a header that the command includes in whatever way affects its unit`(flags
     #expect(await rules(tree, tree.change(["new.c": "int n;\n"])) == ["no-compile-command"])
 }
 
-@Test func `a new source that a changed one includes is compiled with it`() async throws {
-    let tree = try tree()
-    defer { tree.remove() }
-    let change = tree.change(["new.c": "int n;\n", "c.c": "#include \"new.c\"\n"])
-    #expect(try await names(tree, change) == ["c.o"])
-}
-
 @Test func `a new header that hides another affects its readers`() async throws {
     var tree = try tree()
     defer { tree.remove() }
     try tree.write("#include <one.h>\nint d = ONE;\n", to: "d.c")
     tree.add("d.c", ["-Ifirst", "-I."])
     #expect(try await names(tree, tree.change(["first/one.h": "#define ONE 9\n"])).contains("d.o"))
-}
-
-@Test func `trap source-and-generator: a file that a unit and a generator read is refused`() async throws {
-    let tree = try tree()
-    defer { tree.remove() }
-    try tree.write("names.c: one.h gen.awk\n\tawk -f gen.awk $< > $@\n", to: "Makefile")
-    let change = tree.change(["one.h": "#define ONE 3\n"])
-    #expect(await rules(tree, change) == ["source-and-generator"])
-    // A rule that only compiles it is no generator.
-    try tree.write("a.o: a.c one.h\n\tgcc -c a.c\n", to: "Makefile")
-    #expect(await rules(tree, change) == [])
-    // In a new tree that was built, what generators made is compared as well.
-    try tree.write("names.c: one.h\n", to: "Makefile")
-    #expect(await rules(tree, tree.change(["one.h": "#define ONE 3\n"], origin: .newSource(built: true))) == [])
-}
-
-@Test func `trap source-and-generator: a table is refused only if a build script names it`() async throws {
-    let tree = try tree()
-    defer { tree.remove() }
-    try tree.write("{}\n", to: "commands/get.json")
-    let change = tree.change(["commands/get.json": "{ }\n", "c.c": "int c = 1;\n"])
-    #expect(await rules(tree, change) == [])
-    try tree.write("c.c: commands/*.json\n", to: "Makefile")
-    #expect(await rules(tree, change) == ["unread-source"])
-}
-
-@Test func `a manual's makefile that has a page of the file's name makes no source of it`() async throws {
-    let tree = try tree()
-    defer { tree.remove() }
-    try tree.write("a = 1\n", to: "a.conf")
-    let change = tree.change(["a.conf": "a = 2\n", "c.c": "int c = 1;\n"])
-    for (script, text, expected) in [
-        ("doc/docbook/Makefile", "FILES += a.conf\n", []), ("gen/Makefile", "FILES += a.conf\n", ["unread-source"]),
-        ("doc/Makefile", "../c.c: a.conf\n", ["unread-source"]),
-        ("doc/Makefile", "all:\n\tpython3 gen.py ../a.conf > ../c.c\n", ["unread-source"]),
-    ] {
-        try tree.write(text, to: script)
-        #expect(await rules(tree, change) == expected, "\(script): \(text)")
-        try tree.write("", to: script)
-    }
-}
-
-@Test func `what the autotools made anew in a second tree is ignored unless their input changed`() async throws {
-    let tree = try tree()
-    defer { tree.remove() }
-    try tree.write("a\n", to: "configure")
-    try tree.write("a\n", to: "configure.ac")
-    let unbuilt = SourceChange.Origin.newSource(built: false)
-    #expect(await rules(tree, tree.change(["configure": "b\n"], origin: unbuilt)) == [])
-    #expect(await rules(tree, tree.change(["configure": "b\n"])) == ["unread-source"])
-    let both = tree.change(["configure": "b\n", "configure.ac": "b\n"], origin: unbuilt)
-    #expect(await rules(tree, both) == ["unread-source", "unread-source"])
 }
 
 @Test func `a removed source is refused`() async throws {
@@ -304,24 +269,6 @@ func `a header that the command includes in whatever way affects its unit`(flags
     var change = tree.change(["c.c": "int c = 1;\n"])
     change.root = "/nowhere"
     #expect(await rules(tree, change) == ["bad-input"])
-}
-
-@Test func `the text of includes is over-read, never under-read`() {
-    let scan = IncludeScan(
-        Array(
-            "#include \"a/b.h\"\n # include <c.h>\n#define X \"d.h\"\n#if __has_include(<e.h>)\n//#include \"f.h\"\n"
-                .utf8))
-    #expect(scan.names == ["b.h", "c.h", "d.h", "e.h"])
-    #expect(!scan.computes)
-    #expect(IncludeScan(Array("#include MACRO\n".utf8)).computes)
-    #expect(IncludeScan(Array("#inc\\\nlude \"a.h\"\n".utf8)).computes)
-    #expect(!IncludeScan(Array("/* The last #include files should be: */\n * #include these\n".utf8)).computes)
-    #expect(IncludeScan(Array("/* */ #include MACRO\n".utf8)).computes)
-    // A long line is not looked at from its beginning for each mark.
-    let long = String(repeating: "x # ", count: 100_000)
-    #expect(!IncludeScan(Array("char *t = \"\(long)\";\n".utf8)).computes)
-    #expect(IncludeScan(Array("\u{FEFF}#include MACRO\n".utf8)).computes)
-    #expect(IncludeScan(Array("/* *\\\n/ #include MACRO\n".utf8)).computes)
 }
 
 @Test func `a tree that was recorded under another name is found`() async throws {

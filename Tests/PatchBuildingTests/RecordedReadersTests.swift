@@ -24,8 +24,11 @@ private let script = """
     """
 
 /// The compile commands of a tree that was recorded as it was built.
-private func recorded(_ script: String = script) async throws -> (SourceTree, CompileDatabase) {
-    let tree = try SourceTree(sources.merging(["build.sh": script]) { $1 })
+private func recorded(
+    _ script: String = script, more: [String: String] = [:], before: (SourceTree) throws -> Void = { _ in }
+) async throws -> (SourceTree, CompileDatabase) {
+    let tree = try SourceTree(sources.merging(["build.sh": script]) { $1 }.merging(more) { $1 })
+    try before(tree)
     let output = tree.root + "/compile_commands.json"
     _ = try await record(command: ["sh", "-c", "cd \(tree.root) && sh build.sh"], output: output)
     return (tree, try CompileDatabase.read(output))
@@ -161,11 +164,12 @@ private func units(_ tree: SourceTree, _ database: CompileDatabase, _ change: [S
         let (tree, database) = try await recorded(script + "\n" + more + "\ngcc -o two main.o other.o")
         defer { tree.remove() }
         let change = tree.change(["one.h": text])
-        let readers = try #require(try RecordedReaders(database: database, root: tree.root))
+        let record = try BuildRecord(database: database, root: tree.root)
+        let readers = try #require(record.readers)
         var affected: AffectedUnits?
         let rules = await refusedRules {
             let settled = try await settledFiles(change, by: readers, database: database, scratch: tree.scratch)
-            affected = try await affectedUnits(of: change, in: database, by: readers, settled: settled)
+            affected = try await affectedUnits(of: change, in: database, by: record, settled: settled)
         }
         #expect(rules == (passes ? [] : ["no-compile-command"]))
         #expect((affected?.units.map { $0.name(relativeTo: tree.root) } ?? []) == (passes ? ["main.o"] : []))
@@ -202,6 +206,39 @@ private func units(_ tree: SourceTree, _ database: CompileDatabase, _ change: [S
         #expect(try await units(tree, database, ["lone.c": "int lone = 1;\n"]) == ["main.o"])
     }
 
+    @Test(arguments: ["flags", "doc/z.dat"])
+    func `an edited tree is refused what is no source, and a new record helps`(path: String) async throws {
+        let (tree, database) = try await recorded()
+        defer { tree.remove() }
+        try tree.write("x\n", to: "doc/z.dat")
+        try tree.write((sources["main.c"] ?? "") + "int more;\n", to: "main.c")
+        let change = [path: "-DFLAG=2\n"]
+        let rules = await refusedRules { _ = try await units(tree, database, change) }
+        #expect(rules == ["unread-source"])
+        let (output, command) = (tree.root + "/compile_commands.json", "cd \(tree.root) && sh build.sh")
+        _ = try await record(command: ["sh", "-c", command], output: output)
+        #expect(try await units(tree, try CompileDatabase.read(output), change) == (path == "flags" ? ["main.o"] : []))
+    }
+
+    @Test func `a compiler's cache that reads nothing does not hide who reads a header`() async throws {
+        let cache = """
+            #!/bin/sh
+            case "$*" in *other.c*) cat other.c > hash; gzip -dc kept.gz > other.o;; *) exec "$@";; esac
+            """
+        let script = """
+            cp in.txt made.h; chmod +x ccache; ./ccache gcc -Ia -I. -c main.c; ./ccache gcc -I. -c other.c
+            gcc -o prog main.o other.o
+            """
+        let (tree, database) = try await recorded(script, more: ["ccache": cache]) { tree in
+            try runOrThrow(
+                "sh", ["-c", "cp in.txt made.h; gcc -I. -c other.c -o kept; gzip kept; rm made.h"], in: tree.root)
+        }
+        defer { tree.remove() }
+        #expect(try await units(tree, database, ["made.h": "#define MADE 3\n"]) == ["other.o"])
+        #expect(try await units(tree, database, ["one.h": "#define ONE 2\n"]) == ["main.o"])
+        #expect(await refusedRules { _ = try await units(tree, database, ["in.txt": "#define MADE 9\n"]) } != [])
+    }
+
     @Test func `a file that was there only while the build ran does not matter`() async throws {
         let (tree, database) = try await recorded()
         defer { tree.remove() }
@@ -235,4 +272,8 @@ private func units(_ tree: SourceTree, _ database: CompileDatabase, _ change: [S
         try writeText(String(text.dropLast(20)), to: tree.root + "/build.graph")
         #expect(await refusedRules { _ = try await units(tree, database, ["one.h": "x\n"]) } == ["bad-input"])
     }
+}
+
+extension BuildRecord {
+    fileprivate var readers: RecordedReaders? { if case .whole(let readers) = self { readers } else { nil } }
 }

@@ -8,36 +8,43 @@ import Testing
 @testable import Recompiling
 @testable import Toolchain
 
-/// A tree whose Makefile makes `table.h` of `table.txt`, and `proto.h` of the functions in `main.c`.
-private func generatedTree(command: [String]? = ["make", "-s"]) throws -> SourceTree {
-    var tree = try SourceTree([
-        "table.txt": "17\n", "proto.h": "int half(int x);\n", "table.h": "#define NUMBER 17\n",
+/// A tree whose Makefile makes `table.h` of `table.txt`, and `proto.h` of the functions in `main.c`, and links `lib.so`.
+/// - Parameters:
+///   - isClean: both are made when the build is recorded; else they came with the source, and no generator runs then.
+///   - files: more of them, or others; what stands at `Makefile` is added to that.
+private func generatedTree(
+    isClean: Bool = true, _ arguments: [String] = [], files: [String: String] = [:]
+) async throws -> SourceTree {
+    var sources = [
+        "table.txt": "17\n",
         "main.c":
             "#include \"table.h\"\n#include \"proto.h\"\n/* code */\nint half(int x) { return x / 2 + NUMBER; }\n",
         "Makefile": """
+        lib.so: main.o
+        \tgcc -shared -o $@ $^
+        \t$(EXTRA)
         main.o: main.c table.h proto.h
-        \tgcc -O2 -c -o main.o main.c
+        \tgcc -O2 -fPIC -c -o main.o main.c
         table.h: table.txt
-        \tsed 's/^/#define NUMBER /' $< > $@
+        \t$(RUN) sed 's/^/#define NUMBER /' $< > $@
         proto.h: $(wildcard *.c)
         \tgrep '^[a-z]* [*a-z]*(.*{' $^ | sed 's/{.*/;/' > $@
-        \t$(EXTRA)
-        """ + "\n",
-    ])
-    tree.add("main.c")
-    try tree.build()
-    try runOrThrow("touch", ["table.h", "proto.h", "main.o"], in: tree.root)
-    let units = tree.units.map { unit in
-        let arguments = unit.arguments.map { "\"\($0)\"" }.joined(separator: ",")
-        return "{\"directory\":\"\(unit.directory)\",\"file\":\"\(unit.file)\",\"arguments\":[\(arguments)]}"
+        """ + "\n" + (files["Makefile"] ?? ""),
+    ]
+    if !isClean {
+        sources["table.h"] = "#define NUMBER 17\n"
+        sources["proto.h"] = "int half(int x);\n"
     }
-    try tree.write("[\(units.joined(separator: ","))]", to: "compile_commands.json")
-    if let command {
-        var build = BuildCommand(command)
-        build.directory = tree.root
-        build.write(besides: tree.database.path)
-    }
+    sources.merge(files.filter { $0.key != "Makefile" }) { $1 }
+    let tree = try SourceTree(sources)
+    try await recordMake(tree, arguments)
     return tree
+}
+
+private func recordMake(_ tree: SourceTree, _ arguments: [String] = []) async throws {
+    let output = tree.root + "/compile_commands.json"
+    let built = try await record(command: ["make", "-s", "-C", tree.root] + arguments, output: output)
+    try #require(built.status == 0)
 }
 
 private func compile(_ tree: SourceTree, _ diff: String) async throws -> CompiledInput {
@@ -68,12 +75,12 @@ private let newFunction = """
 
     """
 
-@Suite struct RegenerateTests {
-    @Test(.needsOverlay)
-    func `trap source-and-generator: the recorded build makes anew what a generator makes of the change`()
-        async throws
-    {
-        let tree = try generatedTree()
+@Suite(.needsTracing, .needsOverlay) struct RegenerateTests {
+    @Test(arguments: [true, false])
+    func `trap source-and-generator: the recorded build makes anew what a generator makes of the change`(
+        isClean: Bool
+    ) async throws {
+        let tree = try await generatedTree(isClean: isClean)
         defer { tree.remove() }
         let input = try await compile(tree, newTable)
         #expect(input.notes.first?.hasSuffix("it made anew: table.h") == true)
@@ -82,8 +89,9 @@ private let newFunction = """
         #expect(readText(tree.root + "/table.txt") == "17\n")
     }
 
-    @Test(.needsOverlay, .needsTracing)
-    func `trap source-and-generator: a generator of a recorded build that finds nothing new has run`() async throws {
+    @Test func `trap source-and-generator: a generator of a recorded build that finds nothing new has run`()
+        async throws
+    {
         let tree = try SourceTree([
             "main.c":
                 "#include \"proto.h\"\n/* code */\nint half(int x) { return x / 2; }\nint main(void) { return half(7); }\n",
@@ -111,68 +119,75 @@ private let newFunction = """
         #expect(readText(tree.root + "/proto.h") == "int half(int x);\nint main(void);\n")
     }
 
-    @Test func `trap source-and-generator: without a recorded build command it is refused`() async throws {
-        let tree = try generatedTree(command: nil)
+    @Test func `trap source-and-generator: without a record of the build it is refused, and the remedy helps`()
+        async throws
+    {
+        let tree = try await generatedTree()
+        defer { tree.remove() }
+        removeTree(tree.root + "/build.graph")
+        #expect(await refusedRules { _ = try await compile(tree, newTable) } == ["unread-source"])
+        for name in ["lib.so", "main.o", "table.h", "proto.h"] { removeTree(tree.root + "/" + name) }
+        try await recordMake(tree)
+        #expect(try changes(try await compile(tree, newTable)) == ["half"])
+    }
+
+    @Test(arguments: ["test -e table.h ||", "test -e stamp || touch stamp; test -e table.h ||"])
+    func `trap source-and-generator: a build that does not run the generator proves nothing`(run: String) async throws {
+        // It ends well, and the change would be lost.
+        let tree = try await generatedTree(["RUN=" + run])
         defer { tree.remove() }
         #expect(await refusedRules { _ = try await compile(tree, newTable) } == ["unread-source"])
     }
 
-    @Test(.needsOverlay) func `trap source-and-generator: a build that does not run the generator proves nothing`()
-        async throws
-    {
-        // A build without a rule for the table: make ends well, and the change would be lost.
-        let tree = try generatedTree(command: ["make", "-s", "-o", "table.h"])
+    @Test func `a repeated build that makes anew what decides about commands proves nothing`() async throws {
+        let makefile = "flags.mk: flags.in\n\tsed 's/@/FLAGS = -D/' flags.in > flags.mk\n-include flags.mk\n"
+        let tree = try await generatedTree(files: ["Makefile": makefile, "flags.in": "@ONE\n"])
         defer { tree.remove() }
-        #expect(await refusedRules { _ = try await compile(tree, newTable) } == ["unread-source"])
+        let diff = "--- a/flags.in\n+++ b/flags.in\n@@ -1 +1 @@\n-@ONE\n+@TWO\n"
+        do {
+            _ = try await compile(tree, newTable + diff)
+            Issue.record("it is taken")
+        } catch let refusals as Refusals {
+            #expect(refusals.refusals.map(\.rule).contains("unread-source"))
+            #expect(try refusals.refusals.at(0).why.contains("flags.mk"))
+        }
     }
 
-    @Test(.needsOverlay) func `a header that no unit reads waits for the target's units, unless a generator reads it`()
-        async throws
-    {
-        let tree = try generatedTree()
+    @Test func `a header that nothing has read waits for targets of other builds`() async throws {
+        let tree = try await generatedTree(files: ["lone.h": "#define OTHER 1\n"])
         defer { tree.remove() }
-        try tree.write("#define OTHER 1\n", to: "lone.h")
         let newHeader = "--- a/lone.h\n+++ b/lone.h\n@@ -1 +1 @@\n-#define OTHER 1\n+#define OTHER 2\n"
         let input = try await compile(tree, newHeader)
         #expect(input.uncompiled.map(\.path) == ["lone.h"])
-        #expect(input.uncompiled.map(\.reach) == [.readers])
-        #expect(input.touchedHeaders == ["lone.h"])
-        let makefile = readText(tree.root + "/Makefile")
-        try tree.write(makefile + "names.c: lone.h\n\tgrep define lone.h > names.c\n", to: "Makefile")
-        #expect(await refusedRules { _ = try await compile(tree, newHeader) } == ["unread-source"])
+        #expect(input.uncompiled.map(\.reach) == [.outsideOfRecord])
     }
 
-    @Test(.needsOverlay, arguments: [("lone.conf", true), ("lone.dat", false)])
-    func `a configuration that a build script only names is passed over where the build shows no more`(
-        name: String, passes: Bool
+    @Test(arguments: [
+        // Nobody asked for the rule.
+        ("other.inc: lone.conf\n\tcp lone.conf other.inc\n", true), ("MODULE = lone.conf\n", true),
+        // Make would have run what it has.
+        ("main.o: lone.conf\nlone.conf:\n", true),
+        ("main.o: copy.inc\ncopy.inc: lone.conf\n\tcp lone.conf copy.inc\n", true),
+        // A shell has asked whether it is there, or how large it is.
+        ("lib.so: two.so\ntwo.so: main.o\n\t[ -s lone.conf ]; gcc -shared -o $@ $^; true\n", false),
+    ])
+    func `what no part of a program is made of is passed over, whatever makefiles say`(
+        makefile: String, passes: Bool
     ) async throws {
-        let tree = try generatedTree()
+        let tree = try await generatedTree(files: ["Makefile": makefile, "lone.conf": "a\n"])
         defer { tree.remove() }
-        try tree.write("a\n", to: name)
-        let diff = "--- a/\(name)\n+++ b/\(name)\n@@ -1 +1 @@\n-a\n+b\n"
-        let makefile = readText(tree.root + "/Makefile")
-        try tree.write(makefile + "MODULE = \(name)\n", to: "Makefile")
+        let diff = "--- a/lone.conf\n+++ b/lone.conf\n@@ -1 +1 @@\n-a\n+b\n"
         #expect(await refusedRules { _ = try await compile(tree, diff) } == (passes ? [] : ["unread-source"]))
-        // A rule that nobody asks for, or without its prerequisites.
-        try tree.write(makefile + "other.c: \(name)\n\tcp \(name) other.c\n", to: "Makefile")
-        #expect(await refusedRules { _ = try await compile(tree, diff) } == ["unread-source"])
     }
 
-    @Test(.needsOverlay) func `files that the build puts together into one unit need no unit of their own`()
-        async throws
-    {
-        var tree = try SourceTree([
+    @Test func `files that the build puts together into one unit need no unit of their own`() async throws {
+        let tree = try SourceTree([
             "part.h": "#define PART 1\n", "part.c": "int part(void) { return PART; }\n",
-            "Makefile": "all.o: all.c\n\tgcc -O2 -c -o all.o all.c\nall.c: part.h part.c\n\tcat $^ > $@\n",
+            "Makefile": "lib.so: all.c\n\tgcc -O2 -fPIC -c -o all.o all.c\n\tgcc -shared -o lib.so all.o\n"
+                + "all.c: part.h part.c\n\tcat $^ > $@\n",
         ])
         defer { tree.remove() }
-        try runOrThrow("make", ["-s"], in: tree.root)
-        tree.add("all.c")
-        let unit = "\"directory\":\"\(tree.root)\",\"file\":\"all.c\",\"command\":\"gcc -O2 -c -o all.o all.c\""
-        try tree.write("[{\(unit)}]", to: "compile_commands.json")
-        var build = BuildCommand(["make", "-s"])
-        build.directory = tree.root
-        build.write(besides: tree.database.path)
+        try await recordMake(tree)
         let input = try await compile(
             tree,
             "--- a/part.h\n+++ b/part.h\n@@ -1 +1 @@\n-#define PART 1\n+#define PART 2\n"
@@ -183,27 +198,19 @@ private let newFunction = """
         #expect(try changes(input) == ["part"])
     }
 
-    @Test(.needsOverlay, arguments: [("cp", ["one", "two"]), ("test -e include/one.h || cp", [])])
+    @Test(arguments: [("cp", ["one", "two"]), ("test -e include/one.h || cp", [])])
     func `trap source-and-generator: a header that the build copies for some units`(copy: String, expected: [String])
         async throws
     {
-        var tree = try SourceTree([
+        let tree = try SourceTree([
             "src/one.h": "static inline int one(void) { return 1; }\n",
             "a.c": "#include \"src/one.h\"\nint one_a(void) { return one(); }\n",
             "b.c": "#include <one.h>\nint two(void) { return one(); }\n",
-            "Makefile": "all:\n\tmkdir -p include; \(copy) src/*.h include\n\tgcc -O2 -c a.c\n"
-                + "\tgcc -O2 -Iinclude -c b.c\n",
+            "Makefile": "all:\n\tmkdir -p include; \(copy) src/*.h include\n\tgcc -O2 -fPIC -c a.c\n"
+                + "\tgcc -O2 -fPIC -Iinclude -c b.c\n\tgcc -shared -o lib.so a.o b.o\n",
         ])
         defer { tree.remove() }
-        try runOrThrow("make", ["-s"], in: tree.root)
-        tree.add("a.c")
-        let units = [("a", ""), ("b", "-Iinclude")].map { unit, flag in
-            "{\"directory\":\"\(tree.root)\",\"file\":\"\(unit).c\",\"command\":\"gcc -O2 \(flag) -c \(unit).c\"}"
-        }
-        try tree.write("[\(units.joined(separator: ","))]", to: "compile_commands.json")
-        var build = BuildCommand(["make", "-s"])
-        build.directory = tree.root
-        build.write(besides: tree.database.path)
+        try await recordMake(tree)
         let diff =
             "--- a/src/one.h\n+++ b/src/one.h\n@@ -1 +1 @@\n-static inline int one(void) { return 1; }\n"
             + "+static inline int one(void) { return 2; }\n"
@@ -214,22 +221,23 @@ private let newFunction = """
         }
     }
 
-    @Test(.needsOverlay)
+    @Test
     func `trap source-and-generator: a new function's prototype is generated before its callers are compiled`()
         async throws
     {
-        let tree = try generatedTree()
+        let tree = try await generatedTree()
         defer { tree.remove() }
         let input = try await compile(tree, newFunction)
         #expect(input.notes.first?.hasSuffix("it made anew: proto.h") == true)
         #expect(try changes(input) == ["half"])
     }
 
-    @Test(.needsOverlay) func `trap source-and-generator: new code that calls what nothing declares is refused`()
+    @Test func `trap source-and-generator: new code that calls what nothing declares is refused`()
         async throws
     {
-        let tree = try generatedTree(command: nil)
+        let tree = try await generatedTree()
         defer { tree.remove() }
+        removeTree(tree.root + "/build.graph")
         let call = newFunction.replacing("(name(x)[0])", with: "name(x)").replacing(
             "+char *name(int x) { return (char *)0 + x; }\n", with: ""
         )
@@ -247,17 +255,14 @@ private let newFunction = """
         }
     }
 
-    @Test(.needsOverlay) func `a repeated build can write nothing but its private view of the tree`() async throws {
+    @Test func `a repeated build can write nothing but its private view of the tree`() async throws {
         let outside = "\(temporaryDirectory)/patchbuild-outside-\(getpid())"
-        let tree = try generatedTree(command: ["make", "-s", "EXTRA=touch \(outside)"])
+        let tree = try await generatedTree(["EXTRA=touch \(outside)"])
         defer { tree.remove() }
-        try writeText("", to: outside)
         defer { unlink(outside) }
         var before = stat()
         stat(outside, &before)
-        let input = try await compile(tree, newFunction)
-        #expect(input.broken.map(\.refusal.rule) == ["compile-failed"])
-        #expect(input.broken.first?.refusal.why.hasSuffix(")") == true)
+        #expect(await refusedRules { _ = try await compile(tree, newFunction) } == ["source-and-generator"])
         var after = stat()
         stat(outside, &after)
         #expect(before.st_mtim.tv_nsec == after.st_mtim.tv_nsec && before.st_mtim.tv_sec == after.st_mtim.tv_sec)

@@ -75,5 +75,5 @@ func refusedRules(_ body: () async throws -> Void) async -> [String] {
 /// As a build finds them, by the record of the tree where there is one.
 func affectedUnits(of change: SourceChange, in database: CompileDatabase) async throws -> AffectedUnits {
     try await affectedUnits(
-        of: change, in: database, by: RecordedReaders(database: database, root: change.root))
+        of: change, in: database, by: BuildRecord(database: database, root: change.root))
 }

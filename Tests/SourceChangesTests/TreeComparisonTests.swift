@@ -39,11 +39,12 @@ private func compared(_ original: [String: String], _ new: [String: String]) thr
 }
 
 @Test(arguments: [
-    ("src/a.c", FileClass.source), ("a.hpp", .header), ("p.y", .generatorInput), ("src/Makefile", .buildScript),
-    ("CMakeLists.txt", .buildScript), ("tests/unit/a.tcl", .tests), ("doc/x.c.txt", .documentation),
-    ("README.md", .documentation), ("debian/changelog", .packaging), ("debian/rules", .buildScript),
-    ("man/a.1", .documentation), ("redis.conf", .data), ("tests/modules/m.c", .tests),
-    ("src/commands/get.json", .generatorInput),
+    ("src/a.c", FileClass.source), ("a.hpp", .header), ("p.y", .other), ("src/Makefile", .other),
+    ("CMakeLists.txt", .other), ("doc/CMakeLists.txt", .documentation), ("tests/unit/a.tcl", .tests),
+    ("doc/x.c.txt", .documentation), ("doc/x.y", .other), ("README.md", .documentation), ("x.md", .other),
+    ("debian/changelog", .packaging), ("man/a.1", .documentation), ("redis.conf", .other),
+    ("tests/modules/m.c", .tests),
+    (".config", .other), ("CHANGES.txt", .documentation),
 ])
 func `the class of a file is told by its path`(path: String, expected: FileClass) {
     #expect(FileClass(path: path) == expected)
