@@ -25,6 +25,8 @@ package struct GraphReaders: Sendable {
     /// Those whose output a leader reads, directly or through others, and that is no logger.
     private let heard: Set<Int>
     private let partVersions: Set<Int>
+    /// By processes behind programs that the build has made and run: those of the parts that ran them.
+    private let runners: [Int: Set<Int>]
 
     package init(_ graph: RecordedGraph) {
         self.graph = graph
@@ -32,10 +34,31 @@ package struct GraphReaders: Sendable {
         let linked = graph.versions.indices.filter { graph.versions[$0].kind == .linked }
         let cone = graph.behind(linked)
         (parts, partVersions) = (cone.processes, cone.versions)
+        runners = Self.runners(graph, parts: cone.processes)
         linking = Set(linked.flatMap { graph.versions[$0].makers })
         leaders = graph.ancestors(of: cone.processes).subtracting(cone.processes)
         heard = Self.heard(graph, parts: cone.processes, leaders: leaders)
     }
+
+    private static func runners(_ graph: RecordedGraph, parts: Set<Int>) -> [Int: Set<Int>] {
+        var users: [Int: Set<Int>] = [:]
+        for part in parts {
+            let programs = Set(graph.processes[part].runs.map(\.program))
+            for number in graph.processes[part].reads where !graph.versions[number].isSource {
+                if programs.contains(graph.paths[graph.versions[number].path]) {
+                    users[number, default: []].insert(part)
+                }
+            }
+        }
+        var runners: [Int: Set<Int>] = [:]
+        for (program, users) in users {
+            for process in graph.behind([program]).processes { runners[process, default: []].formUnion(users) }
+        }
+        return runners
+    }
+
+    /// Processes that made parts of linked files by a program behind which `process` is: a generator's compiler, say.
+    package func runners(ofWhatIsMadeBy process: Int) -> [Int] { runners[process, default: []].sorted() }
 
     /// Ninja reads what every command prints, only to print it: whom compilers tell something is no listener.
     private static func heard(_ graph: RecordedGraph, parts: Set<Int>, leaders: Set<Int>) -> Set<Int> {

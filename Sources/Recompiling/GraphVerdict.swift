@@ -36,7 +36,7 @@ struct GraphVerdict {
         if let maker = reach.makers.first, !isBuilt {
             return refuse(
                 readers.isEmpty ? .unreadSource : .sourceAndGenerator, file,
-                "\(maker.program) has read it to make \(relativePath(maker.product, to: change.root)), which compiling alone would leave as it was"
+                "\(maker.relative(to: change.root).words), which compiling alone would leave as it was"
             )
         }
         // Tools of the distribution read their own files for purposes of their own; make and shells run what they read.

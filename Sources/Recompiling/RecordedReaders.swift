@@ -9,7 +9,7 @@ struct FileReach {
     /// Indices of units whose command read it.
     var units: Set<Int> = []
     /// Other commands, by what they have to do with the linked files.
-    var makers: [(process: Int, program: String, product: String)] = []
+    var makers: [Maker] = []
     var deciders: [String] = []
     /// A shell may have asked them something, and decided by the answer.
     var asked: [(process: Int, program: String)] = []
@@ -19,6 +19,28 @@ struct FileReach {
     var isOfOtherUnit = false
     /// A link read it, as a list of what is exported.
     var isExportList = false
+
+    /// A command that made something of the file, which is a part of a linked one.
+    struct Maker {
+        var process: Int
+        var program: String
+        var product: String
+        /// It has not read the file, but is a program that the build made of it.
+        var isMadeOfFile = false
+
+        func relative(to root: String) -> Maker {
+            var maker = self
+            maker.product = relativePath(product, to: root)
+            return maker
+        }
+
+        /// What it did, as a sentence about the file.
+        var words: String {
+            isMadeOfFile
+                ? "\(program), which the build makes of it, makes \(product)"
+                : "\(program) has read it to make \(product)"
+        }
+    }
 }
 
 /// What the build did, if it was recorded.
@@ -123,6 +145,10 @@ struct RecordedReaders {
                 let compiled = units.indices.filter { places.contains(units[$0].place) }
                 reach.units.formUnion(compiled)
                 if compiled.isEmpty { reach.isOfOtherUnit = true }
+                for runner in readers.runners(ofWhatIsMadeBy: process)
+                where !reach.makers.contains(where: { $0.process == runner }) {
+                    reach.makers.append(maker(runner, isMadeOfFile: true))
+                }
                 continue
             }
             switch readers.role(of: process) {
@@ -142,8 +168,15 @@ struct RecordedReaders {
         if !precompiled.isEmpty {
             for product in precompiled { add(readers.readers(of: product), product, units, to: &reach) }
         } else {
-            reach.makers.append((process, readers.program(process), products.first ?? "a part of a linked file"))
+            reach.makers.append(maker(process))
         }
+    }
+
+    private func maker(_ process: Int, isMadeOfFile: Bool = false) -> FileReach.Maker {
+        let product = readers.products(of: process).first ?? readers.remains(of: process).min()
+        return FileReach.Maker(
+            process: process, program: readers.program(process), product: product ?? "a part of a linked file",
+            isMadeOfFile: isMadeOfFile)
     }
 
     /// The last program that a process ran, and all that the process wrote; nil where it ran none, or wrote nothing.

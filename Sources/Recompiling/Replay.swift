@@ -33,7 +33,9 @@ func settledFiles(
     var replay = try await Replay(change, recorded, database: database, scratch: resolvedPath(scratch) + "/replay")
     var settled = SettledFiles()
     var verdicts: [Int: Bool] = [:]
-    for process in Set(open.flatMap { $0.reach.makers.map(\.process) }).sorted(by: >) {
+    // A program that is made of the file would have to be made first.
+    let makers = open.flatMap { $0.reach.makers.contains(where: \.isMadeOfFile) ? [] : $0.reach.makers.map(\.process) }
+    for process in Set(makers).sorted(by: >) {
         // A tree that is built again and again has the traces of each time; only the last one counts.
         let isSuperseded = verdicts.contains { later, isSettled in
             isSettled && recorded.isRepeated(process, by: later)

@@ -124,6 +124,21 @@ private func units(_ tree: SourceTree, _ database: CompileDatabase, _ change: [S
         #expect(rules == ["source-and-generator"])
     }
 
+    @Test(arguments: ["gen.c", "one.h"])
+    func `trap source-and-generator: what a generator is made of`(path: String) async throws {
+        let generator =
+            "#include <stdio.h>\n#include \"one.h\"\nint main(void) { printf(\"#define GEN %d\\n\", ONE); }\n"
+        let (tree, database) = try await recorded(
+            "gcc -c gen.c; gcc -o gen gen.o; ./gen > gen.h; " + script + "\ngcc -include gen.h -I. -Ia -c main.c\n"
+                + "gcc -o prog main.o other.o",
+            more: ["gen.c": generator])
+        defer { tree.remove() }
+        let text = (path == "gen.c" ? generator : "") + "#define ONE 9\n"
+        let rules = await refusedRules { _ = try await units(tree, database, [path: text]) }
+        #expect(rules == ["source-and-generator"])
+        #expect(try await units(tree, database, ["made.h": "#define MADE 3\n"]) == ["other.o"])
+    }
+
     @Test func `the script of a build is refused`() async throws {
         let (tree, database) = try await recorded()
         defer { tree.remove() }
