@@ -183,7 +183,10 @@ private func compile(_ source: Source, _ clock: inout StageClock) async throws -
             isAssembler: [.assembler, .preprocessedAssembler].contains(item.unit.language), isNew: item.unit.isNew,
             variant: item.unit.variant)
     }
-    input.notes = compiled.notes + affected.ignored.map { "\($0.path): not compiled (\($0.why))" }
+    if case .missing(let why) = source.record {
+        input.notes = ["compilers alone were asked who reads the touched files: \(why)"]
+    }
+    input.notes += compiled.notes + affected.ignored.map { "\($0.path): not compiled (\($0.why))" }
     input.ignored = affected.ignored
     input.uncompiled = affected.unread + compiled.failed
     input.broken = compiled.broken

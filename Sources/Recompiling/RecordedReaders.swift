@@ -73,7 +73,7 @@ struct RecordedReaders {
     fileprivate init(database: CompileDatabase, root: String) throws {
         let path = graphPath(besides: database.path)
         guard let graph = try RecordedGraph.read(path), let recorded = modificationTime(path) else {
-            throw MissingRecord(why: "no record of the build tells what is made of it")
+            throw MissingRecord(why: "no record tells what the build made of its files")
         }
         var processes: [String: Int] = [:]
         var known: [String: CompileUnit] = [:]

@@ -195,7 +195,7 @@ func `trap source-and-generator: without a record of the build, what is no sourc
     } catch let refusals as Refusals {
         #expect(refusals.refusals.map(\.rule) == ["unread-source"])
         let refusal = try refusals.refusals.at(0)
-        #expect(refusal.why.contains("no record of the build tells what is made of it"))
+        #expect(refusal.why.contains("no record tells what the build made of its files"))
         #expect(refusal.remedy.contains("`patchbuild record -- BUILD-COMMAND`"))
     }
 }

@@ -131,6 +131,14 @@ private let newFunction = """
         #expect(try changes(try await compile(tree, newTable)) == ["half"])
     }
 
+    @Test func `without a record of the build a note says who was asked`() async throws {
+        let tree = try await generatedTree()
+        defer { tree.remove() }
+        removeTree(tree.root + "/build.graph")
+        let input = try await compile(tree, newFunction)
+        #expect(input.notes.first?.hasPrefix("compilers alone were asked who reads the touched files") == true)
+    }
+
     @Test(arguments: ["test -e table.h ||", "test -e stamp || touch stamp; test -e table.h ||"])
     func `trap source-and-generator: a build that does not run the generator proves nothing`(run: String) async throws {
         // It ends well, and the change would be lost.
