@@ -69,7 +69,7 @@ private func affectedUnits(
     for file in change.files {
         let readers = answers.readers(of: file)
         verdict.judge(file, readers: readers.sorted().map { units[$0] })
-        reading.formUnion(readers)
+        reading.formUnion(readers.union(answers.possibleReaders(of: file)))
     }
     for copy in answers.copies { verdict.judge(copy) }
     guard verdict.refusals.isEmpty else { throw Refusals(verdict.refusals) }
@@ -96,7 +96,7 @@ private func affectedUnits(
         // Of a new tree's record: it compiles what the change adds.
         reach.units.formUnion(units.indices.filter { units[$0].isNew && units[$0].file == change.path(of: file) })
         verdict.judge(file, reach, readers: reach.units.sorted().map { units[$0] })
-        reading.formUnion(reach.units)
+        reading.formUnion(reach.units.union(answers?.possibleReaders(of: file) ?? []))
     }
     guard verdict.refusals.isEmpty else { throw Refusals(verdict.refusals) }
     let affected = inOrder(reading, units, change)

@@ -46,18 +46,21 @@ struct CompilerAnswers {
         )
     }
 
-    /// The units that read a file. One whose compiler does not tell may read anything; so may one that has the assembler read
-    /// files.
-    ///
-    /// A file that the change adds is read by those that read another one of its name, or ask whether there is one. Who
-    /// begins to read it reads a changed file.
+    /// The units that read a file, by what their compilers say.
     func readers(of file: ChangedFile) -> Set<Int> {
         let path = change.path(of: file)
-        return Set(
+        return Set(units.indices.filter { units[$0].file == path || answers[$0]?.files.contains(path) == true })
+    }
+
+    /// Units that may read a file besides: all whose compiler does not tell, or that have the assembler read files.
+    ///
+    /// A file that the change adds may be read by those that read another one of its name, or ask whether there is one. Who
+    /// begins to read it reads a changed file.
+    func possibleReaders(of file: ChangedFile) -> Set<Int> {
+        Set(
             units.indices.filter { number in
-                if gone.contains(number) { return units[number].file == path }
+                if gone.contains(number) { return false }
                 guard let answer = answers[number], !embedding.contains(number) else { return true }
-                if units[number].file == path || answer.files.contains(path) { return true }
                 return file.original == nil && (answer.names.contains(file.name) || asking.contains(number))
             })
     }

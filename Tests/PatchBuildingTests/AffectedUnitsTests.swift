@@ -135,6 +135,8 @@ func `a header that the command includes in whatever way affects its unit`(flags
     try tree.write("#include \"gone.h\"\n", to: "d.c")
     tree.add("d.c")
     #expect(try await names(tree, tree.change(["one.h": "\n"])) == ["a.o", "d.o"])
+    try tree.write("\n", to: "lone.h")
+    #expect(await rules(tree, tree.change(["lone.h": "int l;\n"])) == ["unread-source"])
 }
 
 @Test func `trap source-and-generator: a copy of a touched header that a unit reads`() async throws {
@@ -164,6 +166,11 @@ func `a header that the command includes in whatever way affects its unit`(flags
     try tree.write(".include \"one.h\"\n", to: "f.s")
     for path in ["d.c", "e.c", "f.s"] { tree.add(path) }
     #expect(try await names(tree, tree.change(["two.h": "#define TWO 3\n"])) == ["b.o", "d.o", "e.o", "f.o"])
+    // That it may read anything says of nothing that it does.
+    let change = tree.change(["lone.c": "int l;\n", "README.md": "y\n"])
+    let affected = try await affectedUnits(of: change, in: tree.database)
+    #expect(affected.unread.map(\.path) == ["lone.c"])
+    #expect(affected.ignored.map(\.path) == ["README.md"])
 }
 
 @Test func `documentation is ignored with a reason`() async throws {
