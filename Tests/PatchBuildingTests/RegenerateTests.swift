@@ -147,6 +147,30 @@ private let newFunction = """
         #expect(await refusedRules { _ = try await compile(tree, newTable) } == ["unread-source"])
     }
 
+    /// The remedy of what a repeated build does not show.
+    @Test(arguments: ["", "flags.mk"])
+    func `trap source-and-generator: a second tree that was built shows what is made`(other: String) async throws {
+        let makefile = "-include flags.mk\n"
+        let tree = try await generatedTree(
+            ["RUN=test -e table.h ||"], files: ["Makefile": makefile, "flags.mk": "X = 1\n"])
+        defer { tree.remove() }
+        let new = tree.base + "/new"
+        try runOrThrow("cp", ["-a", tree.root, new], in: tree.base)
+        for name in ["compile_commands.json", "table.h"] { removeTree(new + "/" + name) }
+        try writeText("18\n", to: new + "/table.txt")
+        if !other.isEmpty { try writeText("X = 2\n", to: new + "/" + other) }
+        try runOrThrow("make", ["-s"], in: new)
+        var clock = StageClock()
+        let input = PatchInput.newSource(source: tree.root, compileCommands: nil, newSource: new)
+        if other.isEmpty {
+            let compiled = try await compileInput(input, scratch: tree.scratch, &clock)
+            #expect(try changes(compiled) == ["half"])
+        } else {
+            let rules = await refusedRules { _ = try await compileInput(input, scratch: tree.scratch, &clock) }
+            #expect(Set(rules) == ["no-compile-command"])
+        }
+    }
+
     @Test func `a repeated build that makes anew what decides about commands proves nothing`() async throws {
         let makefile = "flags.mk: flags.in\n\tsed 's/@/FLAGS = -D/' flags.in > flags.mk\n-include flags.mk\n"
         let tree = try await generatedTree(files: ["Makefile": makefile, "flags.in": "@ONE\n"])
