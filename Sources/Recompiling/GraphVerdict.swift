@@ -56,14 +56,22 @@ struct GraphVerdict {
         }
         guard readers.isEmpty else { return }
         if file.original == nil, kind == .source {
+            // Another file may include it.
+            if isBuilt, let newBuild, newBuild.difference == nil {
+                return ignored.append(IgnoredFile(path: file.path, why: NewBuild.same))
+            }
             return refuse(
                 .noCompileCommand, file, "it is new, and no recorded command compiles it",
                 remedy: "build a second tree with the change by `patchbuild record`, and give it with --new-source")
         }
         let why =
-            reach.isExportList
-            ? "the linker alone reads it; what a loaded library exports stays as it is"
-            : "nothing that was linked has read it"
+            if reach.isExportList {
+                "the linker alone reads it; what a loaded library exports stays as it is"
+            } else if reach.makers.isEmpty {
+                "nothing that was linked has read it"
+            } else {
+                "what is made of it is compared too"
+            }
         ignored.append(IgnoredFile(path: file.path, why: why))
         if !kind.isHarmless, !reach.isExportList { judgeForOthers(file, kind) }
     }

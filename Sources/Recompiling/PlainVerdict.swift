@@ -58,6 +58,8 @@ struct PlainVerdict {
             return ignored.append(IgnoredFile(path: file.path, why: "no unit reads it"))
         }
         if file.original == nil {
+            // Another file may include it.
+            if isBuilt, let newBuild, newBuild.difference == nil { return pass(file) }
             return refuse(
                 .noCompileCommand, file, "it is new, and no recorded command compiles it",
                 remedy: "build a second tree with the change by `patchbuild record`, and give it with --new-source")
@@ -81,7 +83,7 @@ struct PlainVerdict {
 
     private mutating func judgeOther(_ file: ChangedFile, readers: [CompileUnit]) {
         if isBuilt, let newBuild, newBuild.difference == nil {
-            if readers.isEmpty { ignored.append(IgnoredFile(path: file.path, why: NewBuild.same)) }
+            if readers.isEmpty { pass(file) }
             return
         }
         let why = newBuild?.difference.map { " (\($0))" } ?? ""
@@ -91,6 +93,10 @@ struct PlainVerdict {
             remedy: isBuilt
                 ? "record the builds of both trees with `patchbuild record -- BUILD-COMMAND`"
                 : Self.record + ", or leave the file out of the diff if nothing of the program is made of it")
+    }
+
+    private mutating func pass(_ file: ChangedFile) {
+        ignored.append(IgnoredFile(path: file.path, why: NewBuild.same))
     }
 
     private static let record = "record a clean build with `patchbuild record -- BUILD-COMMAND`"

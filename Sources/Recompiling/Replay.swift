@@ -27,6 +27,8 @@ func settledFiles(
         var reach = recorded.reach(of: file, in: change, database.units)
         // In a tree that was built, what is made is compared.
         if reach.units.isEmpty || change.origin != .diffs { reach.makers = [] }
+        // What they say of such files matters to nobody, or no answer helps.
+        if FileClass(path: file.path).isHarmless || !reach.deciders.isEmpty { reach.asked = [] }
         if !reach.makers.isEmpty || !reach.asked.isEmpty { open.append((file, reach)) }
     }
     guard !open.isEmpty else { return SettledFiles() }
@@ -43,7 +45,9 @@ func settledFiles(
         verdicts[process] = if isSuperseded { true } else { try await replay.makesTheSame(process) }
     }
     for (file, reach) in open {
-        if !reach.makers.isEmpty, reach.makers.allSatisfy({ verdicts[$0.process] == true }) {
+        if !reach.makers.isEmpty,
+            reach.makers.allSatisfy({ !$0.isMadeOfFile && verdicts[$0.process] == true })
+        {
             settled.made.insert(file.path)
         }
         if try await replay.answerTheSame(reach.asked.map(\.process)) {

@@ -36,7 +36,7 @@ public enum FileClass: Sendable, Hashable {
     private static func isDocument(name: String, type: String, in directories: ArraySlice<String>) -> Bool {
         if documentNames.contains(name.prefix { $0 != "." }.uppercased()) { return true }
         if type.count == 1, ("1"..."9").contains(type) { return true }
-        return documentTypes.contains(type)
+        return documentTypes.contains(type) && name != "CMakeLists.txt"
             && directories.contains { ["doc", "docs", "man"].contains($0.lowercased()) }
     }
 

@@ -250,6 +250,21 @@ func `trap source-and-generator: without a record of the build, what is no sourc
     #expect(await judged(Array(tree.units.dropLast())) == ["unread-source"])
 }
 
+@Test func `a new source that a changed one includes passes by the new tree's record`() async throws {
+    let tree = try tree()
+    defer { tree.remove() }
+    let texts = ["new.c": "int n;\n", "c.c": "#include \"new.c\"\n"]
+    #expect(await rules(tree, tree.change(texts)) == ["no-compile-command"])
+    // The remedy.
+    let change = tree.change(texts, origin: .newSource(built: true))
+    let build = NewBuild(
+        CompileDatabase(path: "/new/compile_commands.json", units: tree.units), newRoot: tree.root,
+        database: tree.database, change: change)
+    let record = try BuildRecord(database: tree.database, root: tree.root)
+    let affected = try await affectedUnits(of: change, in: tree.database, by: record, newBuild: build)
+    #expect(affected.units.map { $0.name(relativeTo: tree.root) } == ["c.o"])
+}
+
 @Test func `trap source-and-generator: a new source without a command is refused`() async throws {
     let tree = try tree()
     defer { tree.remove() }

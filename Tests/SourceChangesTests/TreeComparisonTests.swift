@@ -40,7 +40,7 @@ private func compared(_ original: [String: String], _ new: [String: String]) thr
 
 @Test(arguments: [
     ("src/a.c", FileClass.source), ("a.hpp", .header), ("p.y", .other), ("src/Makefile", .other),
-    ("CMakeLists.txt", .other), ("doc/CMakeLists.txt", .documentation), ("tests/unit/a.tcl", .tests),
+    ("CMakeLists.txt", .other), ("doc/CMakeLists.txt", .other), ("tests/unit/a.tcl", .tests),
     ("doc/x.c.txt", .documentation), ("doc/x.y", .other), ("README.md", .documentation), ("x.md", .other),
     ("debian/changelog", .packaging), ("man/a.1", .documentation), ("redis.conf", .other),
     ("tests/modules/m.c", .tests),
