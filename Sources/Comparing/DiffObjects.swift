@@ -1,6 +1,6 @@
 import CodeModel
+import Diagnostics
 import ObjectFiles
-import Recompiling
 
 /// What differs between two objects, for `patchbuild diff`.
 package struct DiffReport: Codable, Sendable, CustomStringConvertible {
@@ -32,12 +32,30 @@ package struct DiffReport: Codable, Sendable, CustomStringConvertible {
 ///
 /// - Throws: `Refusals` with `bad-input` or `lto-object`.
 package func diffObjects(original: String, new: String) throws -> DiffReport {
-    let loaded = try loadUnits([
-        UnitObjects(
-            name: new, source: original, isCPlusPlus: false, plainObject: original, originalObject: original,
-            newObject: new)
-    ])
-    return DiffReport(compareUnit(loaded[0]), object: new)
+    let views = try [original, new].map { path in
+        let file = try readObject(path, name: path)
+        let refusals = guardLTO(file, name: path)
+        if !refusals.isEmpty { throw Refusals(refusals) }
+        let view = ObjectView(file)
+        try requireSections(view, path)
+        return view
+    }
+    let unit = LoadedUnit(
+        name: new, source: original, isCPlusPlus: false, plain: views[0], original: views[0], new: views[1])
+    return DiffReport(compareUnit(unit), object: new)
+}
+
+/// Functions that share a section are compared as one piece of code, in which every distance counts.
+private func requireSections(_ view: ObjectView, _ path: String) throws {
+    for section in view.file.sections where section.isExecutable {
+        let functions = view.entitiesInSection[section.index, default: []].filter {
+            view.entities[$0].kind == .function
+        }
+        guard functions.count > 1 else { continue }
+        throw Refusals(
+            .badInput, subject: path, why: "\(functions.count) functions share its section \(section.name)",
+            remedy: "compile both objects with -ffunction-sections -fdata-sections")
+    }
 }
 
 extension DiffReport {

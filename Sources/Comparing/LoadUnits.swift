@@ -76,7 +76,7 @@ private func guardRenaming(_ plain: ObjectFile, _ original: ObjectFile, name: St
     ]
 }
 
-private func readObject(_ path: String, name: String) throws -> ObjectFile {
+func readObject(_ path: String, name: String) throws -> ObjectFile {
     do {
         let file = try ObjectFile.read(path: path)
         guard file.kind == .relocatable else {

@@ -52,7 +52,10 @@ package func buildBundle(_ options: BuildOptions) async throws -> BuiltBundle {
     clock.lap("review")
     let (manifest, bytes) = try makeBundle(id: options.bundleID, modules: modules, metadata: metadata, review: review)
     clock.lap("pack")
-    let notes = compiled.notes + planned.notes + describeGroups(manifest) + metadata.review
+    let strange = options.cves.filter { $0.wholeMatch(of: /CVE-[0-9]{4}-[0-9]{4,}/) == nil }.map {
+        "--cve \($0): this is no CVE's number (CVE-2024-12345)"
+    }
+    let notes = strange + compiled.notes + planned.notes + describeGroups(manifest) + metadata.review
     return BuiltBundle(
         manifest: manifest, bytes: bytes, stages: clock.stages, notes: notes, homeless: planned.homeless)
 }

@@ -66,6 +66,21 @@ extension EndToEnd {
             #expect(functions.first?["change"].text == "new")
         }
 
+        @Test func anObjectDiffSaysWhichFileIsAtFault() throws {
+            let source = "int a(int x) { return x + 1; }\nint b(int x) { return x * 7; }\n"
+            let split = try Fixture.compile(source, ["-c", "-ffunction-sections", "-fdata-sections"], output: "a.o")
+            let whole = try Fixture.compile(source, ["-c"], output: "a.o")
+            for (old, new, wrong) in [
+                ("/none", "/neither", "/none"), (split, "/neither", "/neither"), (whole, split, whole),
+            ] {
+                let output = try patchbuild("diff", old, new, "--json")
+                try expectRefusal("bad-input", output)
+                #expect(try JSON(output.stdout)["refused"].elements.first?["subject"].text == wrong)
+            }
+            let together = try patchbuild("diff", whole, split)
+            #expect(together.stderr.contains("compile both objects with -ffunction-sections -fdata-sections"))
+        }
+
         @Test func check() throws {
             let fixture = try CallServer.built()
             let output = try patchbuild("check", fixture.program, "--function", "route_call", "--json")
