@@ -22,10 +22,13 @@ package struct LoadedUnit: Sendable {
     /// What of the command decides about the code's meaning: variants of one source that differ in it may be of different
     /// programs.
     package var variant: [String]
+    /// The linked files that have it, by the record of the build; nil where that is not known.
+    package var linkedInto: Set<LinkedFile>?
 
     init(
         name: String, source: String, isCPlusPlus: Bool, plain: ObjectView, original: ObjectView, new: ObjectView,
-        keptLines: KeptLines? = nil, isNew: Bool = false, variant: [String] = []
+        keptLines: KeptLines? = nil, isNew: Bool = false, variant: [String] = [],
+        linkedInto: Set<LinkedFile>? = nil
     ) {
         self.name = name
         self.source = source
@@ -36,6 +39,7 @@ package struct LoadedUnit: Sendable {
         self.keptLines = keptLines
         self.isNew = isNew
         self.variant = variant
+        self.linkedInto = linkedInto
     }
 }
 
@@ -53,7 +57,8 @@ package func loadUnits(_ units: [UnitObjects]) throws -> [LoadedUnit] {
         return LoadedUnit(
             name: unit.name, source: unit.source, isCPlusPlus: unit.isCPlusPlus, plain: ObjectView(plain),
             original: ObjectView(original), new: ObjectView(try readObject(unit.newObject, name: unit.name)),
-            keptLines: unit.keptLines, isNew: unit.isNew, variant: unit.variant)
+            keptLines: unit.keptLines, isNew: unit.isNew, variant: unit.variant,
+            linkedInto: unit.linkedInto)
     }
     if !refusals.isEmpty { throw Refusals(refusals) }
     return loaded

@@ -1,7 +1,11 @@
 import Closing
+import Comparing
 import Diagnostics
+import FoundationEssentials
 import PatchFormat
+import Recompiling
 import Targets
+import Toolchain
 
 /// The targets in which a patch does something, by their indices.
 ///
@@ -15,6 +19,19 @@ func requireEffect(of plans: [ModulePlan], values: [[ValuePatch]]) throws -> [In
             why: "what is new in the units that change is used by no code that is replaced")
     }
     return patched
+}
+
+/// The units that may be in a target: of one that the recorded build linked, those that it was linked from. Another may have an
+/// object with the same bytes (trap archive-twin).
+func unitsOf(_ target: TargetImage, among units: [ComparedUnit], linked: Set<LinkedFile>) -> [ComparedUnit] {
+    guard !linked.isEmpty, let bytes = FileManager.default.contents(atPath: target.symbolFile.path) else {
+        return units
+    }
+    let file = LinkedFile(path: resolvedPath(target.symbolFile.path), digest: Digest.sha256([UInt8](bytes)))
+    // Two programs may be equal, too; of a copy it is not known which of them it is.
+    let possible = linked.contains(file) ? [file] : linked.filter { $0.digest == file.digest }
+    if possible.isEmpty { return units }
+    return units.filter { $0.unit.linkedInto.map { !$0.isDisjoint(with: possible) } ?? true }
 }
 
 /// Targets without a patch, and what the symbols of another link were worth.

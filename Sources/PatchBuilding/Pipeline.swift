@@ -95,7 +95,10 @@ func planPatch(
     clock.lap("compare")
 
     // From here on each target has the units that it holds, proved by its bytes.
-    let matched = try targets.map { try matchUnits(compared, in: $0.image, debugInfo: $0.debugInfo) }
+    let matched = try targets.map { target in
+        let candidates = unitsOf(target.image, among: compared, linked: compiled.linkedFiles)
+        return try matchUnits(candidates, in: target.image, debugInfo: target.debugInfo)
+    }
     let homeless = try requireHome(for: compared, in: matched)
     let holders = zip(targets, matched).filter { !$0.1.isEmpty }
     try requireNoEffect(ofNew: compared, in: holders.map { ($0.0.image, $0.1) })

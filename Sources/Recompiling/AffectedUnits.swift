@@ -18,7 +18,7 @@ struct AffectedUnits: Sendable {
     /// Wall-clock seconds.
     var seconds = 0.0
     /// SHA-256 of the linked files of which all that they were made of is recorded.
-    var recordedFiles: Set<String> = []
+    var linkedFiles: Set<LinkedFile> = []
 }
 
 /// Finds every unit that reads a touched file. One source with several commands gives several units (trap many-objects).
@@ -105,7 +105,7 @@ private func affectedUnits(
         dependencies: affected.map { number in
             answers.map { $0.files(readBy: number) } ?? recorded.files(readBy: units[number])
         },
-        ignored: change.ignored + verdict.ignored, unread: verdict.unread, recordedFiles: recorded.linkedFiles)
+        ignored: change.ignored + verdict.ignored, unread: verdict.unread, linkedFiles: recorded.linkedFiles)
 }
 
 private func inOrder(_ numbers: Set<Int>, _ units: [CompileUnit], _ change: SourceChange) -> [Int] {

@@ -26,7 +26,9 @@ package struct CompiledInput: Sendable {
     /// The same as debug information has them, where options hide the build's directory.
     package var mappedSources: [String] = []
     /// SHA-256 of the linked files of which all that they were made of is recorded.
-    package var recordedFiles: Set<String> = []
+    package var recordedFiles: Set<String> { Set(linkedFiles.map(\.digest)) }
+    /// What the recorded build linked.
+    package var linkedFiles: Set<LinkedFile> = []
     package var provenance = Provenance()
 }
 
@@ -175,13 +177,14 @@ private func compile(_ source: Source, _ clock: inout StageClock) async throws -
     clock.lap("compile")
     clock.move(seconds: compiled.preparing, from: "compile", to: "overlay")
     var input = CompiledInput()
+    let recorded: RecordedReaders? = if case .whole(let readers) = source.record { readers } else { nil }
     input.units = compiled.units.map { item in
         UnitObjects(
             name: item.unit.name(relativeTo: root), source: item.unit.file,
             isCPlusPlus: item.unit.language == .cplusplus, plainObject: item.plainObject,
             originalObject: item.originalObject, newObject: item.newObject, keptLines: item.keptLines,
             isAssembler: [.assembler, .preprocessedAssembler].contains(item.unit.language), isNew: item.unit.isNew,
-            variant: item.unit.variant)
+            variant: item.unit.variant, linkedInto: recorded?.files(holding: item.unit))
     }
     if case .missing(let why) = source.record {
         input.notes = ["compilers alone were asked who reads the touched files: \(why)"]
@@ -190,7 +193,7 @@ private func compile(_ source: Source, _ clock: inout StageClock) async throws -
     input.ignored = affected.ignored
     input.uncompiled = affected.unread + compiled.failed
     input.broken = compiled.broken
-    input.recordedFiles = affected.recordedFiles
+    input.linkedFiles = affected.linkedFiles
     input.summary = change.files.map(\.path).joined(separator: ", ")
     input.change = change
     input.touchedHeaders = headers(of: change, affected)

@@ -68,6 +68,8 @@ struct RecordedReaders {
     /// Compiling processes, by the place of their unit; and the places that each process compiles or is part of compiling.
     private let processes: [String: Int]
     private let placesOf: [Int: Set<String>]
+    /// By the place of a unit: the linked files that have it.
+    private let holders: [String: Set<LinkedFile>]
 
     /// - Throws: `MissingRecord` where there is no such graph; `Refusal` bad-input where the graph's file is damaged.
     fileprivate init(database: CompileDatabase, root: String) throws {
@@ -77,11 +79,14 @@ struct RecordedReaders {
         }
         var processes: [String: Int] = [:]
         var known: [String: CompileUnit] = [:]
+        // A place may have been compiled again, after the first object was linked.
+        var compiled: [Int: Set<String>] = [:]
         let compilations = graph.compilations(isSource: { Language(file: $0, arguments: $1) != nil })
         usesCache = compilations.contains { isOfCache($0.arguments) }
         for compilation in compilations {
             for unit in CompileDatabase.units(of: compilation) {
                 processes[unit.place] = compilation.process
+                compiled[compilation.process, default: []].insert(unit.place)
                 known[unit.place] = unit
             }
         }
@@ -98,13 +103,33 @@ struct RecordedReaders {
         }
         if let edited { throw MissingRecord(why: "\(edited) has changed since the build was recorded") }
         self.processes = processes
-        placesOf = RecordedReaders.places(processes, in: graph)
+        var current: [Int: Set<String>] = [:]
+        for (place, process) in processes { current[process, default: []].insert(place) }
+        placesOf = RecordedReaders.spread(current, in: graph)
+        holders = RecordedReaders.holders(RecordedReaders.spread(compiled, in: graph), in: graph)
+    }
+
+    /// One object may be in another program, and an equal one in this (trap archive-twin).
+    private static func holders(_ places: [Int: Set<String>], in graph: RecordedGraph) -> [String: Set<LinkedFile>] {
+        var holders: [String: Set<LinkedFile>] = [:]
+        for (number, version) in graph.versions.enumerated() where version.kind == .linked {
+            guard let digest = version.digest else { continue }
+            let file = LinkedFile(path: graph.paths[version.path], digest: digest)
+            for process in graph.behind([number]).processes {
+                for place in places[process, default: []] { holders[place, default: []].insert(file) }
+            }
+        }
+        return holders
+    }
+
+    /// The linked files that have the unit; nil for one that the record does not know.
+    func files(holding unit: CompileUnit) -> Set<LinkedFile>? {
+        processes[unit.place].map { _ in holders[unit.place, default: []] }
     }
 
     /// One command may compile several sources, and all of its reads count for each of them.
-    private static func places(_ processes: [String: Int], in graph: RecordedGraph) -> [Int: Set<String>] {
-        var places: [Int: Set<String>] = [:]
-        for (place, process) in processes { places[process, default: []].insert(place) }
+    private static func spread(_ places: [Int: Set<String>], in graph: RecordedGraph) -> [Int: Set<String>] {
+        var places = places
         // Children come after their parents.
         for (number, process) in graph.processes.enumerated() where places[number] == nil {
             if let parent = process.parent { places[number] = places[parent] }
@@ -112,9 +137,12 @@ struct RecordedReaders {
         return places
     }
 
-    /// SHA-256 of the linked files that the build left.
-    var linkedFiles: Set<String> {
-        Set(readers.graph.versions.filter { $0.kind == .linked }.compactMap(\.digest))
+    /// The programs and libraries that the build left.
+    var linkedFiles: Set<LinkedFile> {
+        Set(
+            readers.graph.versions.filter { $0.kind == .linked }.compactMap { version in
+                version.digest.map { LinkedFile(path: readers.graph.paths[version.path], digest: $0) }
+            })
     }
 
     /// All that the unit's command read.

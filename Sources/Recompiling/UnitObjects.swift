@@ -1,5 +1,18 @@
 import SourceChanges
 
+/// A program or library that the recorded build left.
+package struct LinkedFile: Hashable, Sendable {
+    /// Absolute, symbolic links of its directories resolved.
+    package var path: String
+    /// SHA-256.
+    package var digest: String
+
+    package init(path: String, digest: String) {
+        self.path = path
+        self.digest = digest
+    }
+}
+
 /// A unit's objects as files.
 package struct UnitObjects: Sendable {
     package var name: String
@@ -12,10 +25,13 @@ package struct UnitObjects: Sendable {
     package var isAssembler = false
     package var isNew = false
     package var variant: [String] = []
+    /// The linked files that have it, by the record of the build; nil where that is not known.
+    package var linkedInto: Set<LinkedFile>?
 
     package init(
         name: String, source: String, isCPlusPlus: Bool, plainObject: String, originalObject: String, newObject: String,
-        keptLines: KeptLines? = nil, isAssembler: Bool = false, isNew: Bool = false, variant: [String] = []
+        keptLines: KeptLines? = nil, isAssembler: Bool = false, isNew: Bool = false, variant: [String] = [],
+        linkedInto: Set<LinkedFile>? = nil
     ) {
         self.name = name
         self.source = source
@@ -27,5 +43,6 @@ package struct UnitObjects: Sendable {
         self.isAssembler = isAssembler
         self.isNew = isNew
         self.variant = variant
+        self.linkedInto = linkedInto
     }
 }

@@ -58,6 +58,21 @@ private func units(_ tree: SourceTree, _ database: CompileDatabase, _ change: [S
         #expect(try await units(tree, database, ["flags": "-DFLAG=2\n"]) == ["main.o"])
     }
 
+    @Test func `a unit is known by the linked files that have it`() async throws {
+        let script =
+            "gcc -c lone.c -o one.o; cp lone.c twin.c; gcc -c twin.c -o two.o; ar rc one.a one.o; ar rc two.a two.o; "
+            + "for n in one two; do gcc -shared -o $n.so -Wl,--whole-archive $n.a -Wl,--no-whole-archive; done"
+        let (tree, database) = try await recorded(script)
+        defer { tree.remove() }
+        guard case .whole(let readers) = try BuildRecord(database: database, root: tree.root) else {
+            Issue.record("no record")
+            return
+        }
+        // Both libraries have the same bytes.
+        let holders = database.units.map { readers.files(holding: $0)?.map(\.path) }
+        #expect(holders == [[tree.root + "/one.so"], [tree.root + "/two.so"]])
+    }
+
     @Test func `a symbolic link that leads elsewhere is read by whom it led to a file`() async throws {
         let tree = try SourceTree(sources.merging(["build.sh": script, "real.h": "#define ONE 1\n"]) { $1 })
         defer { tree.remove() }
@@ -100,7 +115,10 @@ private func units(_ tree: SourceTree, _ database: CompileDatabase, _ change: [S
         // A target that this build did not make may know them.
         #expect(affected.unread.map(\.path) == ["lone.c", "notes.y"])
         #expect(affected.unread.allSatisfy { $0.reach == .outsideOfRecord })
-        #expect(affected.recordedFiles == [Digest.sha256(readBytes(tree.root + "/prog"))])
+        #expect(
+            affected.linkedFiles == [
+                LinkedFile(path: tree.root + "/prog", digest: Digest.sha256(readBytes(tree.root + "/prog")))
+            ])
         #expect(
             affected.ignored.map(\.path) == [
                 "doc/x.txt", "list.map", "lone.c", "notes.y", "sub/Makefile.am", "unused.h",
