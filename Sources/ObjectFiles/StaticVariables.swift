@@ -21,6 +21,7 @@ public struct DeclaredVariable: Hashable, Sendable {
     public var name: String
     /// The innermost function around it; empty for the unit's own.
     public var function: String
+    public var line: SourceLine?
     /// Where it lies in a relocatable object.
     public var variable: StaticVariable?
     /// It lives as long as the program or a thread. Of a local variable that a compiler has left out, nothing tells.
@@ -43,6 +44,25 @@ extension DebugInfo {
         var raw = Dwarf_Die()
         while dwarf_get_units(handle.dwarf, unit, &unit, nil, nil, &raw, nil) == 0 {
             collect(DwarfEntry(raw), handle, function: "", depth: 0, &found)
+        }
+        return found
+    }
+
+    /// The files that a relocatable object was compiled from, as the compiler was given them, behind the unit's directory where
+    /// that is relative.
+    public static func sourceFiles(path: String) throws(ObjectFileError) -> Set<String> {
+        guard let handle = try DwarfHandle.open(ElfHandle.open(path: path), path: path) else { return [] }
+        var found: Set<String> = []
+        var unit: OpaquePointer?
+        var raw = Dwarf_Die()
+        while dwarf_get_units(handle.dwarf, unit, &unit, nil, nil, &raw, nil) == 0 {
+            var files: OpaquePointer?
+            var count = 0
+            guard dwarf_getsrcfiles(&raw, &files, &count) == 0 else { continue }
+            for index in 0..<count {
+                guard let name = dwarf_filesrc(files, index, nil, nil) else { continue }
+                found.insert(String(cString: name))
+            }
         }
         return found
     }
@@ -71,12 +91,13 @@ extension DebugInfo {
     ) -> DeclaredVariable? {
         guard let name = entry.name, !entry.flag(DW_AT_declaration) else { return nil }
         var variable: StaticVariable?
-        if let address = entry.staticAddress, let line = entry.declarationLine {
+        let line = entry.declarationLine
+        if let address = entry.staticAddress, let line {
             let place = handle.place(address, size: 0)
             variable = place.section.map { StaticVariable(section: $0, offset: place.start, line: line) }
         }
         return DeclaredVariable(
-            name: name, function: function, variable: variable, isStatic: entry.isStatic || variable != nil,
+            name: name, function: function, line: line, variable: variable, isStatic: entry.isStatic || variable != nil,
             isConstant: entry.isConstant)
     }
 }

@@ -38,9 +38,9 @@ import Testing
     /// Who decides expects the new value, as the rule's page says.
     @Test func `a value that can't be written is refused, whatever is decided, and no option is printed`() throws {
         let unit = """
-            static int first = 1, second = 2;
+            int first = 1, second = 2, third = 3;
             static int *chosen = &first;
-            int work(int x) { if (x > 99) chosen = &second; return *chosen + x + first + second; }
+            int work(int x) { if (x > 99) chosen = &third; return *chosen + x + first + second + third; }
             """
         let edit = ("chosen = &first;\nint work(int x) {", "chosen = &second;\nint work(int x) { x++;")
         let refused = try patching(unit, edit, allowed: ["data-initial-value=chosen"])

@@ -1,4 +1,5 @@
 import Diagnostics
+import Glibc
 import ObjectFiles
 import PatchFormat
 import TestSupport
@@ -123,11 +124,15 @@ final class Patching {
 
     private static func compile(_ sources: [String: String], _ flags: [String], _ cxx: String) throws -> String {
         let files = sources.sorted { $0.key < $1.key }
-        return try Fixture.cached(["units", cxx] + flags + files.flatMap { [$0.key, $0.value] }) { directory in
+        return try Fixture.cached(["units at their place", cxx] + flags + files.flatMap { [$0.key, $0.value] }) {
+            directory in
             for (name, text) in files { try writeText(text, to: directory + "/" + name) }
             for (name, _) in files where isUnit(name) {
                 let compiler = name.hasSuffix(".cc") ? cxx : "gcc"
-                try runOrThrow(compiler, flags + ["-c", name, "-o", name + ".o"], in: directory)
+                // Debug information tells where the sources will be.
+                let final = directory.firstRange(of: ".\(getpid()).").map { String(directory[..<$0.lowerBound]) }
+                let map = "-fdebug-prefix-map=\(directory)=\(final ?? directory)"
+                try runOrThrow(compiler, flags + [map, "-c", name, "-o", name + ".o"], in: directory)
             }
         }
     }
