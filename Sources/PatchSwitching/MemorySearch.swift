@@ -20,9 +20,11 @@ package struct MemorySearch: Sendable {
 
     /// - Parameters:
     ///   - excluded: ranges that were looked at already, or need not be: own stacks, modules, the registry.
+    ///   - initial: words that are no return addresses as long as they are what they were.
     /// - Throws: `SwitchObstacle.pointedTo` at the first hit, or `tooLong`.
-    func refuseHits(_ table: ScanTable, except excluded: [RemoteRange]) throws {
+    func refuseHits(_ table: ScanTable, except excluded: [RemoteRange], _ initial: InitialWords) throws {
         try forEachHit(table, except: excluded) { place, value in
+            if initial[place] == value { return }
             throw SwitchObstacle.pointedTo(place: place, name: table.interval(holding: value)?.name ?? "")
         }
     }

@@ -80,7 +80,8 @@ enum StopCheck {
             let search = MemorySearch(map: workspace.map, memory: stopped.memory, deadline: stopped.deadline)
             let unused = OwnStack.unused(own, workspace.map)
             try search.refuseHits(
-                plan.forbidden, except: own + unused + workspace.alternateStacks + workspace.excluded)
+                plan.forbidden, except: own + unused + workspace.alternateStacks + workspace.excluded,
+                workspace.initialWords)
         }
     }
 
@@ -95,7 +96,7 @@ enum StopCheck {
         }
         for (range, bytes) in zip(open, try memory.readMany(open)) {
             guard let value = bytes?.withUnsafeBytes({ $0.loadUnaligned(as: UInt64.self) }),
-                let hit = plan.forbidden.interval(holding: value)
+                workspace.initialWords[range.start.rawValue] != value, let hit = plan.forbidden.interval(holding: value)
             else { continue }
             throw SwitchObstacle.pointedTo(place: range.start.rawValue, name: hit.name)
         }

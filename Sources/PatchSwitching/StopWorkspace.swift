@@ -10,6 +10,10 @@ struct StopWorkspace: ~Copyable {
     var stackSwitching: StackSwitching.Ability
     /// Places outside the stacks that may belong to suspended calls, found before the stop.
     var candidates: [UInt64] = []
+    /// What relocations put into some of these places, which is no suspended call as long as it stands there.
+    var initialWords: InitialWords = [:]
+    /// A search in a stop has found something.
+    var searchesFirst = false
     /// How often in a row the search of the running program took longer than a stop may.
     var slowSearches = 0
     /// Modules and registry: not the program's memory.

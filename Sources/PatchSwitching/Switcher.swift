@@ -66,6 +66,8 @@ package struct Switcher {
                 return try attempt(in: &process, &workspace, &report)
             } catch let obstacle as SwitchObstacle {
                 if case .registryChanged = obstacle { throw Busy(obstacle.message(pid: pid)) }
+                // A search in the stop has found something: what it may be is found out before the next one.
+                if case .pointedTo = obstacle { workspace.searchesFirst = true }
                 let inTheWay = workspace.examine(plan.forbidden, memory: process.memory)
                 let message = inTheWay.map { "\(subject): \($0)" } ?? obstacle.message(pid: pid)
                 // Who was in the way says more than that an attempt took too long.
@@ -116,7 +118,7 @@ package struct Switcher {
         }
         for write in plan.switches { _ = try process.memory.read(RemoteAddress(write.address), count: 1) }
         try plan.values.prepare(in: process)
-        if workspace.stackSwitching != .none { try searchRunning(process, &workspace) }
+        if workspace.stackSwitching != .none || workspace.searchesFirst { try searchRunning(process, &workspace) }
     }
 
     private func isCopied(pageOf page: RemoteAddress, _ memory: RemoteMemory) throws(ProcessError) -> Bool {
@@ -136,8 +138,10 @@ package struct Switcher {
         let search = MemorySearch(map: process.map, memory: process.memory, deadline: limits.deadline)
         workspace.candidates = try search.hits(plan.forbidden, except: excluded)
         let milliseconds = Int((monotonicNanoseconds() - start) / 1_000_000)
+        let initial = RelocatedSlots(process: process).initialWords(at: workspace.candidates)
+        workspace.initialWords = initial
         // A candidate is looked at first, and a machine that was busy for a moment gets another chance.
-        let fits = milliseconds < limits.maximumStop || !workspace.candidates.isEmpty
+        let fits = milliseconds < limits.maximumStop || workspace.candidates.count > initial.count
         workspace.slowSearches = fits ? 0 : workspace.slowSearches + 1
         if fits || workspace.stackSwitching == .openSSL { return }
         guard workspace.slowSearches > 3 else { throw SwitchObstacle.tooLong }
