@@ -13,22 +13,6 @@ func readFile(_ path: String, offset: UInt64, count: UInt64) -> [UInt8]? {
     return got == bytes.count ? bytes : nil
 }
 
-/// Keeps every other livepatch away from the process until this tracer ends: one that met the intent of a command which
-/// is still at work would take it for that of one which was killed, and take it back.
-///
-/// The lock is on `/proc/PID/mem`, which only those can open who may trace the process; it ends with its holder.
-/// - Throws: `Busy` when the time is over.
-package func waitForOthers(pid: Int32, until end: UInt64) throws {
-    let descriptor = open("/proc/\(pid)/mem", O_RDONLY | O_CLOEXEC)
-    // Without permission the command itself says so.
-    guard descriptor >= 0 else { return }
-    while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
-        guard errno == EWOULDBLOCK || errno == EINTR else { return }
-        guard monotonicNanoseconds() < end else { throw Busy("pid \(pid): another livepatch is at work on it") }
-        pauseMicroseconds(5_000)
-    }
-}
-
 /// `PPid` of `/proc/PID/status`.
 package func parentProcess(of pid: Int32) throws -> Int32 {
     let text = String(decoding: try readAll("/proc/\(pid)/status", pid: pid), as: UTF8.self)
