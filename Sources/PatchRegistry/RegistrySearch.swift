@@ -8,8 +8,8 @@ import ProcessImage
 /// Finds the registry in a process's memory, where the program may have put anything: a copy of the magic in a buffer
 /// must stop nobody from patching and reverting (trap forged-magic).
 extension Registry {
-    /// Mappings of terabytes are a sanitizer's.
-    private static let largestSearched: UInt64 = 1 << 40
+    /// That are looked at in a process (trap sparse-mappings).
+    package static let mostPlaces = 1 << 16
     private static let headerSize: UInt64 = 128
 
     /// What stands at a place that begins with the magic.
@@ -52,6 +52,20 @@ extension Registry {
             && mapping.start.rawValue % smallestSize == 0
     }
 
+    /// Whether a registry may lie in one of the mappings: the others need not be read.
+    package static func mayBe(in map: MemoryMap) -> Bool { map.mappings.contains(where: mayHold) }
+
+    /// Whether there is room for a registry, which the process can only read. What it can write is its own, however large
+    /// (trap sparse-mappings).
+    ///
+    /// By fixed layout and magic: names of mappings are not everywhere (trap anon-name).
+    private static func mayHold(_ mapping: MemoryMapping) -> Bool {
+        guard mapping.kind == .anonymous, mapping.isReadable, !mapping.isWritable, !mapping.isExecutable,
+            !mapping.isShared, let first = roundUp(mapping.start.rawValue, smallestSize)
+        else { return false }
+        return first < mapping.end.rawValue && mapping.end.rawValue - first >= smallestSize
+    }
+
     /// A mapping of exactly the form that a registry gets, which was never finished: there is no magic (trap half-made).
     package static func abandonedPlace(of size: UInt64, in view: ProcessView) -> (address: UInt64, size: UInt64)? {
         let found = view.map.mappings.first { mapping in
@@ -80,24 +94,28 @@ extension Registry {
 
     /// Where the magic stands, in mappings of the registry's kind.
     private static func places(in view: ProcessView) -> [Place] {
-        // By fixed layout and magic: names of mappings are not everywhere (trap anon-name).
-        let candidates = view.map.mappings.filter {
-            $0.kind == .anonymous && $0.isReadable && !$0.isExecutable && !$0.isShared
-                && $0.range.count < largestSearched
-        }
-        // Neighbouring anonymous mappings are merged by the kernel: the magic may stand at any page of one. A
-        // registry is created at a multiple of its smallest size, so only those places are looked at.
         let pages = PageMap(of: view.memory)
         defer { pages.close() }
-        var found: [Place] = []
-        for mapping in candidates {
+        return possiblePlaces(in: view.map).compactMap { address, mapping in
+            guard pages.isPresent(address), let header = try? view.read(address, headerSize),
+                header.bytes.starts(with: magic)
+            else { return nil }
+            return Place(address: address, mapping: mapping, header: header)
+        }
+    }
+
+    /// Where a registry may begin.
+    ///
+    /// Neighbouring anonymous mappings are merged by the kernel: the magic may stand at any page of one. A registry is
+    /// created at a multiple of its smallest size, so only those places are looked at, in small mappings first. However
+    /// much a process maps, the number of places is bounded: none has 64 GiB that it can only read.
+    package static func possiblePlaces(in map: MemoryMap) -> [(address: UInt64, mapping: MemoryMapping)] {
+        var found: [(address: UInt64, mapping: MemoryMapping)] = []
+        for mapping in map.mappings.filter(mayHold).sorted(by: { $0.range.count < $1.range.count }) {
             guard var place = roundUp(mapping.start.rawValue, smallestSize) else { continue }
             while place < mapping.end.rawValue {
-                if pages.isPresent(place), let header = try? view.read(place, headerSize),
-                    header.bytes.starts(with: magic)
-                {
-                    found.append(Place(address: place, mapping: mapping, header: header))
-                }
+                if found.count == mostPlaces { return found }
+                found.append((place, mapping))
                 place += smallestSize
             }
         }

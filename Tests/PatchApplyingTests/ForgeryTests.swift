@@ -24,6 +24,7 @@ import Testing
                 memcpy(place + 19, " of a process", 13);
                 memcpy(place + 32, header, sizeof header);
             }
+            mprotect(start, 9 * mebibyte, PROT_READ);
         }
 
         """
@@ -87,7 +88,7 @@ import Testing
     /// Where the magic stands with room for a registry behind it.
     private func magics(_ view: ProcessView, room: UInt64) -> [UInt64] {
         var found: [UInt64] = []
-        for mapping in view.map.mappings where mapping.isWritable && mapping.kind == .anonymous {
+        for mapping in view.map.mappings where mapping.isReadable && mapping.kind == .anonymous {
             var place = (mapping.start.rawValue + 0xfffff) & ~0xfffff
             while place + room <= mapping.end.rawValue {
                 let head = try? view.memory.read(RemoteAddress(place), count: Registry.magic.count)
