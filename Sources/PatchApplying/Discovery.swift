@@ -37,18 +37,18 @@ public struct Discovery: Sendable {
 /// Every process that maps all targets of at least one of the bundle's groups, by build-id; for an id, every process that
 /// holds the patch.
 public func discover(_ selector: PatchSelector) throws -> Discovery {
-    try discover { view in
-        switch selector {
-        case .bundle(let bundle): return concern(of: bundle.manifest, for: view)
-        case .id(let id):
-            return try Registry.find(in: view)?.state.patches.contains { $0.id == id } == true ? .meant : .none
+    switch selector {
+    case .bundle(let bundle): return try discover { concern(of: bundle.manifest, for: $0) }
+    case .id(let id):
+        return try discover(Registry.mayBe) { view in
+            try Registry.find(in: view)?.state.patches.contains { $0.id == id } == true ? .meant : .none
         }
     }
 }
 
 /// Every process that has a registry.
 public func discoverPatched() throws -> Discovery {
-    try discover { try Registry.find(in: $0) != nil ? .meant : .none }
+    try discover(Registry.mayBe) { try Registry.find(in: $0) != nil ? .meant : .none }
 }
 
 /// How a command concerns a process; the raw value is what the tracer answers.
@@ -61,35 +61,53 @@ private func concern(of manifest: Manifest, for view: ProcessView) -> Concern {
 }
 
 /// A process that ends while it is looked at, or has no memory of its own (kernel threads), is not meant.
-private func discover(_ concern: (ProcessView) throws -> Concern) throws -> Discovery {
-    var result = Discovery()
-    for pid in try allProcessIDs() {
-        do {
-            let view = try ProcessView(pid: pid)
-            switch try concernInTime(view, concern) {
-            case .meant: result.pids.append(pid)
-            case .incomplete: result.incomplete.append(pid)
-            case .none: continue
-            }
-        } catch let error as ProcessError {
-            switch error {
-            case .noPermission: result.forbidden.append(pid)
-            case .deadlinePassed, .changing: result.blocked.append(pid)
-            default: continue
-            }
-        }
+///
+/// In tracers, a few at once: a read blocks without end on memory that a process's owner does not provide (trap
+/// blocked-read).
+/// - Parameter mayConcern: what the mappings alone say, of most processes that they are not meant.
+private func discover(
+    _ mayConcern: (MemoryMap) -> Bool = { _ in true }, _ concern: (ProcessView) throws -> Concern
+) throws -> Discovery {
+    let pids = try allProcessIDs()
+    var failures: [Int32: ProcessError] = [:]
+    var asked: [Int32] = []
+    for pid in pids {
+        do throws(ProcessError) {
+            if mayConcern(try RemoteMemory(pid: pid).map()) { asked.append(pid) }
+        } catch { failures[pid] = error }
     }
-    return result
-}
-
-/// In a tracer: a read blocks without end on memory that the process's owner does not provide (trap blocked-read).
-/// - Throws: `ProcessError`.
-private func concernInTime(_ view: ProcessView, _ concern: (ProcessView) throws -> Concern) throws -> Concern {
-    let answer = try runTracer(deadline: .seconds(5)) {
+    let answers = runTracers(asked.count, atOnce: tracersAtOnce, deadline: .seconds(5)) { index in
+        let view = try ProcessView(pid: asked[index])
         // A registry out of order: the command itself says so.
         do { return [try concern(view).rawValue] } catch is Refusal { return [Concern.meant.rawValue] }
     }
-    return answer.first.flatMap(Concern.init) ?? .none
+    var result = Discovery()
+    for (pid, answer) in zip(asked, answers) {
+        switch answer {
+        case .success(let bytes): result.add(pid, bytes.first.flatMap(Concern.init) ?? .none)
+        case .failure(let error): failures[pid] = error
+        }
+    }
+    for (pid, error) in failures.sorted(by: { $0.key < $1.key }) { result.add(pid, error) }
+    return result
+}
+
+extension Discovery {
+    fileprivate mutating func add(_ pid: Int32, _ concern: Concern) {
+        switch concern {
+        case .meant: pids.append(pid)
+        case .incomplete: incomplete.append(pid)
+        case .none: break
+        }
+    }
+
+    fileprivate mutating func add(_ pid: Int32, _ error: ProcessError) {
+        switch error {
+        case .noPermission: forbidden.append(pid)
+        case .deadlinePassed, .changing: blocked.append(pid)
+        default: break
+        }
+    }
 }
 
 /// Whether there is nothing left of the process to work on.

@@ -1,12 +1,13 @@
 import Diagnostics
 import ElfFormat
 import PatchRegistry
+import ProcessControl
 import ProcessImage
 
-/// What is applied to a process, as its registry says, and whether that is what runs: entries and switches are read.
+/// What is applied to processes, as their registries say, and whether that is what runs: entries and switches are read.
 /// Nothing is changed.
-public func status(pid: Int32, id: String?, options: ApplyOptions) -> ProcessResult {
-    inTracer(pid: pid, options) {
+public func status(pids: [Int32], id: String?, options: ApplyOptions) -> [ProcessResult] {
+    inTracers(pids, options, atOnce: tracersAtOnce, patience: 5) { pid in
         let session = try openWhenReady(pid: pid, options, until: options.end)
         let inspection = Inspection(process: session.process, state: session.records.state)
         let patches = session.records.patches.filter { id == nil || $0.id == id }
@@ -20,9 +21,9 @@ public func status(pid: Int32, id: String?, options: ApplyOptions) -> ProcessRes
     }
 }
 
-/// Compares the process's memory with what its registry says: entries, jumps, module bytes, switches.
-public func verify(pid: Int32, id: String?, options: ApplyOptions) -> ProcessResult {
-    inTracer(pid: pid, options) {
+/// Compares the memory of processes with what their registries say: entries, jumps, module bytes, switches.
+public func verify(pids: [Int32], id: String?, options: ApplyOptions) -> [ProcessResult] {
+    inTracers(pids, options, atOnce: tracersAtOnce, patience: 5) { pid in
         let session = try openWhenReady(pid: pid, options, until: options.end)
         let inspection = Inspection(process: session.process, state: session.records.state)
         let patches = session.records.patches.filter { id == nil || $0.id == id }

@@ -28,7 +28,7 @@ extension LoadedProcess {
 }
 
 /// The file that a process executes.
-private struct FileIdentity: Equatable {
+private struct FileIdentity: Hashable {
     var device: UInt
     var inode: UInt
 
@@ -42,48 +42,75 @@ private struct FileIdentity: Equatable {
 /// A patch lives in a process's memory: where the file is still the old build, whatever is executed from it runs the old
 /// code. Stock sshd executes itself anew for each connection (trap file-on-disk).
 struct NewProcesses {
-    let pid: Int32
+    /// Adds to each report what processes that are started from now on run, and which ones run the same file without a
+    /// patch.
+    func complete(_ results: [ProcessResult]) -> [ProcessResult] {
+        let files = results.map { $0.report.patchedFiles ?? [] }
+        let old = areOld(files, of: results.map(\.report.pid))
+        let others = unpatched(besides: results.filter { isActive($0.report) }.map(\.report.pid))
+        return results.indices.map { index in
+            var result = results[index]
+            guard result.report.patchedFiles != nil else { return result }
+            result.report.patchedFiles = nil
+            if let others = others[result.report.pid] { addOthers(others, to: &result.report) }
+            complete(&result.report, files[index], old[index])
+            return result
+        }
+    }
+
+    private func isActive(_ report: ProcessReport) -> Bool {
+        report.patchedFiles != nil && report.patches?.contains { $0.state == .active } == true
+    }
 
     /// What the files on disk are; true: the build that was patched. A file that can't be told of is left out.
     ///
-    /// In a tracer of its own, when all is done: the process's owner may never answer (trap blocked-read).
-    private func areOld(_ files: [PatchedFile]) -> [PatchedFile: Bool] {
-        let answer = try? runTracer(deadline: .seconds(2)) {
-            try encodeJSON(files.map { FileOnDisk.open($0.path, of: pid)?.buildID() ?? "" })
+    /// In tracers of their own, when all is done: a process's owner may never answer (trap blocked-read).
+    private func areOld(_ files: [[PatchedFile]], of pids: [Int32]) -> [[PatchedFile: Bool]] {
+        let asked = files.indices.filter { !files[$0].isEmpty }
+        let answers = runTracers(asked.count, atOnce: tracersAtOnce, deadline: .seconds(2)) { number in
+            let index = asked[number]
+            return try encodeJSON(files[index].map { FileOnDisk.open($0.path, of: pids[index])?.buildID() ?? "" })
         }
-        guard let answer, let found = try? decodeJSON([String].self, from: answer) else { return [:] }
-        var old: [PatchedFile: Bool] = [:]
-        for (file, buildID) in zip(files, found) where !buildID.isEmpty { old[file] = buildID == file.buildID }
-        return old
-    }
-
-    /// Processes that execute the same file and hold no record of any patch: the process itself may have started them since,
-    /// by exec. Read from `/proc` alone, which nobody can block.
-    private func unpatched() -> [Int32] {
-        guard let own = FileIdentity(executedBy: pid), let all = try? allProcessIDs() else { return [] }
-        return all.filter { other in
-            guard other != pid, FileIdentity(executedBy: other) == own, let map = try? MemoryMap.read(pid: other) else {
-                return false
+        var result = [[PatchedFile: Bool]](repeating: [:], count: files.count)
+        for (index, answer) in zip(asked, answers) {
+            guard let bytes = try? answer.get(), let found = try? decodeJSON([String].self, from: bytes) else {
+                continue
             }
-            return !map.mappings.isEmpty && !map.mappings.contains(where: Registry.mayLie)
-        }
-    }
-
-    /// Adds to the report what processes that are started from now on run.
-    func complete(_ report: inout ProcessReport) {
-        guard let files = report.patchedFiles else { return }
-        report.patchedFiles = nil
-        if report.patches?.contains(where: { $0.state == .active }) == true {
-            let others = unpatched()
-            report.unpatchedProcesses = others
-            if !others.isEmpty {
-                let list = others.map(String.init).joined(separator: ", ")
-                report.notes.append(
-                    "the same program runs without a patch in: \(list) "
-                        + "(`livepatch apply BUNDLE --all` patches every process)")
+            for (file, buildID) in zip(files[index], found) where !buildID.isEmpty {
+                result[index][file] = buildID == file.buildID
             }
         }
-        let old = areOld(files)
+        return result
+    }
+
+    /// For each process, those that execute the same file and hold no record of any patch: the process itself may have
+    /// started them since, by exec. Read from `/proc` alone, which nobody can block, and once for all of them.
+    private func unpatched(besides pids: [Int32]) -> [Int32: [Int32]] {
+        let own = pids.compactMap { pid in FileIdentity(executedBy: pid).map { (pid, $0) } }
+        let wanted = Set(own.map(\.1))
+        guard !wanted.isEmpty, let all = try? allProcessIDs() else { return [:] }
+        var found: [FileIdentity: [Int32]] = [:]
+        for other in all {
+            guard let file = FileIdentity(executedBy: other), wanted.contains(file),
+                let map = try? MemoryMap.read(pid: other), !map.mappings.isEmpty,
+                !map.mappings.contains(where: Registry.mayLie)
+            else { continue }
+            found[file, default: []].append(other)
+        }
+        let lists = own.map { pid, file in (pid, (found[file] ?? []).filter { $0 != pid }) }
+        return Dictionary(lists) { first, _ in first }
+    }
+
+    private func addOthers(_ others: [Int32], to report: inout ProcessReport) {
+        report.unpatchedProcesses = others
+        if others.isEmpty { return }
+        let list = others.map(String.init).joined(separator: ", ")
+        report.notes.append(
+            "the same program runs without a patch in: \(list) "
+                + "(`livepatch apply BUNDLE --all` patches every process)")
+    }
+
+    private func complete(_ report: inout ProcessReport, _ files: [PatchedFile], _ old: [PatchedFile: Bool]) {
         report.newProcessesRunOldCode = outcome(of: files, old)
         guard let patches = report.patches else {
             report.notes += note(files.filter { old[$0] == true })

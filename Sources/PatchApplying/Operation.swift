@@ -28,11 +28,14 @@ public enum PatchSelector: Sendable {
     }
 }
 
-/// Runs one operation on one process, in a tracer child that may die at any instant without harm.
+/// Runs one operation on processes, each in a tracer child that may die at any instant without harm.
+///
+/// One after the other: a stop holds all processors for a moment, and two at once would wait for each other.
+/// - Returns: one element a process, in their order.
 public func perform(
-    _ operation: Operation, _ selector: PatchSelector, pid: Int32, options: ApplyOptions
-) -> ProcessResult {
-    inTracer(pid: pid, options) {
+    _ operation: Operation, _ selector: PatchSelector, pids: [Int32], options: ApplyOptions
+) -> [ProcessResult] {
+    inTracers(pids, options, atOnce: 1, patience: 30) { pid in
         if operation.needsBundle { try checkTrust(selector, options) }
         let end = options.end
         try waitForOthers(pid: pid, until: end)
@@ -49,21 +52,29 @@ public func perform(
     }
 }
 
-/// Runs `body` in a tracer; every error becomes a result.
-func inTracer(pid: Int32, _ options: ApplyOptions, _ body: () throws -> ProcessReport) -> ProcessResult {
-    do {
-        let deadline = Duration.seconds(max(0, min(options.timeout, 3600)) + 30)
-        let answer = try runTracer(deadline: deadline) {
-            let result: ProcessResult
-            do { result = ProcessResult(report: try body()) } catch { result = ProcessResult(pid: pid, error: error) }
-            return try encodeJSON(result)
-        }
-        var result = try decodeJSON(ProcessResult.self, from: answer)
-        NewProcesses(pid: pid).complete(&result.report)
-        return result
-    } catch {
-        return ProcessResult(pid: pid, error: error)
+/// Runs `body` for each process in a tracer; every error becomes a result.
+/// - Parameters:
+///   - width: how many at once.
+///   - patience: how many seconds beyond the time for trying a process may take.
+func inTracers(
+    _ pids: [Int32], _ options: ApplyOptions, atOnce width: Int, patience: Double,
+    _ body: (Int32) throws -> ProcessReport
+) -> [ProcessResult] {
+    let deadline = Duration.seconds(max(0, min(options.timeout, 3600)) + patience)
+    let answers = runTracers(pids.count, atOnce: width, deadline: deadline) { index in
+        let pid = pids[index]
+        let result: ProcessResult
+        do { result = ProcessResult(report: try body(pid)) } catch { result = ProcessResult(pid: pid, error: error) }
+        return try encodeJSON(result)
     }
+    let results = zip(pids, answers).map { pid, answer in
+        do {
+            return try decodeJSON(ProcessResult.self, from: try answer.get())
+        } catch {
+            return ProcessResult(pid: pid, error: error)
+        }
+    }
+    return NewProcesses().complete(results)
 }
 
 /// Waits while ld.so is at work.

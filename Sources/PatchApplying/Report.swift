@@ -100,6 +100,13 @@ public struct ProcessResult: Codable, Sendable {
         }
     }
 
+    /// Those that make the status of a command that only looks. A process that was merely found, and lies or does not
+    /// answer, is told of; it says nothing of the others.
+    public static func deciding(_ results: [ProcessResult], wereFound: Bool) -> [ProcessResult] {
+        let answered = results.filter { $0.status == .done }
+        return wereFound && !answered.isEmpty ? answered : results
+    }
+
     /// The status of a command over several processes: `done` or one kind of decline only when all say the same, since
     /// 1 and 3 mean that nothing changed.
     public static func status(of results: [ProcessResult]) -> ExitStatus {

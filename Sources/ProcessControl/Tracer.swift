@@ -12,28 +12,105 @@ import JSONCoding
 /// - Throws: the `ProcessError` that `body` threw, `failed` with the text of any other error, `deadlinePassed`, or
 ///   `tracerDied`.
 public func runTracer(deadline: Duration, _ body: () throws -> [UInt8]) throws(ProcessError) -> [UInt8] {
-    var ends: [Int32] = [-1, -1]
-    guard pipe(&ends) == 0 else { throw .systemCall(name: "pipe", errno: errno) }
-    let parent = getpid()
-    let child = lp_fork()
-    guard child >= 0 else {
-        close(ends[0])
+    let answers = runTracers(1, atOnce: 1, deadline: deadline) { _ in try body() }
+    guard let answer = answers.first else { throw .failed("no answer of the tracer") }
+    return try answer.get()
+}
+
+/// Runs `body` for each number below `count`, in a tracer each, a few at once.
+/// - Parameter deadline: of each, from its own start.
+/// - Returns: one element a number, in their order.
+public func runTracers(
+    _ count: Int, atOnce width: Int, deadline: Duration, _ body: (Int) throws -> [UInt8]
+) -> [Result<[UInt8], ProcessError>] {
+    var answers = [Result<[UInt8], ProcessError>](repeating: .failure(.deadlinePassed), count: count)
+    var running: [RunningTracer] = []
+    var next = 0
+    while next < count || !running.isEmpty {
+        while next < count, running.count < max(width, 1) {
+            do throws(ProcessError) {
+                running.append(try RunningTracer.start(number: next, deadline: deadline, body))
+            } catch { answers[next] = .failure(error) }
+            next += 1
+        }
+        let ended = RunningTracer.wait(for: &running)
+        for tracer in ended { answers[tracer.number] = tracer.end() }
+    }
+    return answers
+}
+
+/// Tracers that work at once where a command speaks of many processes: each has little to compute, and waits now and then.
+public let tracersAtOnce = max(4, min(2 * sysconf(Int32(_SC_NPROCESSORS_ONLN)), 16))
+
+/// A forked child, and as much of its answer as is there.
+private struct RunningTracer {
+    let number: Int
+    let pid: Int32
+    /// To read the answer from.
+    let descriptor: Int32
+    let deadline: UInt64
+    var bytes: [UInt8] = []
+    var isComplete = false
+
+    var isLate: Bool { lp_monotonic_ns() >= deadline }
+
+    static func start(
+        number: Int, deadline: Duration, _ body: (Int) throws -> [UInt8]
+    ) throws(ProcessError) -> RunningTracer {
+        var ends: [Int32] = [-1, -1]
+        guard pipe(&ends) == 0 else { throw .systemCall(name: "pipe", errno: errno) }
+        let parent = getpid()
+        let child = lp_fork()
+        guard child >= 0 else {
+            close(ends[0])
+            close(ends[1])
+            throw .systemCall(name: "fork", errno: Int32(-child))
+        }
+        if child == 0 {
+            close(ends[0])
+            answer({ try body(number) }, to: ends[1], parent: parent)
+        }
         close(ends[1])
-        throw .systemCall(name: "fork", errno: Int32(-child))
+        let end = lp_monotonic_ns() &+ deadline.nanoseconds
+        return RunningTracer(number: number, pid: Int32(child), descriptor: ends[0], deadline: end)
     }
-    if child == 0 {
-        close(ends[0])
-        answer(body, to: ends[1], parent: parent)
+
+    /// Waits until at least one has closed its pipe or is late.
+    /// - Returns: those, which are not in `running` any more.
+    static func wait(for running: inout [RunningTracer]) -> [RunningTracer] {
+        if running.isEmpty { return [] }
+        while true {
+            let now = lp_monotonic_ns()
+            let first = running.map(\.deadline).min() ?? now
+            var requests = running.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }
+            let milliseconds = first > now ? Int32(clamping: (first - now) / 1_000_000 + 1) : 0
+            if poll(&requests, nfds_t(requests.count), milliseconds) > 0 {
+                for (index, request) in requests.enumerated() where request.revents != 0 { running[index].read() }
+            }
+            let ended = running.filter { $0.isComplete || $0.isLate }
+            guard ended.isEmpty else {
+                running.removeAll { $0.isComplete || ended.map(\.pid).contains($0.pid) }
+                return ended
+            }
+        }
     }
-    close(ends[1])
-    defer { close(ends[0]) }
-    let tracer = Int32(child)
-    let answer = collect(from: ends[0], until: lp_monotonic_ns() &+ deadline.nanoseconds)
-    if answer == nil { kill(tracer, SIGKILL) }
-    var status: Int32 = 0
-    while lp_waitpid(tracer, &status, 0) == -Int(EINTR) {}
-    guard let answer else { throw .deadlinePassed }
-    return try decode(answer, status: status)
+
+    private mutating func read() {
+        var chunk = [UInt8](repeating: 0, count: 1 << 16)
+        let count = chunk.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
+        if count == 0 { isComplete = true }
+        if count > 0 { bytes += chunk[..<count] }
+    }
+
+    /// Reaps it, kills it before when it is late.
+    func end() -> Result<[UInt8], ProcessError> {
+        if !isComplete { kill(pid, SIGKILL) }
+        var status: Int32 = 0
+        while lp_waitpid(pid, &status, 0) == -Int(EINTR) {}
+        close(descriptor)
+        guard isComplete else { return .failure(.deadlinePassed) }
+        do throws(ProcessError) { return .success(try decode(bytes, status: status)) } catch { return .failure(error) }
+    }
 }
 
 extension Duration {
@@ -66,22 +143,6 @@ private func answer(_ body: () throws -> [UInt8], to descriptor: Int32, parent: 
         done += count
     }
     lp_exit(0)
-}
-
-/// Everything until the pipe is closed, or nil when the deadline passes first.
-private func collect(from descriptor: Int32, until deadline: UInt64) -> [UInt8]? {
-    var bytes: [UInt8] = []
-    var chunk = [UInt8](repeating: 0, count: 1 << 16)
-    while true {
-        let now = lp_monotonic_ns()
-        guard now < deadline else { return nil }
-        var request = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        let milliseconds = Int32(clamping: (deadline - now) / 1_000_000 + 1)
-        guard poll(&request, 1, milliseconds) > 0 else { continue }
-        let count = chunk.withUnsafeMutableBytes { read(descriptor, $0.baseAddress, $0.count) }
-        if count == 0 { return bytes }
-        if count > 0 { bytes += chunk[..<count] }
-    }
 }
 
 private func decode(_ answer: [UInt8], status: Int32) throws(ProcessError) -> [UInt8] {

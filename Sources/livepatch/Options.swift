@@ -75,7 +75,7 @@ struct ChangeOptions: ParsableArguments {
                 let pids = discovery.pids.filter { seen.insert($0).inserted }
                 if pids.isEmpty { break }
                 if pass == 0 { try accepted?.remember(for: timeout) }
-                results += pids.map { perform(operation, selector, pid: $0, options: options) }
+                results += perform(operation, selector, pids: pids, options: options)
             }
             // A process that ended meanwhile is not one that was left out.
             if all { results.removeAll { $0.status != .done && hasEnded($0.report.pid) } }
@@ -127,27 +127,29 @@ struct InspectionOptions: ParsableArguments {
     @Flag(help: "Name every process that could not be looked at.")
     var verbose = false
 
-    @Option(help: "How long to wait for a process that is busy, in seconds.")
-    var timeout = 10.0
+    @Option(help: "How long to wait for a process that is busy, in seconds (10; without --pid 2).")
+    var timeout: Double?
 
     func validate() throws {
         guard !all || pid.isEmpty else { throw ValidationError("give --pid (once or several times) or --all") }
         guard pid.allSatisfy({ $0 > 0 }) else { throw ValidationError("a process id is a positive number") }
-        guard timeout >= 0, timeout <= 3600 else { throw ValidationError("--timeout is from 0 to 3600 s") }
+        guard (0...3600).contains(timeout ?? 0) else { throw ValidationError("--timeout is from 0 to 3600 s") }
     }
 
-    func run(_ inspect: (Int32, String?, ApplyOptions) -> ProcessResult) throws {
+    func run(_ inspect: ([Int32], String?, ApplyOptions) -> [ProcessResult]) throws {
         let presentation = Presentation(json: json, verbose: verbose)
         var options = ApplyOptions()
-        options.timeout = timeout
+        // One process among all those found must not make the others wait.
+        options.timeout = timeout ?? (pid.isEmpty ? 2 : 10)
         do {
             let id = try patch.map { try $0.hasSuffix(".lpatch") ? Bundle.read(path: $0).manifest.id : $0 }
             let discovery =
                 pid.isEmpty ? try id.map { try discover(.id($0)) } ?? discoverPatched() : Discovery(pids: pid)
             if pid.isEmpty { presentation.warn(discovery, changes: false) }
-            var results = discovery.pids.map { inspect($0, id, options) }
+            var results = inspect(discovery.pids, id, options)
             if pid.isEmpty { results.removeAll { $0.status != .done && hasEnded($0.report.pid) } }
-            throw ExitCode(presentation.show(results, patch: id ?? "").rawValue)
+            let deciding = ProcessResult.deciding(results, wereFound: pid.isEmpty)
+            throw ExitCode(presentation.show(results, patch: id ?? "", deciding: deciding).rawValue)
         } catch let error where !(error is ExitCode) {
             throw ExitCode(presentation.show(error).rawValue)
         }

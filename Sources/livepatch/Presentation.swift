@@ -78,7 +78,8 @@ struct Presentation {
     }
 
     /// Shows how each process fared; returns the exit status.
-    func show(_ results: [ProcessResult], patch: String) -> ExitStatus {
+    /// - Parameter deciding: those that it is made of; nil for all.
+    func show(_ results: [ProcessResult], patch: String, deciding: [ProcessResult]? = nil) -> ExitStatus {
         for result in results { showDiagnostics(result) }
         let refusals = results.flatMap(\.refusals)
         let busy = results.compactMap(\.busy)
@@ -92,8 +93,9 @@ struct Presentation {
             for result in results where result.status == .done { showText(result.report, patch) }
             if results.isEmpty { print("no process has a patch", to: .standardOutput) }
         }
-        let damaged = results.contains { $0.report.state == "damaged" }
-        return damaged ? .failed : ProcessResult.status(of: results)
+        let deciding = deciding ?? results
+        let damaged = deciding.contains { $0.report.state == "damaged" }
+        return damaged ? .failed : ProcessResult.status(of: deciding)
     }
 
     /// Shows an error that has nothing to do with a process.
