@@ -62,7 +62,9 @@ extension Session {
         let runner = CallRunner(calls, in: process, limits)
         while try !runner.progress(list, count).isDone, try runner.isAnyoneInside() {
             guard limits.timeIsLeft else {
-                throw Busy("\(process.subject): a thread is still in a call that an interrupted command has begun")
+                throw Busy(
+                    "\(process.subject): a thread is still in a call that an interrupted command has begun; "
+                        + "try again when it has returned; if it never does, restart the process")
             }
             pauseMicroseconds(20_000)
         }

@@ -67,7 +67,7 @@ package struct Registry: Sendable {
     package mutating func update(_ change: (inout RegistryState) throws -> Void) throws {
         let current = try memory.read(RemoteAddress(address + Registry.selectorOffset), as: UInt64.self)
         guard current == selector else {
-            throw Busy("pid \(memory.pid): another livepatch has just changed the process")
+            throw Busy("pid \(memory.pid): another livepatch has just changed the process; try again")
         }
         var next = state
         try change(&next)

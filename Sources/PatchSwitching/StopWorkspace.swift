@@ -117,7 +117,7 @@ extension StopWorkspace {
             let unwound = unwinder.unwind(registers: stack.registers, stack: bytes, start: stack.range.start)
             let live = unwound.frames.lazy.compactMap { table.interval(holding: $0.pc.rawValue) }.first
             if let live {
-                found = found ?? "thread \(stack.tid) is in \(live.name)"
+                found = found ?? "thread \(stack.tid) is in \(live.name); \(SwitchObstacle.whatHelps(live.name))"
             } else if unwound.isComplete {
                 proofs.removeAll { $0.tid == stack.tid }
                 proofs.append(

@@ -156,11 +156,14 @@ package struct Switcher {
     private func refuseSiblings(of process: LoadedProcess) throws {
         let (pid, subject) = (process.pid, process.subject)
         if let waiting = try threadsInVfork(of: pid).first {
-            throw Busy("\(subject): thread \(waiting) waits in vfork for its child's exec")
+            throw Busy("\(subject): thread \(waiting) waits in vfork for its child's exec; try again when that is done")
         }
         guard let other = try processesSharingMemory(with: pid).first else { return }
         let parent = (try? parentProcess(of: other)) ?? 0
-        if parent == pid { throw Busy("\(subject): its child \(other) shares its memory and has not called exec yet") }
+        if parent == pid {
+            throw Busy(
+                "\(subject): its child \(other) shares its memory and has not called exec yet; try again when it has")
+        }
         throw Refusal(
             .sharedMemory, subject: subject,
             why: "process \(other) shares its memory and would run on during the switch")

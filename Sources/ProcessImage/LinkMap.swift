@@ -34,10 +34,12 @@ extension ProcessView {
     /// `l_ld` of each link_map, in order.
     private func dynamicSectionsInOrder(_ executable: LoadedObject) throws -> [UInt64] {
         guard let debug = try debugAddress(executable), debug != 0 else {
-            throw Busy("pid \(pid): the program has not finished starting")
+            throw Busy("pid \(pid): the program has not finished starting; try again when it runs")
         }
         let head = try read(debug, 32)
-        guard try head.u32(24) == 0 else { throw Busy("pid \(pid): ld.so is loading or unloading a library") }
+        guard try head.u32(24) == 0 else {
+            throw Busy("pid \(pid): ld.so is loading or unloading a library; try again when it is done")
+        }
         var sections: [UInt64] = []
         var entry = try head.u64(8)
         while entry != 0, sections.count < 8192 {
@@ -45,7 +47,9 @@ extension ProcessView {
             sections.append(try map.u64(16))
             entry = try map.u64(24)
         }
-        guard !sections.isEmpty else { throw Busy("pid \(pid): the program has not finished starting") }
+        guard !sections.isEmpty else {
+            throw Busy("pid \(pid): the program has not finished starting; try again when it runs")
+        }
         return sections
     }
 

@@ -128,10 +128,25 @@ extension Programs {
                 "apply", bundle, "--pid", process.id, "--allow-unsigned", "--timeout", "1.5")
             try expectStatus(3, output)
             #expect(output.stderr.contains("is in answer"), "\(output)")
+            #expect(output.stderr.contains("try again when the call has returned"), "\(output)")
             #expect(try livepatch("status", "--pid", process.id).stdout.contains("0 patches"))
             process.send(SIGUSR1)
             try expectStatus(0, try livepatch("apply", bundle, "--pid", process.id, "--allow-unsigned"))
             try process.waitForNew("answer=2")
+        }
+    }
+
+    @Test("a call that runs as long as the process says what helps, since trying again does not")
+    func mainInProgress() throws {
+        var patch = try Programs.blockedPatch()
+        patch.source = Assembly.head + Assembly.replacement("main", new: "mov $2, %eax\nret", old: "mov $1, %eax\nret")
+        patch.functions = ["main"]
+        try withPatched(patch) { process, bundle in
+            let output = try livepatch(
+                "apply", bundle, "--pid", process.id, "--allow-unsigned", "--timeout", "0.5")
+            try expectStatus(3, output)
+            let help = "restart the process, or build the patch without main"
+            #expect(output.stderr.contains(help), "\(output)")
         }
     }
 
