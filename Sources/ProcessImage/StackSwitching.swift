@@ -24,7 +24,9 @@ package struct StackSwitching: Sendable {
         var result = StackSwitching(ability: .none, movesStacks: false)
         for object in linkMap.objects {
             result.movesStacks = result.movesStacks || holdsGo(object, view)
-            guard result.ability != .any, let tables = try? view.tables(of: object), switches(tables) else { continue }
+            guard result.ability != .any, let tables = try? view.tables(of: object),
+                switches(tables) || SwitchCode.isHeld(by: object, view)
+            else { continue }
             let isOpenSSL = (try? tables.lookup("ASYNC_start_job", version: nil)) ?? nil != nil
             result.ability = isOpenSSL ? .openSSL : .any
         }
