@@ -1,6 +1,5 @@
+import FoundationEssentials
 import Glibc
-import JSONCoding
-import PatchFormat
 import TestSupport
 import Testing
 
@@ -46,7 +45,7 @@ private struct Answer: Decodable {
     var processes: [Process]?
     var busy: [String]?
 
-    init(_ output: Output) throws { self = try decodeJSON(Answer.self, from: Array(output.stdout.utf8)) }
+    init(_ output: Output) throws { self = try JSONDecoder().decode(Answer.self, from: Data(output.stdout.utf8)) }
 }
 
 /// Commands that speak of many processes, which are looked at a few at once.

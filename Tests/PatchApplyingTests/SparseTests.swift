@@ -1,4 +1,3 @@
-import Diagnostics
 import PatchRegistry
 import ProcessControl
 import TestSupport
