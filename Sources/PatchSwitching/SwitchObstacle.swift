@@ -38,7 +38,8 @@ package enum SwitchObstacle: Error, Sendable {
     /// What lets a later try come through. Busy for ever is what runs as long as the process.
     static func whatHelps(_ name: String) -> String {
         if name == "main" {
-            return "main runs as long as the process does: restart the process, or build the patch without main"
+            return "main runs as long as the process does: restart the process, or build the patch with "
+                + "--allow never-returns=main"
         }
         return "try again when the call has returned; if it never does, restart the process"
     }

@@ -145,7 +145,7 @@ extension Programs {
             let output = try livepatch(
                 "apply", bundle, "--pid", process.id, "--allow-unsigned", "--timeout", "0.5")
             try expectStatus(3, output)
-            let help = "restart the process, or build the patch without main"
+            let help = "restart the process, or build the patch with --allow never-returns=main"
             #expect(output.stderr.contains(help), "\(output)")
         }
     }
