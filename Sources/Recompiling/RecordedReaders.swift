@@ -79,7 +79,7 @@ struct RecordedReaders {
         }
         var processes: [String: Int] = [:]
         var known: [String: CompileUnit] = [:]
-        // A place may have been compiled again, after the first object was linked.
+        // A place may have been compiled again, after the first object was linked, or put into an archive that grew since.
         var compiled: [Int: Set<String>] = [:]
         let compilations = graph.compilations(isSource: { Language(file: $0, arguments: $1) != nil })
         usesCache = compilations.contains { isOfCache($0.arguments) }
@@ -103,10 +103,8 @@ struct RecordedReaders {
         }
         if let edited { throw MissingRecord(why: "\(edited) has changed since the build was recorded") }
         self.processes = processes
-        var current: [Int: Set<String>] = [:]
-        for (place, process) in processes { current[process, default: []].insert(place) }
-        placesOf = RecordedReaders.spread(current, in: graph)
-        holders = RecordedReaders.holders(RecordedReaders.spread(compiled, in: graph), in: graph)
+        placesOf = RecordedReaders.spread(compiled, in: graph)
+        holders = RecordedReaders.holders(placesOf, in: graph)
     }
 
     /// One object may be in another program, and an equal one in this (trap archive-twin).

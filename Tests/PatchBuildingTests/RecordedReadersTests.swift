@@ -232,6 +232,18 @@ private func units(_ tree: SourceTree, _ database: CompileDatabase, _ change: [S
         #expect(try await units(tree, database, ["one.h": "#define ONE 2\n"]) == ["main.o"])
     }
 
+    @Test func `an archive that was made before and brought up to date is of its units alone`() async throws {
+        let script =
+            "cp in.txt made.h; gcc -I. -c main.c; gcc -I. -c other.c; ar r lib.a other.o; gcc -o prog main.o lib.a"
+        let (tree, _) = try await recorded(script)
+        defer { tree.remove() }
+        let output = tree.root + "/compile_commands.json"
+        _ = try await record(command: ["sh", "-c", "cd \(tree.root) && sh build.sh"], output: output)
+        let database = try CompileDatabase.read(output)
+        let changed = (sources["other.c"] ?? "") + "int more;\n"
+        #expect(try await units(tree, database, ["other.c": changed]) == ["other.o"])
+    }
+
     @Test func `a tree that was edited since it was recorded is asked anew`() async throws {
         let (tree, database) = try await recorded()
         defer { tree.remove() }
