@@ -59,6 +59,11 @@ enum BuildRecord {
 
 private struct MissingRecord: Error { var why: String }
 
+private let compilingPrograms: Set<String> = [
+    "cc", "c++", "gcc", "g++", "clang", "clang++", "cc1", "cc1plus", "as", "collect2", "ld", "ld.bfd", "ld.gold",
+    "ld.lld",
+]
+
 /// The build graph beside the compile commands, where it tells all: it is of these commands and this tree, and nothing
 /// that was linked comes from elsewhere.
 struct RecordedReaders {
@@ -253,9 +258,14 @@ struct RecordedReaders {
 
     /// Who decides about commands, or told one who does, and has read the file.
     func decider(by path: String) -> String? {
-        readers.readers(of: path).first { [.leader, .teller, .asked].contains(readers.role(of: $0)) }.map {
-            readers.program($0)
-        }
+        readers.readers(of: path).first { process in
+            switch readers.role(of: process) {
+            case .leader, .teller: true
+            // The build has gone on behind it: all that compilers and linkers are asked of a build's own files is to end well.
+            case .asked: !compilingPrograms.contains(readers.program(process))
+            default: false
+            }
+        }.map { readers.program($0) }
     }
 
     /// Both ran the same command with the same products, but for the sources that there were.
