@@ -83,7 +83,7 @@ import Testing
         func patching(_ edit: (String, String)) throws -> Patching {
             try Patching(Self.sources, ["a.cc": [edit]], compiler: "clang++")
         }
-        #expect(try patching(("seed(7)", "seed(8)")).rules == ["data-initial-value"])
+        #expect(Set(try patching(("seed(7)", "seed(8)")).rules) == ["data-initial-value"])
         let same = try patching(("pair.b + x;", "pair.b * x;"))
         #expect(same.rules.isEmpty)
         let extraction = try extract(#require(same.plan))

@@ -1,6 +1,7 @@
 import Diagnostics
 import ObjectFiles
 import PatchFormat
+import TestSupport
 import Testing
 
 @testable import Closing
@@ -347,6 +348,7 @@ import Testing
     private static let captures = [
         "a.cc": """
         #include <functional>
+        #include <initializer_list>
         struct Keeper { std::function<int(int)> kept; int base; Keeper(int x); int go(int x); int readUlong(int x); };
         Keeper::Keeper(int x) : base(x) { kept = [this](int y) { return base * y; }; }
         int Keeper::go(int x) {
@@ -380,11 +382,15 @@ import Testing
             Array(Set(try Patching(Self.captures, ["a.cc": edits], compiler: compiler).rules))
         }
         #expect(try rules(("[x, &more](int y)", "[x, more](int y)"), ("x + y * 3", "x + more")) == ["type-layout"])
-        #expect(
-            try rules(("[x, more](long y)", "[x, more, this](long y)"), ("more * y)", "more * base)")) == [
-                "type-layout"
-            ])
-        #expect(try rules(("[x, more](long y)", "[more, x](long y)")) == ["type-layout"])
+        // Clang 14 leaves nothing of a lambda that never leaves its function.
+        let version = try run(compiler, ["-dumpversion"]).stdout.prefix { $0 != "." && $0 != "\n" }
+        if compiler == "g++" || Int(version) ?? 0 > 14 {
+            #expect(
+                try rules(("[x, more](long y)", "[x, more, this](long y)"), ("more * y)", "more * base)")) == [
+                    "type-layout"
+                ])
+            #expect(try rules(("[x, more](long y)", "[more, x](long y)")) == ["type-layout"])
+        }
         let added = (
             "return kept(x)", "auto last = [&](int y) { more += y; }; for (int i : {1, x}) last(i); return kept(x)"
         )
