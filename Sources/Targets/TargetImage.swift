@@ -17,10 +17,13 @@ package struct TargetImage: Sendable {
     package let buildID: String
     /// Where the file's code is entered, for entry kinds.
     package let code: TargetCode
-    /// Every name that the symbol table defines, its address proved or not.
-    private let knownNames: Set<String>
+    /// Names that another link's symbol table defines, their addresses proved or not; empty where the symbols are the file's.
+    private let rebuiltNames: Set<String>
     /// Defined symbols by name, a version suffix (`stdout@GLIBC_2.2.5`) taken off.
     let named: [String: [Symbol]]
+    /// The symbol table has what is local to units, and so every function by its name: nobody took those out (`strip -x`,
+    /// `ld -x`), which takes out what the link made local, too.
+    package let namesLocals: Bool
     /// By index of a local symbol: the source file that the symbol table tells; none for a global that the link made
     /// local.
     package let sourceFiles: [SymbolIndex: String]
@@ -128,8 +131,9 @@ package struct TargetImage: Sendable {
     private init(file: ObjectFile, symbolFile: ObjectFile, buildID: String, translated: TranslatedSymbols? = nil) {
         var symbolFile = symbolFile
         sourceFiles = Self.sourceFiles(symbolFile)
-        knownNames = Set(Self.definitions(in: symbolFile.symbols).keys)
+        rebuiltNames = translated == nil ? [] : Set(Self.definitions(in: symbolFile.symbols).keys)
         if let translated { symbolFile.symbols = Indexed(translated.proved) }
+        namesLocals = symbolFile.symbols.contains { $0.binding == .local && $0.kind == .function }
         self.file = file
         self.symbolFile = symbolFile
         self.translated = translated
@@ -234,14 +238,11 @@ package struct TargetImage: Sendable {
         return Encoding.slotOfJump(code, at: address)
     }
 
-    /// The symbol table has what is local to units, and so every function by its name: nobody took those out (`strip -x`,
-    /// `ld -x`), which takes out what the link made local, too.
-    package var namesLocals: Bool { symbolFile.symbols.contains { $0.binding == .local && $0.kind == .function } }
-
     /// The link left out what has this name: the symbol table names locals, and not this one.
     package func lacks(_ name: String) -> Bool {
         let base = VersionedName(name).base
-        return namesLocals && !knownNames.contains(base) && imports[base] == nil && exports[base] == nil
+        return namesLocals && named[base] == nil && !rebuiltNames.contains(base) && imports[base] == nil
+            && exports[base] == nil
     }
 
     /// The target defines a global of this name at an address that is not proved.
