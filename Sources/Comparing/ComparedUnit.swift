@@ -28,9 +28,10 @@ extension ComparedUnit {
 
 /// Compares a unit's objects.
 package func compareUnit(_ unit: LoadedUnit) -> ComparedUnit {
-    var correlation = correlate(unit.original, unit.new, lines: unit.keptLines)
+    let declared = unit.keptLines.map { Declarations(unit.original, unit.new, $0) }
+    var correlation = correlate(unit.original, unit.new, declared: declared)
     let changes = compare(unit.original, unit.new, correlation)
-    correlation.settleAssumed(unit, changes)
+    correlation.settleAssumed(unit, changes, declared: declared)
     return ComparedUnit(unit: unit, correlation: correlation, changes: changes)
 }
 

@@ -23,6 +23,11 @@ package struct Correlation: Sendable {
     }
 }
 
+/// Pairs the definitions of two objects of one unit, without a look at their sources.
+package func correlate(_ original: ObjectView, _ new: ObjectView) -> Correlation {
+    correlate(original, new, declared: nil)
+}
+
 /// Pairs the definitions of two objects of one unit.
 ///
 /// The compiler numbers static locals (`counter.3`) and clones (`f.constprop.0`) in the order it meets them, so a
@@ -30,8 +35,8 @@ package struct Correlation: Sendable {
 /// Any pairing of clones is sound, because every caller is compared under it; a wrong pairing of writable data is
 /// not, so what stays undecided is reported.
 ///
-/// - Parameter lines: which lines of the source the change keeps; nil where that is not known.
-package func correlate(_ original: ObjectView, _ new: ObjectView, lines: KeptLines? = nil) -> Correlation {
+/// - Parameter declared: where both sources declare variables; nil where that is not known.
+func correlate(_ original: ObjectView, _ new: ObjectView, declared: Declarations?) -> Correlation {
     var correlation = Correlation()
     let originalGroups = Dictionary(grouping: original.entities.indices) { GroupKey(original.entities[$0]) }
     let newGroups = Dictionary(grouping: new.entities.indices) { GroupKey(new.entities[$0]) }
@@ -53,7 +58,6 @@ package func correlate(_ original: ObjectView, _ new: ObjectView, lines: KeptLin
         let other = original.entities[partner].name
         return hasNumbers(name) || hasNumbers(other) ? other : name
     }
-    let declared = lines.map { Declarations(original, new, $0) }
     for var group in groups where group.kind != .function {
         if !group.isCounted { group.pairUnnumbered(&correlation) }
         group.pairConstants(&correlation)
@@ -85,7 +89,7 @@ extension Correlation {
     }
 
     /// Of the data paired by order, what changed functions use, and neither an unchanged one nor its declaration proves.
-    mutating func settleAssumed(_ unit: LoadedUnit, _ changes: ChangeSet) {
+    mutating func settleAssumed(_ unit: LoadedUnit, _ changes: ChangeSet, declared: Declarations?) {
         guard !assumed.isEmpty else { return }
         let new = unit.new
         var proven: Set<EntityIndex> = []
@@ -100,7 +104,7 @@ extension Correlation {
             }
         }
         used.subtract(proven)
-        if !used.isEmpty { used.subtract(declaredAlike(used, unit)) }
+        if !used.isEmpty, let declared { used.subtract(declaredAlike(used, new, declared)) }
         ambiguous += used.sorted().map { new.entities[$0].name }
     }
 
@@ -108,17 +112,18 @@ extension Correlation {
     /// the first declaration of the name to the last.
     ///
     /// Lines between them count too: a block that goes and a like one that comes could else pass for one another.
-    private func declaredAlike(_ used: Set<EntityIndex>, _ unit: LoadedUnit) -> Set<EntityIndex> {
-        guard let lines = unit.keptLines else { return [] }
-        let (before, after) = (unit.original.declarations, unit.new.declarations)
-        let groups = Dictionary(grouping: used) { stem(unit.new.entities[$0].name) }
+    private func declaredAlike(
+        _ used: Set<EntityIndex>, _ new: ObjectView, _ declared: Declarations
+    ) -> Set<EntityIndex> {
+        let (before, after) = (declared.before, declared.after)
+        let groups = Dictionary(grouping: used) { stem(new.entities[$0].name) }
         return groups.values.reduce(into: []) { result, group in
             let places = group.compactMap { after[$0] }
             let originals = group.compactMap { originalOf[$0].flatMap { before[$0] } }
             guard places.count == group.count, places == originals, Set(places).count == group.count,
                 Set(places.map(\.file)).count == 1, let file = places.first?.file,
                 let first = places.map(\.number).min(), let last = places.map(\.number).max(),
-                lines.keeps(first...last, of: file)
+                declared.lines.keeps(first...last, of: file)
             else { return }
             result.formUnion(group)
         }
@@ -161,8 +166,8 @@ extension Entity.Kind {
     }
 }
 
-/// Where both sources declare variables; read only when a group needs it.
-private final class Declarations {
+/// Where both sources declare variables; read only when it is asked for.
+final class Declarations {
     let lines: KeptLines
     private let original: ObjectView
     private let new: ObjectView
