@@ -76,7 +76,18 @@ private struct LabelFlow {
         let flow = FunctionFlow(view, of: function)
         let sources = flow.order.filter { isSource($0, flow) }
         let labels = Set(tables.labels + sources.compactMap { ownLabel(at: $0, flow) })
-        let isKept = sources.allSatisfy { staysWithin(from: $0, flow, labels) }
+        let walk = AddressWalk(
+            flow: flow, function: function, callees: callees, followsLoads: true, forgetsAtCalls: false,
+            openJump: { place, node, holders in
+                let isTable = node.relocations.contains {
+                    tables.isNamed(by: $0, in: view.file.sections[place.section])
+                }
+                return isTable || !node.instruction.registersRead.isDisjoint(with: holders) ? labels : nil
+            })
+        let isKept = sources.allSatisfy { start in
+            guard let node = flow.nodes[start], let first = holders(of: node) else { return false }
+            return walk.staysWithin(from: node, first)
+        }
         return isKept ? nil : "it may store the address of one of its labels"
     }
 
@@ -140,26 +151,6 @@ private struct LabelFlow {
         return FunctionFlow.Place(section: place.section, offset: target)
     }
 
-    // MARK: Along every path
-
-    private typealias Step = (place: FunctionFlow.Place, holders: RegisterSet)
-
-    private func staysWithin(
-        from start: FunctionFlow.Place, _ flow: FunctionFlow, _ labels: Set<FunctionFlow.Place>
-    ) -> Bool {
-        guard let node = flow.nodes[start], let first = holders(of: node) else { return false }
-        var before: [FunctionFlow.Place: RegisterSet] = [:]
-        var work: [Step] = node.next.map { ($0, first) }
-        while let (place, holders) = work.popLast() {
-            if holders.isEmpty || before[place]?.isSuperset(of: holders) == true { continue }
-            before[place, default: []].formUnion(holders)
-            guard let node = flow.nodes[place], let next = steps(node, before[place] ?? holders, labels, place.section)
-            else { return false }
-            work += next
-        }
-        return true
-    }
-
     /// The register into which an instruction brings the address that it names, or what lies there; none for a jump
     /// through a table. nil where it does something else.
     private func holders(of node: FunctionFlow.Node) -> RegisterSet? {
@@ -170,38 +161,6 @@ private struct LabelFlow {
             !instruction.registersReplaced.isEmpty
         else { return nil }
         return instruction.registersReplaced
-    }
-
-    /// Where control goes with which holders; nil where an address may get out.
-    private func steps(
-        _ node: FunctionFlow.Node, _ holders: RegisterSet, _ labels: Set<FunctionFlow.Place>, _ section: SectionIndex
-    ) -> [Step]? {
-        let instruction = node.instruction
-        let after: RegisterSet?
-        switch instruction.kind {
-        case .trap: return []
-        case .invalid, .systemCall: return nil
-        case .ret: return holders.isDisjoint(with: callees.result(of: function)) ? [] : nil
-        case .call:
-            let given = arguments(of: node).union(instruction.registersRead)
-            after = holders.isDisjoint(with: given) ? holders : nil
-        case .jump where node.isOpen:
-            let isTable = node.relocations.contains { tables.isNamed(by: $0, in: view.file.sections[section]) }
-            guard isTable || !instruction.registersRead.isDisjoint(with: holders) else { return nil }
-            return labels.map { ($0, holders) }
-        case .jump where node.next.isEmpty, .conditionalJump where node.next.count == 1:
-            // To another function, which takes what its arguments are in.
-            after = holders.isDisjoint(with: arguments(of: node)) ? holders : nil
-        case .nop, .endbr64, .jump, .conditionalJump: after = holders
-        case .other: after = instruction.holdersAfter(holders, followsLoads: true)
-        }
-        return after.map { after in node.next.map { ($0, after) } }
-    }
-}
-
-extension LabelFlow {
-    private func arguments(of node: FunctionFlow.Node) -> RegisterSet {
-        node.relocations.last.flatMap { callees.arguments(of: $0) } ?? .arguments
     }
 }
 

@@ -8,12 +8,9 @@
 ///   - bytes: one function, from its first byte.
 ///   - fieldOffset: bytes from the first of `bytes`.
 ///   - relocatedFields: offsets of all relocated fields in `bytes`: a jump with one leaves the function.
-///   - arguments: by the offset of a call's relocated field: the registers that may pass arguments to what it calls, where that
-///     is known.
 ///   - mayReturnPair: whether the function's result may be 9 to 16 bytes long, and so partly in rdx.
 public func addressUse(
-    of bytes: [UInt8], fieldOffset: Int, fieldSize: Int = 4, relocatedFields: Set<Int>,
-    arguments: [Int: RegisterSet] = [:], mayReturnPair: Bool = true
+    of bytes: [UInt8], fieldOffset: Int, fieldSize: Int = 4, relocatedFields: Set<Int>, mayReturnPair: Bool = true
 ) -> MemoryUse {
     let instructions = decode(bytes, at: 0, operands: true)
     let use = memoryUse(in: instructions, fieldOffset: fieldOffset, fieldSize: fieldSize)
@@ -21,7 +18,7 @@ public func addressUse(
         let holder = instructions[start].addressHolder
     else { return use }
     let flow = AddressFlow(
-        instructions: instructions, relocatedFields: relocatedFields, arguments: arguments,
+        instructions: instructions, relocatedFields: relocatedFields,
         returning: mayReturnPair ? .pairOfResults : .result)
     return flow.onlyLoads(from: start, register: holder) ? .load : .address
 }
@@ -30,7 +27,6 @@ public func addressUse(
 private struct AddressFlow {
     var instructions: [Instruction]
     var relocatedFields: Set<Int>
-    var arguments: [Int: RegisterSet]
     /// The registers that hold the function's result.
     var returning: RegisterSet
 
@@ -60,8 +56,8 @@ private struct AddressFlow {
             // In the registers of the result it is out. In others it is dead, or they were restored and hold it no more.
             return holders.isDisjoint(with: returning) ? [] : nil
         case .call:
-            let given = arguments(of: instruction) ?? .arguments
-            return holders.isDisjoint(with: given.union(instruction.registersRead)) ? [(index + 1, holders)] : nil
+            let given = RegisterSet.arguments.union(instruction.registersRead)
+            return holders.isDisjoint(with: given) ? [(index + 1, holders)] : nil
         case .jump, .conditionalJump: return branch(instruction, index, holders)
         case .other:
             guard let after = instruction.holdersAfter(holders) else { return nil }
@@ -69,15 +65,9 @@ private struct AddressFlow {
         }
     }
 
-    private func arguments(of call: Instruction) -> RegisterSet? {
-        arguments.first { $0.key >= Int(call.address) && $0.key < Int(call.end) }?.value
-    }
-
     private func branch(
         _ jump: Instruction, _ index: Int, _ holders: RegisterSet
     ) -> [(index: Int, holders: RegisterSet)]? {
-        // To another function, in the place of a call.
-        if jump.kind == .jump, let given = arguments(of: jump) { return holders.isDisjoint(with: given) ? [] : nil }
         let isRelocated = (jump.address..<jump.end).contains { relocatedFields.contains(Int($0)) }
         guard let target = jump.target, !isRelocated, jump.registersRead.isDisjoint(with: holders),
             let place = instructions.firstIndex(where: { $0.address == target })
